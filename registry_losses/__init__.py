@@ -1,0 +1,1 @@
+"""Losses, assigners, samplers, coders and heads that pair freely from one config."""
