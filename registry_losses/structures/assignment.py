@@ -1,0 +1,225 @@
+"""Assignment: which slot answers for which ground truth.
+
+Shapes: B images, N slots, M gts, K pairs, E soft entries, C classes.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from ..errors import check_shape
+from .class_targets import ClassTargets
+from .ground_truth import GroundTruth
+from .priors import Priors
+
+
+@dataclass(frozen=True, eq=False)
+class SoftEntries:
+    """Class targets between 0 and 1 around positives (a Gaussian's skirt).
+
+    Args:
+        image, prior, label: ``(E,)`` int64; each triple occurs at most once.
+        value: ``(E,)`` float32 in (0, 1).
+    """
+
+    image: Tensor
+    prior: Tensor
+    label: Tensor
+    value: Tensor
+
+    def __post_init__(self) -> None:
+        for name in ('prior', 'label', 'value'):
+            check_shape(f'soft.{name}', getattr(self, name), self.image.shape[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Assignment:
+    """K (slot, gt) pairs, positives only; what is in no pair, not soft and not ignored is negative.
+
+    Pairs, not one label a slot: a slot may answer for two gts (YOLOv5), and K is
+    thousands of times smaller than N * C. A slot that is in a pair is never ignored.
+
+    Args:
+        image: ``(K,)`` int64, the image of a pair.
+        prior: ``(K,)`` int64 in [0, N), its slot.
+        gt: ``(K,)`` int64 in [0, M), its gt.
+        ignored: ``(B, N)`` bool, slots left out of classification and objectness.
+        quality: ``(K,)`` float32 in (0, 1], the classification target; 1 by default.
+        weight: ``(K,)`` float32, for box terms; 1 by default.
+        soft: Entries that shape the class target only.
+        one_to_one: True when the assigner knows that no slot has two gts, which saves
+            the search for doubles.
+    """
+
+    image: Tensor
+    prior: Tensor
+    gt: Tensor
+    ignored: Tensor
+    quality: Tensor = None  # type: ignore[assignment]
+    weight: Tensor = None  # type: ignore[assignment]
+    soft: SoftEntries | None = None
+    one_to_one: bool = False
+    _cache: dict = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        k = self.image.shape[0]
+        check_shape('assignment.ignored', self.ignored, 'B', 'N')
+        for name in ('quality', 'weight'):
+            if getattr(self, name) is None:
+                ones = torch.ones(k, dtype=torch.float32, device=self.image.device)
+                object.__setattr__(self, name, ones)
+        for name in ('image', 'prior', 'gt', 'quality', 'weight'):
+            check_shape(f'assignment.{name}', getattr(self, name), k)
+
+    @property
+    def num_pairs(self) -> int:
+        """K."""
+        return self.image.shape[0]
+
+    @property
+    def batch_size(self) -> int:
+        """B."""
+        return self.ignored.shape[0]
+
+    @property
+    def num_priors(self) -> int:
+        """N."""
+        return self.ignored.shape[1]
+
+    @property
+    def slot(self) -> Tensor:
+        """``(K,)`` index of each pair's slot in the flattened ``(B * N)``."""
+        return self.image * self.num_priors + self.prior
+
+    @classmethod
+    def empty(cls, batch_size: int, num_priors: int, device='cpu') -> 'Assignment':
+        """No pair, nothing ignored: every slot negative."""
+        none = torch.zeros(0, dtype=torch.long, device=device)
+        ignored = torch.zeros(batch_size, num_priors, dtype=torch.bool, device=device)
+        return cls(none, none, none, ignored, one_to_one=True)
+
+    def labels_of(self, gt: GroundTruth) -> Tensor:
+        """``(K,)`` label of each pair."""
+        return gt.labels[self.image, self.gt]
+
+    def boxes_of(self, gt: GroundTruth) -> Tensor:
+        """``(K, 4)`` gt box of each pair."""
+        return gt.boxes[self.image, self.gt]
+
+    def select(self, keep: Tensor) -> 'Assignment':
+        """The pairs at ``keep``, an index ``(K',)`` or a mask ``(K,)``."""
+        return replace(
+            self,
+            image=self.image[keep],
+            prior=self.prior[keep],
+            gt=self.gt[keep],
+            quality=self.quality[keep],
+            weight=self.weight[keep],
+            _cache={},
+        )
+
+    def replace(self, **changes) -> 'Assignment':
+        """A copy with some fields changed; the views are worked out anew."""
+        return replace(self, **changes, _cache={})
+
+    def positive_mask(self) -> Tensor:
+        """``(B, N)`` bool, the slots that are in a pair."""
+        return self._once('positive', self._positive_mask)
+
+    def _positive_mask(self) -> Tensor:
+        mask = torch.zeros_like(self.ignored)
+        mask[self.image, self.prior] = True
+        return mask
+
+    def _once(self, key: str, compute):
+        if key not in self._cache:
+            self._cache[key] = compute()
+        return self._cache[key]
+
+    def one_gt_per_prior(self, gt: GroundTruth) -> 'Assignment':
+        """At most one pair a slot: the best quality, then the smaller box, then the lower gt."""
+        if self.one_to_one:
+            return self
+        return self._once('one_gt', lambda: self._one_gt_per_prior(gt))
+
+    def _one_gt_per_prior(self, gt: GroundTruth) -> 'Assignment':
+        areas = gt.areas[self.image, self.gt]
+        order = torch.argsort(self.gt, stable=True)
+        order = order[torch.argsort(areas[order], stable=True)]
+        order = order[torch.argsort(self.quality[order], descending=True, stable=True)]
+        slot, by_slot = torch.sort(self.slot[order], stable=True)
+        order = order[by_slot]
+        first = torch.ones_like(slot, dtype=torch.bool)
+        first[1:] = slot[1:] != slot[:-1]
+        return self.select(order[first]).replace(one_to_one=True)
+
+    def class_targets(
+        self,
+        gt: GroundTruth,
+        priors: Priors,
+        num_classes: int,
+        *,
+        values: Tensor | None = None,
+        one_label: bool = False,
+    ) -> ClassTargets:
+        """The target of a classification term over every class row of the batch.
+
+        Args:
+            gt: The batch's ground truth.
+            priors: The slots; slots that share a class row share its target.
+            num_classes: C, without background.
+            values: ``(K,)`` target values in place of ``quality``.
+            one_label: Keep one gt a slot first (softmax and label losses).
+        """
+        pairs = self
+        if one_label and not self.one_to_one:
+            # Carried as quality, so that the best pair is chosen by the value used.
+            pairs = self if values is None else self.replace(quality=values)
+            pairs, values = pairs.one_gt_per_prior(gt), None
+        values = pairs.quality if values is None else values
+        rows = priors.class_rows_at(pairs.image, pairs.prior)
+        labels = pairs.labels_of(gt)
+        ignored = pairs.ignored_rows(priors)
+        positive = torch.ones_like(rows, dtype=torch.bool)
+        unique = pairs.one_to_one and priors.class_row is None
+        if self.soft is None and unique:
+            return ClassTargets(rows, labels, values.float(), positive, ignored, num_classes)
+        if self.soft is not None:
+            soft = self.soft
+            soft_rows = priors.class_rows_at(soft.image, soft.prior)
+            rows = torch.cat((rows, soft_rows))
+            labels = torch.cat((labels, soft.label))
+            values = torch.cat((values.float(), soft.value.float()))
+            positive = torch.cat((positive, torch.zeros_like(soft_rows, dtype=torch.bool)))
+        return ClassTargets.merge(rows, labels, values.float(), positive, ignored, num_classes)
+
+    def ignored_rows(self, priors: Priors) -> Tensor:
+        """``(B * rows,)`` bool: class rows all of whose slots are ignored."""
+        if priors.class_row is None:
+            return self.ignored.reshape(-1)
+        kept = torch.zeros(
+            self.batch_size, priors.num_class_rows, dtype=torch.bool, device=self.ignored.device
+        )
+        index = priors.class_row.expand(self.batch_size, -1)
+        kept = kept.int().scatter_reduce_(1, index, (~self.ignored).int(), 'amax')
+        return (kept == 0).reshape(-1)
+
+    def gt_inds(self, gt: GroundTruth) -> Tensor:
+        """``(B, N)`` int64 in OpenMMLab's coding: 0 negative, -1 ignored, i + 1 for gt i."""
+        pairs = self.one_gt_per_prior(gt)
+        out = -self.ignored.long()
+        out[pairs.image, pairs.prior] = pairs.gt + 1
+        return out
+
+    def dense_labels(self, gt: GroundTruth, num_classes: int) -> Tensor:
+        """``(B, N)`` int64 labels, C for background; ignored slots are -1."""
+        pairs = self.one_gt_per_prior(gt)
+        out = torch.where(self.ignored, -1, num_classes)
+        out[pairs.image, pairs.prior] = pairs.labels_of(gt)
+        return out
+
+    def dense_soft(self, gt: GroundTruth, priors: Priors, num_classes: int) -> Tensor:
+        """``(B, rows, C)`` float32 class targets."""
+        targets = self.class_targets(gt, priors, num_classes)
+        return targets.dense().reshape(self.batch_size, -1, num_classes)

@@ -1,0 +1,117 @@
+"""LossTerm: how a head states one of its losses.
+
+Parity with a paper is a matter of declaration here, never of code in a head.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from torch import nn
+
+from ..errors import ConfigError
+
+Kind = Literal[
+    'classification',
+    'objectness',
+    'centerness',
+    'box_encoded',
+    'box_decoded',
+    'distribution',
+    'heatmap',
+    'embedding',
+    'field',
+]
+Rows = Literal['all', 'positives', 'class_rows']
+Normalizer = Literal[
+    'positives',
+    'class_positives',
+    'quality_sum',
+    'weight_sum',
+    'sampled',
+    'batch',
+    'elements',
+    'level_mean',
+    'none',
+]
+TargetQuality = Literal['assigned', 'iou', 'one']
+PairWeight = Literal['assigned', 'centerness', 'quality', 'box_scale', 'none']
+
+PER_SLOT_KINDS = ('classification', 'objectness', 'heatmap')
+BOX_KINDS = ('box_encoded', 'box_decoded', 'distribution')
+
+
+@dataclass(frozen=True, eq=False)
+class LossTerm:
+    """One loss of a head.
+
+    Args:
+        name: Key of the entry in the losses, ``loss_*``.
+        loss: The loss module.
+        kind: What it compares; a loss declares the kinds it can serve in ``kinds``.
+        branch: The head output it reads.
+        rows: ``all``: every class row (per slot) of the batch; ``positives``: the
+            slot of every pair, once a pair; ``class_rows``: every class row that holds
+            a positive, once.
+        normalizer: What the sum is divided by, after the mean over ranks:
+
+            * ``positives``: the number of pairs;
+            * ``class_positives``: of distinct positive (class row, class) entries;
+            * ``quality_sum``, ``weight_sum``: the sum of the pairs' qualities or of the
+              term's own weights;
+            * ``sampled``: the slots that are not ignored;
+            * ``batch``: the images;
+            * ``elements``: the elements compared;
+            * ``level_mean``: the elements of each level for themselves, each level
+              weighted by ``level_weights`` (YOLOv5);
+            * ``none``: nothing, a sum.
+        clamp: The least the normaliser may be, applied once, after the mean over ranks.
+        factor: The term is multiplied by it.
+        times_batch: Multiply by the number of images of all ranks (YOLOv5).
+        level_weights: One weight a level, for ``level_mean``; 1 by default.
+        target_quality: Value of a positive: the assignment's quality, the IoU of the
+            prediction with its gt, or 1.
+        pair_weight: Weight of a pair in box and centreness terms: the assignment's,
+            times centreness or quality or YOLO's ``2 - w h`` (of the gt, in shares of
+            the image), or none.
+        one_per_prior: Keep one gt a slot (CenterNet's sizes and offsets).
+        columns: Slice [from, to) of the encoded vector that a ``box_encoded`` term
+            compares; None for all.
+
+    Raises:
+        ConfigError: If a field has a value it cannot have.
+    """
+
+    name: str
+    loss: nn.Module
+    kind: Kind
+    branch: str
+    rows: Rows = 'all'
+    normalizer: Normalizer = 'positives'
+    clamp: float = 1.0
+    factor: float = 1.0
+    times_batch: bool = False
+    level_weights: tuple[float, ...] | None = None
+    target_quality: TargetQuality = 'assigned'
+    pair_weight: PairWeight = 'assigned'
+    one_per_prior: bool = False
+    columns: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        choices = (
+            ('kind', Kind),
+            ('rows', Rows),
+            ('normalizer', Normalizer),
+            ('target_quality', TargetQuality),
+            ('pair_weight', PairWeight),
+        )
+        for field, options in choices:
+            value = getattr(self, field)
+            if value not in get_args(options):
+                raise ConfigError(
+                    f'loss term {self.name}: {field}={value!r} is none of '
+                    + ', '.join(get_args(options))
+                )
+        if 'loss' not in self.name:
+            raise ConfigError(f'loss term {self.name!r}: the name must hold "loss" to be summed')
+        if self.level_weights is not None and self.normalizer != 'level_mean':
+            raise ConfigError(f'loss term {self.name}: level_weights need normalizer level_mean')
