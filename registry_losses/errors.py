@@ -4,6 +4,9 @@ Each derives from the built-in that callers already catch (``ValueError``,
 ``KeyError``), so that ``except ValueError`` keeps working.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class RegistryLossesError(Exception):
     """Base class of every exception raised on purpose by this package."""
@@ -17,6 +20,22 @@ class PairingError(ConfigError):
     """A head, assigner, sampler and loss that cannot work together."""
 
 
+class UnknownTypeError(ConfigError, KeyError):
+    """A ``type`` that no registry on the search path holds."""
+
+    def __str__(self) -> str:
+        """Return the plain message: ``KeyError`` would show its ``repr``."""
+        return str(self.args[0]) if self.args else ''
+
+
+class CheckpointError(RegistryLossesError, RuntimeError):
+    """A checkpoint that is missing, truncated or holds more than plain data."""
+
+
+class NonFiniteLossError(RegistryLossesError, FloatingPointError):
+    """A loss or a weight became NaN or infinite during training."""
+
+
 class DataError(RegistryLossesError, ValueError):
     """An annotation file, image or label that cannot be used as it stands."""
 
@@ -27,6 +46,33 @@ class ShapeError(RegistryLossesError, ValueError):
 
 class MissingDependencyError(RegistryLossesError, ImportError):
     """An optional package is needed; the message says what to install."""
+
+
+def nearest_names(name: str, candidates: Iterable[str], *, limit: int = 3) -> list[str]:
+    """Names that a user may have meant, best first.
+
+    Case, underscores and dashes do not count, and a name that contains the other counts as near.
+
+    Args:
+        name: What was written.
+        candidates: What would have been valid.
+        limit: The largest number of names to return.
+
+    Example:
+        >>> nearest_names('FocalLos', ['FocalLoss', 'GIoULoss'])
+        ['FocalLoss']
+    """
+    plain = {}
+    for candidate in candidates:
+        plain.setdefault(_plain(candidate), candidate)
+    wanted = _plain(name)
+    close = difflib.get_close_matches(wanted, plain, n=limit, cutoff=0.6)
+    close += [p for p in plain if len(wanted) > 3 and (wanted in p or (p in wanted and len(p) > 3))]
+    return [plain[p] for p in dict.fromkeys(close)][:limit]
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace('_', '').replace('-', '')
 
 
 def check_shape(name: str, tensor, *expected) -> None:

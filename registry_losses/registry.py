@@ -1,6 +1,6 @@
 """The registries of scope ``registry_losses``, one child for every MMEngine root.
 
-This module imports MMEngine and nothing else: an ``ImportError`` raised while it
+This module imports MMEngine and the exceptions, nothing else: an ``ImportError`` raised while it
 loads would surface as a misleading "not in the registry". Every root has a child
 here because MMEngine warns about, and falls back to the root for, a scope that
 lacks one.
@@ -9,16 +9,97 @@ Losses, heads, necks, backbones and detectors live in :data:`MODELS`; assigners,
 samplers, coders, prior generators and match costs live in :data:`TASK_UTILS`.
 """
 
+from typing import Any
+
 from mmengine import registry as _root
 from mmengine.registry import Registry
+
+from .errors import UnknownTypeError, nearest_names
 
 SCOPE = 'registry_losses'
 
 _LOCATIONS = ['registry_losses']
 
+ALL_REGISTRIES: 'list[ScopedRegistry]' = []
+"""Every registry of this scope, in the order of definition."""
 
-def _child(name: str, parent: Registry) -> Registry:
-    return Registry(name, parent=parent, scope=SCOPE, locations=_LOCATIONS)
+
+class ScopedRegistry(Registry):
+    """A registry whose answer to an unknown name is an error that helps.
+
+    MMEngine's ``get`` returns None, and each of its callers then words its own
+    ``KeyError`` without the names that would have been valid. Raising here gives every
+    caller (builders, MMCV's layer factories, OpenMMLab's runners) the same message.
+    """
+
+    def get(self, key: str) -> Any:
+        """Return the object registered as ``key``.
+
+        Raises:
+            UnknownTypeError: With the scopes searched and the nearest names.
+        """
+        found = self.find(key)
+        if found is None:
+            raise UnknownTypeError(self._unknown(key))
+        return found
+
+    def find(self, key: str) -> Any:
+        """Return the object registered as ``key``, or None."""
+        try:
+            return super().get(key)
+        except UnknownTypeError:
+            return None
+        except RuntimeError as error:  # MMEngine: importing the dotted name itself failed
+            if 'Failed to get' not in str(error):
+                raise
+            return None
+
+    def __contains__(self, key: str) -> bool:
+        """Whether ``key`` can be built here."""
+        return self.find(key) is not None
+
+    def _unknown(self, key: str) -> str:
+        scope, name = self.split_scope_key(key)
+        searched: dict[str, Registry] = {}
+        registry: Registry | None = self
+        while registry is not None:
+            searched[registry.scope] = registry
+            registry = registry.parent
+        lines = [f'unknown type {key!r} in the {self.name!r} registry.']
+        if scope is not None and scope not in searched:
+            known = self.root.children.get(scope)
+            if known is None:
+                lines.append(
+                    f'Scope {scope!r} is not there: is the package installed, and does it'
+                    f' have a module {scope}.registry?'
+                )
+            else:
+                searched = {scope: known}
+        names = [n for r in searched.values() for n in r.module_dict]
+        lines.append(
+            'Scopes searched: '
+            + ', '.join(f'{s} ({len(r.module_dict)} names)' for s, r in searched.items())
+            + '.'
+        )
+        near = nearest_names(name, names)
+        if near:
+            lines.append('Nearest: ' + ', '.join(near) + '.')
+        elsewhere = [r.name for r in ALL_REGISTRIES if r is not self and name in r.module_dict]
+        if elsewhere:
+            lines.append(
+                f'A {name} is registered as a {elsewhere[0]}: is it used in the right place?'
+            )
+        lines.append(
+            "A class of your own registers when its module is listed in the config's"
+            ' custom_imports, or by an entry point in the group registry_losses.plugins.'
+        )
+        return ' '.join(lines)
+
+
+def _child(name: str, parent: Registry) -> ScopedRegistry:
+    registry = ScopedRegistry(name, parent=parent, scope=SCOPE, locations=_LOCATIONS)
+    ALL_REGISTRIES.append(registry)
+    return registry
 
 
 MODELS = _child('model', _root.MODELS)

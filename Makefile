@@ -1,0 +1,78 @@
+# Everything here sets itself up: `make train` and `make test` need only Python >= 3.10, git and make.
+#
+#   PYTHON=/path/to/python   use that interpreter as it is; nothing is installed
+#   VENV=/path/to/venv       use, or create, this virtual environment (default: .venv)
+#   TORCH=torch==2.4.1       another PyTorch (default: 2.13.0 without a GPU, the newest with one)
+#   PIP_ARGS='...'           more arguments for pip, for instance an index of CPU-only PyTorch builds
+#   ARGS='...'               more arguments for the command itself, e.g. make train ARGS=--resume
+#   JOBS=4                   test processes side by side (default: 2)
+
+CONFIG   ?= configs/retinanet/retinanet_tiny_digits.py
+WORK_DIR ?= work_dirs/$(basename $(notdir $(CONFIG)))
+VENV     ?= .venv
+JOBS     ?= 2
+EXTRAS   ?= lite,digits,tensorboard,dev
+TORCH    ?= $(if $(shell command -v nvidia-smi 2>/dev/null),torch>=2.1,torch==2.13.0)
+
+ifdef PYTHON
+PY    := $(PYTHON)
+READY :=
+else
+PY    := $(VENV)/bin/python
+READY := $(VENV)/.registry_losses_ready
+endif
+
+.PHONY: help train test test-slow lint benchmark env clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make train      train the digits detector, evaluate it, leave pictures in work_dirs/'
+	@echo 'make test       run the tests;  make test-slow: also the long ones'
+	@echo 'make lint       ruff and mypy'
+	@echo 'make benchmark  time losses and assigners'
+	@echo 'make env        only prepare the environment ($(VENV), or PYTHON=... to use your own)'
+
+env: $(READY)
+
+# One stamp file: the environment is prepared again only when the requirements change.
+$(VENV)/.registry_losses_ready: setup.cfg pyproject.toml
+	@set -e; \
+	if [ ! -x '$(VENV)/bin/python' ]; then \
+	  found=; \
+	  for candidate in python3 python python3.13 python3.12 python3.11 python3.10; do \
+	    if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then \
+	      found=$$candidate; break; fi; \
+	  done; \
+	  if [ -z "$$found" ]; then \
+	    echo 'No Python >= 3.10 on the PATH. Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python' >&2; exit 1; fi; \
+	  echo "Creating $(VENV) with $$($$found --version)"; \
+	  $$found -m venv '$(VENV)' || $$found -m virtualenv -q '$(VENV)' || { \
+	    rm -rf '$(VENV)'; \
+	    echo "$$found has no venv module (Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }; \
+	fi; \
+	'$(VENV)/bin/python' -m pip --version >/dev/null 2>&1 || '$(VENV)/bin/python' -m ensurepip; \
+	echo 'Installing $(TORCH), then registry_losses[$(EXTRAS)] (a few minutes, once)'; \
+	'$(VENV)/bin/python' -m pip install -q $(PIP_ARGS) '$(TORCH)'; \
+	'$(VENV)/bin/python' -m pip install -q $(PIP_ARGS) -e '.[$(EXTRAS)]'
+	@touch $@
+
+train: $(READY)
+	$(PY) tools/train.py $(CONFIG) --work-dir $(WORK_DIR) $(ARGS)
+
+# One thread a test process: the processes already share the cores.
+test: $(READY)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -m 'not slow' $(if $(shell $(PY) -c 'import xdist' 2>/dev/null && echo yes),-n $(JOBS)) $(ARGS)
+
+test-slow: $(READY)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q $(ARGS)
+
+lint: $(READY)
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+benchmark: $(READY)
+	$(PY) tools/benchmark/run.py $(ARGS)
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
