@@ -1,0 +1,34 @@
+"""Tensor functions that know nothing of heads, losses or configs."""
+
+from .boxes import box_area, clip_boxes, cxcywh_to_xyxy, xyxy_to_cxcywh
+from .iou import (
+    BoxPair,
+    bbox_overlaps,
+    ciou,
+    diou,
+    efficient_iou,
+    extended_iou,
+    giou,
+    iof,
+    iou,
+    nwd,
+    siou,
+)
+
+__all__ = [
+    'BoxPair',
+    'bbox_overlaps',
+    'box_area',
+    'ciou',
+    'clip_boxes',
+    'cxcywh_to_xyxy',
+    'diou',
+    'efficient_iou',
+    'extended_iou',
+    'giou',
+    'iof',
+    'iou',
+    'nwd',
+    'siou',
+    'xyxy_to_cxcywh',
+]

@@ -1,0 +1,59 @@
+"""Boxes: area, formats, clipping.
+
+Boxes are ``(..., 4)`` xyxy in pixels unless a name says otherwise.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..errors import ShapeError
+
+
+def box_area(boxes: Tensor) -> Tensor:
+    """Area in square pixels, ``(..., 4) -> (...)``; 0 for inverted boxes."""
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    return (x2 - x1).clamp(min=0) * (y2 - y1).clamp(min=0)
+
+
+def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
+    """Corners to centre and size, ``(..., 4) -> (..., 4)``."""
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    return torch.stack(((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1), dim=-1)
+
+
+def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
+    """Centre and size to corners, ``(..., 4) -> (..., 4)``."""
+    cx, cy, w, h = boxes.unbind(-1)
+    return torch.stack((cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2), dim=-1)
+
+
+def clip_boxes(boxes: Tensor, max_shape: Sequence[int] | Tensor | None) -> Tensor:
+    """Clip boxes to their image.
+
+    Args:
+        boxes: ``(..., 4)``; with a ``(B, 2)`` shape, ``(B, ..., 4)``.
+        max_shape: ``(height, width)``, or one such pair an image as a ``(B, 2)`` tensor
+            or a sequence of B pairs, or None to leave the boxes alone.
+
+    Raises:
+        ShapeError: If there are pairs for another number of images than boxes.
+    """
+    if max_shape is None:
+        return boxes
+    if not isinstance(max_shape, Tensor) and not isinstance(max_shape[0], (Sequence, Tensor)):
+        height, width = float(max_shape[0]), float(max_shape[1])
+        x1, y1, x2, y2 = boxes.unbind(-1)
+        clipped = (x1.clamp(0, width), y1.clamp(0, height), x2.clamp(0, width), y2.clamp(0, height))
+        return torch.stack(clipped, dim=-1)
+    limit = torch.as_tensor(max_shape, dtype=boxes.dtype, device=boxes.device)[..., :2].flip(-1)
+    if limit.dim() == 2:
+        if boxes.dim() < 3 or boxes.shape[0] != limit.shape[0]:
+            raise ShapeError(
+                f'max_shape: {limit.shape[0]} images, but boxes are {tuple(boxes.shape)}; '
+                'expected (B, ..., 4)'
+            )
+        limit = limit.reshape(limit.shape[0], *(1,) * (boxes.dim() - 2), 2)
+    limit = torch.cat((limit, limit), dim=-1)
+    return torch.minimum(boxes.clamp(min=0), limit)
