@@ -8,10 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from mmengine.model import BaseModule
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from registry_losses.errors import ConfigError
+
+# He et al., Delving Deep into Rectifiers, 2015: what every backbone here starts from.
+DEFAULT_INIT = [
+    {'type': 'Kaiming', 'layer': 'Conv2d'},
+    {'type': 'Constant', 'val': 1, 'layer': ['_BatchNorm', 'GroupNorm']},
+]
 
 
 class BaseBackbone(BaseModule):
@@ -66,6 +72,17 @@ class BaseBackbone(BaseModule):
                     module.eval()
         return self
 
+    def run_stages(
+        self, x: Tensor, names: Sequence[str], out_indices: Sequence[int]
+    ) -> tuple[Tensor, ...]:
+        """Run the named children in order up to the last output; return those asked for."""
+        outs = []
+        for i, name in enumerate(names[: out_indices[-1] + 1]):
+            x = getattr(self, name)(x)
+            if i in out_indices:
+                outs.append(x)
+        return tuple(outs)
+
 
 def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
     """Raise :class:`ConfigError` unless ``value`` is one of ``choices``."""
@@ -74,7 +91,9 @@ def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
         raise ConfigError(f'{name}: expected one of {allowed}, got {value!r}')
 
 
-def check_out_indices(out_indices: Sequence[int], num_stages: int) -> tuple[int, ...]:
+def check_out_indices(
+    out_indices: Sequence[int], num_stages: int, *, name: str = 'out_indices'
+) -> tuple[int, ...]:
     """The indices as a tuple: not empty, increasing, each in ``0 .. num_stages - 1``.
 
     Raises:
@@ -85,7 +104,7 @@ def check_out_indices(out_indices: Sequence[int], num_stages: int) -> tuple[int,
     in_range = all(isinstance(i, int) and 0 <= i < num_stages for i in indices)
     if not indices or not in_range or list(indices) != sorted(set(indices)):
         raise ConfigError(
-            f'out_indices: expected increasing indices in 0 .. {num_stages - 1}, got {out_indices}'
+            f'{name}: expected increasing indices in 0 .. {num_stages - 1}, got {out_indices}'
         )
     return indices
 

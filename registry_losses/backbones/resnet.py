@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from registry_losses.backbones.base import (
+    DEFAULT_INIT,
     BaseBackbone,
     check_choice,
     check_frozen_stages,
@@ -20,11 +21,6 @@ from registry_losses.backbones.base import (
 )
 from registry_losses.errors import ConfigError
 from registry_losses.registry import MODELS
-
-DEFAULT_INIT = [
-    {'type': 'Kaiming', 'layer': 'Conv2d'},
-    {'type': 'Constant', 'val': 1, 'layer': ['_BatchNorm', 'GroupNorm']},
-]
 
 
 class ResidualBlock(BaseModule):
@@ -280,9 +276,4 @@ class ResNet(BaseBackbone):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images ``(B, in_channels, H, W)`` to one map for each of ``out_indices``."""
         x = self.maxpool(self.relu(getattr(self, self.norm1_name)(self.conv1(x))))
-        outs = []
-        for i, name in enumerate(self.layer_names[: self.out_indices[-1] + 1]):
-            x = getattr(self, name)(x)
-            if i in self.out_indices:
-                outs.append(x)
-        return tuple(outs)
+        return self.run_stages(x, self.layer_names, self.out_indices)

@@ -12,12 +12,12 @@ from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
 from registry_losses.backbones.base import (
+    DEFAULT_INIT,
     BaseBackbone,
     check_frozen_stages,
     check_out_indices,
     check_same_length,
 )
-from registry_losses.backbones.resnet import DEFAULT_INIT
 from registry_losses.errors import ConfigError
 from registry_losses.registry import MODELS
 
@@ -35,6 +35,7 @@ class TinyBlock(nn.Module):
         self.act = self.conv1.activate
 
     def forward(self, x: Tensor) -> Tensor:
+        """``(B, channels, H, W)`` to the same shape."""
         return self.act(x + self.conv2(self.conv1(x)))
 
 
@@ -124,9 +125,4 @@ class TinyNet(BaseBackbone):
         if height % 2 or width % 2:
             x = F.pad(x, (0, width % 2, 0, height % 2))
         x = self.stem(F.pixel_unshuffle(x, 2))
-        outs = []
-        for i, name in enumerate(self.stage_names[: self.out_indices[-1] + 1]):
-            x = getattr(self, name)(x)
-            if i in self.out_indices:
-                outs.append(x)
-        return tuple(outs)
+        return self.run_stages(x, self.stage_names, self.out_indices)

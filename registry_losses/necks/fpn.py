@@ -13,20 +13,11 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from registry_losses.errors import ConfigError, ShapeError
+from registry_losses.errors import ConfigError
+from registry_losses.necks.base import check_levels
 from registry_losses.registry import MODELS
 
 EXTRA_SOURCES = ('on_input', 'on_lateral', 'on_output')
-
-
-def check_levels(neck: str, inputs: Sequence[Tensor], in_channels: Sequence[int]) -> None:
-    """Raise :class:`ShapeError` unless the maps are as many and as wide as configured."""
-    got = [x.shape[1] for x in inputs]
-    if got != list(in_channels):
-        raise ShapeError(
-            f'{neck}: expected maps with in_channels={list(in_channels)} channels, got {got}; '
-            "set in_channels to the widths of the backbone's outputs"
-        )
 
 
 @MODELS.register_module()
