@@ -1,0 +1,164 @@
+"""BaseAssigner: what every assigner shares, applied once.
+
+Shapes: B images, N slots, M gts, Mi ignore regions, K pairs.
+"""
+
+from abc import ABCMeta, abstractmethod
+
+from torch import Tensor
+
+from ..errors import PairingError, ShapeError, check_shape
+from ..structures import Assignment, GroundTruth, Predictions, Priors
+from .bridge import OpenMMLabForm
+from .common import in_ignore_box, in_ignore_mask, sort_pairs
+
+DEFAULT_IGNORE_IOF = 0.5
+
+
+class BaseAssigner(OpenMMLabForm, metaclass=ABCMeta):
+    """Maps priors and ground truth of a whole batch to positive (slot, gt) pairs.
+
+    A subclass implements :meth:`_assign`; everything below holds for all of them.
+
+    * A slot with ``priors.valid`` False is no candidate, and ignored.
+    * A gt with ``gt.valid`` False matches nothing.
+    * Ignore regions, one rule for every assigner. A slot lies in an ignore box when the
+      share of its own box inside that region (IoF) is over ``ignore_iof_thr``; with
+      ``ignore_wrt_candidates=False``, when the share of the region that the slot's box
+      covers is. By default (``None``) the threshold is 0.5 and a slot that lies in a
+      region stays a candidate: a pair outranks a region. A positive number is
+      OpenMMLab's rule: such slots are taken from the candidates first and are ignored.
+      Zero or less: ignore boxes are not looked at. :meth:`assign`, OpenMMLab's form of
+      the call, looks at them only with a positive number, as OpenMMLab does.
+    * A slot whose centre lies on ``gt.ignore_mask`` is ignored unless it is in a pair.
+    * A slot that is in a pair is never ignored.
+    * Pairs are sorted by (image, prior, gt).
+
+    Args:
+        ignore_iof_thr: See above.
+        ignore_wrt_candidates: Whether IoF is over the area of the slot's box (True) or
+            of the ignore region's (False).
+    """
+
+    #: What the head must supply: a subset of {'predictions', 'pair_loss', 'row_loss'}.
+    needs: frozenset[str] = frozenset()
+    #: Whether ``priors.levels`` is needed.
+    requires_grid: bool = False
+    #: Whether :meth:`_assign` returns its pairs in order already.
+    returns_sorted: bool = False
+
+    def __init__(
+        self, *, ignore_iof_thr: float | None = None, ignore_wrt_candidates: bool = True
+    ) -> None:
+        self.ignore_iof_thr = ignore_iof_thr
+        self.ignore_wrt_candidates = ignore_wrt_candidates
+
+    def __call__(
+        self, priors: Priors, gt: GroundTruth, predictions: Predictions | None = None
+    ) -> Assignment:
+        """Assign a batch.
+
+        Args:
+            priors: The N slots.
+            gt: The batch's ground truth.
+            predictions: What the head answers now; needed where :attr:`needs` says so.
+
+        Returns:
+            The positive pairs and the ignored slots.
+
+        Raises:
+            PairingError: If the priors lack the grid, or the call the predictions, that
+                this assigner needs.
+            ShapeError: If the sizes disagree.
+        """
+        self._check(priors, gt, predictions)
+        region = self._ignore_region(priors, gt)
+        if region is not None and self.ignore_iof_thr is not None:
+            outside = ~region
+            priors = priors.with_valid(
+                outside if priors.valid is None else priors.valid & outside
+            )
+        assignment = self._assign(priors, gt, predictions)
+        if not self.returns_sorted:
+            assignment = sort_pairs(assignment, gt.max_gts)
+        return self._mark_ignored(assignment, priors, gt, region)
+
+    @abstractmethod
+    def _assign(
+        self, priors: Priors, gt: GroundTruth, predictions: Predictions | None
+    ) -> Assignment:
+        """The rule itself.
+
+        Args:
+            priors: ``valid`` False or not, here it says which slots are candidates.
+            gt: Gts with ``valid`` False must not be matched.
+            predictions: Given when :attr:`needs` holds 'predictions'.
+
+        Returns:
+            Pairs of candidates only, in any order (see :attr:`returns_sorted`), and in
+            ``ignored``, a tensor of its own, what the rule itself ignores.
+        """
+
+    def refine(
+        self, assignment: Assignment, priors: Priors, gt: GroundTruth, pair_loss: Tensor
+    ) -> Assignment:
+        """Second step of assigners whose :attr:`needs` holds 'pair_loss'.
+
+        Args:
+            assignment: What the first step returned.
+            priors: As in the first step.
+            gt: As in the first step.
+            pair_loss: ``(K,)`` detached loss of each pair.
+        """
+        return assignment
+
+    def _check(self, priors: Priors, gt: GroundTruth, predictions: Predictions | None) -> None:
+        name = type(self).__name__
+        if self.requires_grid and not priors.levels:
+            raise PairingError(
+                f'{name} needs priors on a grid (priors.levels), but got '
+                f'{priors.num_priors} bare boxes; use it with a dense head, or choose an '
+                'assigner that reads boxes alone, such as MaxIoUAssigner'
+            )
+        if 'predictions' in self.needs and predictions is None:
+            raise PairingError(
+                f'{name} looks at what the head predicts: call it with predictions'
+            )
+        b, n = gt.batch_size, priors.num_priors
+        if priors.per_image:
+            check_shape('priors.boxes', priors.boxes, b, n, 4)
+        if priors.valid is not None:
+            check_shape('priors.valid', priors.valid, b, n)
+        if predictions is not None:
+            check_shape('predictions.boxes', predictions.boxes, b, n, 4)
+        if priors.device != gt.device:
+            raise ShapeError(f'priors are on {priors.device}, but gt on {gt.device}: move one')
+
+    def _ignore_region(self, priors: Priors, gt: GroundTruth) -> Tensor | None:
+        """``(B, N)`` bool, slots in an ignore box; None when there can be none."""
+        thr = DEFAULT_IGNORE_IOF if self.ignore_iof_thr is None else self.ignore_iof_thr
+        if thr <= 0 or gt.ignore_boxes.shape[1] == 0:
+            return None
+        return in_ignore_box(priors, gt, thr, wrt_candidates=self.ignore_wrt_candidates)
+
+    @staticmethod
+    def _mark_ignored(
+        assignment: Assignment, priors: Priors, gt: GroundTruth, region: Tensor | None
+    ) -> Assignment:
+        extra = [] if region is None else [region]
+        if priors.valid is not None:
+            extra.append(~priors.valid)
+        if gt.ignore_mask is not None:
+            extra.append(in_ignore_mask(priors, gt.ignore_mask))
+        ignored = assignment.ignored
+        for more in extra:
+            ignored = ignored | more
+        ignored = ignored.contiguous()
+        ignored.view(-1).index_fill_(0, assignment.slot, False)
+        return assignment.replace(ignored=ignored)
+
+    def __repr__(self) -> str:
+        options = ', '.join(
+            f'{key}={value!r}' for key, value in vars(self).items() if not key.startswith('_')
+        )
+        return f'{type(self).__name__}({options})'

@@ -1,0 +1,291 @@
+"""The rules that assigners share, each written once.
+
+Shapes: B images, N slots, M gts, Mi ignore regions, K pairs, T candidates, S segments.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..ops.iou import bbox_overlaps
+from ..structures import Assignment, GroundTruth, Priors
+
+# Elements of one block of a streamed (B, n, M) computation: about a megabyte of float32
+# a temporary, which stays in a CPU's cache and well under 64 MB in all.
+CHUNK_ELEMENTS = 1 << 18
+
+_LOW_BITS = 0x7FFFFFFF
+
+
+# --- Gts -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class GtRows:
+    """The batch's gts in one list, image by image.
+
+    Args:
+        image: ``(G,)`` int64.
+        index: ``(G,)`` int64 in [0, M).
+        boxes: ``(G, 4)``; zeros where ``valid`` is False.
+        valid: ``(G,)`` bool.
+    """
+
+    image: Tensor
+    index: Tensor
+    boxes: Tensor
+    valid: Tensor
+
+    @property
+    def num_rows(self) -> int:
+        """G."""
+        return self.image.shape[0]
+
+
+def gt_rows(gt: GroundTruth) -> GtRows:
+    """List the batch's gts.
+
+    Where counting is free (the CPU) only the valid ones, so that one crowded image does
+    not make the others pay for its padding; on other devices all ``B * M``, because
+    counting would wait for the device.
+    """
+    b, m = gt.valid.shape
+    if gt.device.type == 'cpu':
+        image, index = gt.valid.nonzero(as_tuple=True)
+        boxes = gt.boxes.reshape(-1, 4).index_select(0, image * m + index)
+        return GtRows(image, index, boxes, torch.ones_like(image, dtype=torch.bool))
+    image = torch.arange(b, device=gt.device).repeat_interleave(m, output_size=b * m)
+    index = torch.arange(m, device=gt.device).repeat(b)
+    valid = gt.valid.reshape(-1)
+    return GtRows(image, index, gt.boxes.reshape(-1, 4) * valid[:, None], valid)
+
+
+# --- Pairs ---------------------------------------------------------------------------
+
+
+def sort_pairs(assignment: Assignment, max_gts: int) -> Assignment:
+    """Pairs in the order image, prior, gt."""
+    order = torch.argsort(assignment.slot * max(max_gts, 1) + assignment.gt)
+    return assignment.select(order)
+
+
+def ordered_key(values: Tensor) -> Tensor:
+    """``(...)`` int64 in 32 bits, signed, that order as the float32 ``values`` do."""
+    bits = (values.float() + 0.0).view(torch.int32)  # + 0.0 makes -0 equal to 0
+    return (bits ^ ((bits >> 31) & _LOW_BITS)).long()
+
+
+def best_key(scores: Tensor, tie: Tensor, *, largest: bool = True) -> Tensor:
+    """``(T,)`` int64: a larger key is a better score; of equal scores, a lower ``tie``.
+
+    Args:
+        scores: ``(T,)`` float32.
+        tie: ``(T,)`` int in [0, 2^31).
+        largest: Whether the larger score is the better.
+    """
+    return (ordered_key(scores if largest else -scores) << 32) | (_LOW_BITS - tie)
+
+
+def segment_best(
+    scores: Tensor, segment: Tensor, tie: Tensor, num_segments: int, *, largest: bool = True
+) -> Tensor:
+    """Which candidates are the best of their segment.
+
+    Args:
+        scores: ``(T,)`` float32.
+        segment: ``(T,)`` int64 in [0, S), in any order.
+        tie: ``(T,)`` int; among equal scores the lowest wins.
+        num_segments: S.
+        largest: Whether the larger score is the better.
+
+    Returns:
+        ``(T,)`` bool; one a segment where ``tie`` has no doubles within it.
+    """
+    key = best_key(scores, tie, largest=largest)
+    lowest = torch.iinfo(torch.int64).min
+    best = key.new_full((num_segments,), lowest).scatter_reduce_(0, segment, key, 'amax')
+    return best.index_select(0, segment) == key
+
+
+def resolve_conflicts(
+    slot: Tensor, scores: Tensor, gt: Tensor, num_slots: int, *, largest: bool = True
+) -> Tensor:
+    """One gt a slot: of several claims the best score stays, of equal ones the lower gt.
+
+    Args:
+        slot: ``(T,)`` int64, the slot claimed, counted over the batch (``B * N``).
+        scores: ``(T,)`` float32.
+        gt: ``(T,)`` int64, the claimant.
+        num_slots: ``B * N``.
+        largest: False for costs and distances.
+
+    Returns:
+        ``(T,)`` bool, the claims that stay.
+    """
+    return segment_best(scores, slot, gt, num_slots, largest=largest)
+
+
+# --- Top-k ---------------------------------------------------------------------------
+
+
+def segment_topk(
+    values: Tensor, counts: Tensor, k: int, *, largest: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Top-k of every segment of a ragged list; segments may be shorter than k.
+
+    Segments are padded to powers of two and those of one size are searched together, so
+    the work is at most twice the list's length. Waits for the device once (the sizes).
+
+    Args:
+        values: ``(T,)`` float32, segment after segment.
+        counts: ``(S,)`` int64, the length of each; they add up to T.
+        k: How many to take.
+        largest: Whether the largest values are wanted, or the smallest.
+
+    Returns:
+        ``(S, k)`` index into ``values``, best first, among equal values the earlier
+        first; and ``(S, k)`` bool, which of them exist (the index of others is 0).
+    """
+    s = counts.shape[0]
+    index = counts.new_zeros(s, k)
+    if s == 0 or values.shape[0] == 0:
+        return index, torch.zeros_like(index, dtype=torch.bool)
+    starts = counts.cumsum(0) - counts
+    key = ordered_key(values if largest else -values)
+    lowest = torch.iinfo(torch.int64).min
+    power = torch.ceil(torch.log2(counts.clamp(min=1).double())).long()
+    for p in torch.unique(power).tolist():  # sync: the bucket sizes
+        rows = (power == p).nonzero().squeeze(1)
+        offset = torch.arange(1 << p, device=values.device)
+        inside = offset < counts[rows, None]  # (s_p, 2^p)
+        at = (starts[rows, None] + offset).clamp(max=values.shape[0] - 1)
+        packed = torch.where(inside, (key[at] << 32) | (_LOW_BITS - offset), lowest)
+        top = packed.topk(min(k, 1 << p), dim=1).values
+        position = _LOW_BITS - (top & 0xFFFFFFFF)
+        position = torch.where(top == lowest, 0, position)
+        index[rows, : top.shape[1]] = starts[rows, None] + position
+    exists = torch.arange(k, device=values.device) < counts[:, None]
+    return torch.where(exists, index, 0), exists
+
+
+def dynamic_k(top_values: Tensor, exists: Tensor, counts: Tensor) -> Tensor:
+    """SimOTA's number of slots for a gt: the sum of its top values, rounded down.
+
+    At least 1, and at most as many as there are candidates.
+
+    Args:
+        top_values: ``(S, k)`` the top IoUs of each gt.
+        exists: ``(S, k)`` bool, which of them are real.
+        counts: ``(S,)`` int64, the candidates of each gt.
+
+    Returns:
+        ``(S,)`` int64.
+    """
+    total = torch.where(exists, top_values, 0).sum(dim=1).long()
+    return torch.minimum(total.clamp(min=1), counts)
+
+
+# --- Geometry ------------------------------------------------------------------------
+
+
+def inside_margin(points: Tensor, boxes: Tensor) -> Tensor:
+    """Distance from a point to the nearest side of a box, negative outside.
+
+    Args:
+        points: ``(..., 2)`` xy.
+        boxes: ``(..., 4)`` xyxy, broadcast against the points.
+
+    Returns:
+        ``(...)`` pixels.
+    """
+    low = (points - boxes[..., :2]).amin(dim=-1)
+    high = (boxes[..., 2:] - points).amin(dim=-1)
+    return torch.minimum(low, high)
+
+
+def centers_inside(points: Tensor, boxes: Tensor, *, margin: float = 0) -> Tensor:
+    """Whether a point lies more than ``margin`` pixels inside a box; ``(...)`` bool."""
+    return inside_margin(points, boxes) > margin
+
+
+# --- Streaming -----------------------------------------------------------------------
+
+
+def prior_chunks(priors: Priors, gt_count: int, batch_size: int) -> Iterator[slice]:
+    """Slices of the slots such that a ``(B, n, M)`` block stays small."""
+    step = max(CHUNK_ELEMENTS // max(gt_count * batch_size, 1), 1)
+    for start in range(0, priors.num_priors, step):
+        yield slice(start, min(start + step, priors.num_priors))
+
+
+def batched_boxes(priors: Priors, batch_size: int, part: slice = slice(None)) -> Tensor:
+    """``(B, n, 4)`` boxes of some slots, one copy shared where images share them."""
+    return priors.boxes[..., part, :].expand(batch_size, -1, 4)
+
+
+# --- Ignore regions ------------------------------------------------------------------
+
+
+def in_ignore_box(
+    priors: Priors, gt: GroundTruth, iof_thr: float, *, wrt_candidates: bool = True
+) -> Tensor:
+    """Slots in an ignore box; see :class:`BaseAssigner` for the rule.
+
+    Returns:
+        ``(B, N)`` bool.
+    """
+    b, regions = gt.batch_size, gt.ignore_boxes
+    out = torch.zeros(b, priors.num_priors, dtype=torch.bool, device=priors.device)
+    for part in prior_chunks(priors, regions.shape[1], b):
+        boxes = batched_boxes(priors, b, part)
+        if wrt_candidates:
+            iof = bbox_overlaps(boxes, regions, mode='iof')  # (B, n, Mi)
+        else:
+            iof = bbox_overlaps(regions, boxes, mode='iof').transpose(1, 2)
+        out[:, part] = ((iof > iof_thr) & gt.ignore_valid[:, None]).any(dim=-1)
+    return out
+
+
+def in_ignore_mask(priors: Priors, mask: Tensor) -> Tensor:
+    """Slots whose centre's pixel is set in ``mask (B, H, W)``; ``(B, N)`` bool.
+
+    A centre outside the mask is not ignored.
+    """
+    b, height, width = mask.shape
+    x, y = priors.centers.floor().long().unbind(-1)
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    pixel = (y.clamp(0, height - 1) * width + x.clamp(0, width - 1)).expand(b, -1)
+    return mask.reshape(b, -1).gather(1, pixel) & inside
+
+
+# --- Nearest -------------------------------------------------------------------------
+
+
+def nearest_priors(priors: Priors, image: Tensor, boxes: Tensor) -> Tensor:
+    """For each box the candidate whose centre is nearest to its own, streamed.
+
+    Args:
+        priors: Slots that are not ``valid`` do not count.
+        image: ``(G,)`` int64.
+        boxes: ``(G, 4)`` xyxy.
+
+    Returns:
+        ``(G,)`` int64 slot, of equally near ones the first.
+    """
+    center = (boxes[:, :2] + boxes[:, 2:]) / 2
+    best = center.new_full((boxes.shape[0],), torch.inf)
+    nearest = torch.zeros_like(image)
+    for part in prior_chunks(priors, boxes.shape[0], 1):
+        points = priors.centers[..., part, :]
+        points = points[image] if priors.per_image else points[None]
+        distance = (points - center[:, None]).square().sum(dim=-1)  # (G, n)
+        if priors.valid is not None:
+            distance = torch.where(priors.valid[image, part], distance, torch.inf)
+        value = distance.amin(dim=1)
+        row = torch.arange(part.start, part.stop, device=image.device)
+        first = torch.where(distance == value[:, None], row, priors.num_priors).amin(dim=1)
+        nearest = torch.where(value < best, first, nearest)
+        best = torch.minimum(best, value)
+    return nearest
