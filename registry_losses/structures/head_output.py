@@ -119,19 +119,24 @@ class HeadOutput:
         return flat.index_select(-2, image * data.shape[-2] + prior), present
 
 
-def flatten_maps(maps: Sequence[Tensor], num_base: int, channels: int) -> Tensor:
+def flatten_maps(
+    maps: Sequence[Tensor], num_base: int | Sequence[int], channels: int
+) -> Tensor:
     """Flatten one map a level into ``(B, N, channels)``, ordered level, y, x, a.
 
     Args:
         maps: ``(B, num_base * channels, H, W)`` a level.
-        num_base: A, the slots of a cell.
+        num_base: A, the slots of a cell; one number a level where they differ.
         channels: D, the values of a slot.
     """
+    per_level = [num_base] * len(maps) if isinstance(num_base, int) else list(num_base)
+    if len(per_level) != len(maps):
+        raise ShapeError(f'{len(maps)} maps, but {len(per_level)} levels of priors')
     rows = []
-    for i, level_map in enumerate(maps):
-        if level_map.shape[1] != num_base * channels:
+    for i, (level_map, base) in enumerate(zip(maps, per_level)):
+        if level_map.shape[1] != base * channels:
             raise ShapeError(
-                f'level {i}: expected {num_base} x {channels} channels, got {level_map.shape[1]}'
+                f'level {i}: expected {base} x {channels} channels, got {level_map.shape[1]}'
             )
         rows.append(level_map.permute(0, 2, 3, 1).reshape(level_map.shape[0], -1, channels))
     return rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)

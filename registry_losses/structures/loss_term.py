@@ -33,7 +33,7 @@ Normalizer = Literal[
     'level_mean',
     'none',
 ]
-TargetQuality = Literal['assigned', 'iou', 'one']
+TargetQuality = Literal['assigned', 'one', 'iou', 'giou', 'diou', 'ciou']
 PairWeight = Literal['assigned', 'centerness', 'quality', 'box_scale', 'none']
 
 PER_SLOT_KINDS = ('classification', 'objectness', 'heatmap')
@@ -68,8 +68,8 @@ class LossTerm:
         factor: The term is multiplied by it.
         times_batch: Multiply by the number of images of all ranks (YOLOv5).
         level_weights: One weight a level, for ``level_mean``; 1 by default.
-        target_quality: Value of a positive: the assignment's quality, the IoU of the
-            prediction with its gt, or 1.
+        target_quality: Value of a positive: the assignment's quality, 1, or an overlap of
+            the prediction with its gt (``iou``, ``giou``, ``diou``, ``ciou``), in [0, 1].
         pair_weight: Weight of a pair in box and centreness terms: the assignment's,
             times centreness or quality or YOLO's ``2 - w h`` (of the gt, in shares of
             the image), or none.

@@ -1,0 +1,5 @@
+"""Whole models, on MMEngine's BaseModel."""
+
+from .single_stage import SingleStageDetector
+
+__all__ = ['SingleStageDetector']

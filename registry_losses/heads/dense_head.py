@@ -1,0 +1,408 @@
+"""DenseHead: what every single-stage head does, once.
+
+A head is its layers, its prior generator, its coder and the loss terms it states. Here
+stand flattening, decoding, calling assigner and sampler, losses, top-k and NMS.
+
+Shapes: B images, N slots, C classes, L levels.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from mmengine.logging import MessageHub
+from mmengine.model import BaseModule
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from ..errors import ConfigError, PairingError
+from ..registry import MODELS, TASK_UTILS
+from ..structures import (
+    Assignment,
+    DetDataSample,
+    GroundTruth,
+    HeadOutput,
+    LossTerm,
+    Predictions,
+    Priors,
+    flatten_maps,
+)
+from .loss_evaluation import check_terms, evaluate_terms, row_losses
+from .loss_inputs import LossInputs
+from .prediction import rescale_instances, suppress, top_candidates
+
+Maps = Sequence[Sequence[Tensor]]
+
+
+class DenseHead(BaseModule):
+    """Base class of the heads that predict on every cell of a feature pyramid.
+
+    A subclass gives :meth:`_init_layers`, :meth:`forward` (raw maps, one sequence a
+    name of :attr:`map_names`, one map a level) and :meth:`default_terms`. It sets its own
+    plain attributes before it calls ``super().__init__``, which uses them.
+
+    Args:
+        num_classes: C, without background.
+        in_channels: Channels of each input feature map.
+        prior_generator: Config node or object that lays the slots.
+        bbox_coder: Config node or object between boxes and what the head predicts.
+        loss_cls: Classification loss. A softmax loss gives the head a background class.
+        loss_bbox: Box loss, on encoded or decoded boxes as its kind says.
+        extra_losses: A subclass's further losses, attribute name to config node.
+        loss_terms: Changes to the stated loss terms, by name:
+            ``dict(loss_cls=dict(normalizer='quality_sum'))``.
+        train_cfg: ``assigner``, ``sampler``, ``allowed_border``.
+        test_cfg: ``nms_pre``, ``score_thr``, ``min_bbox_size``, ``nms``, ``max_per_img``.
+        init_cfg: Weight initialisation.
+
+    Raises:
+        PairingError: If assigner, sampler, coder and losses cannot work together.
+        ConfigError: If ``train_cfg`` or ``test_cfg`` hold a key that nothing reads.
+    """
+
+    map_names: tuple[str, ...] = ('cls', 'bbox')
+    score_factor: str | None = None
+    """Branch whose sigmoid multiplies the class scores."""
+    uses_valid_flags = True
+    """Whether slots beyond an image's own padding are left out."""
+    train_cfg_keys = ('assigner', 'sampler', 'allowed_border')
+    test_cfg_keys = ('nms_pre', 'score_thr', 'min_bbox_size', 'nms', 'max_per_img')
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int | Sequence[int],
+        *,
+        prior_generator,
+        loss_cls,
+        bbox_coder=None,
+        loss_bbox=None,
+        extra_losses: Mapping[str, object] | None = None,
+        loss_terms: Mapping[str, Mapping] | None = None,
+        train_cfg: Mapping | None = None,
+        test_cfg: Mapping | None = None,
+        init_cfg=None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.num_classes = num_classes
+        self.in_channels = in_channels
+        self.prior_generator = build(TASK_UTILS, prior_generator)
+        self.bbox_coder = build(TASK_UTILS, bbox_coder)
+        self.loss_cls = build(MODELS, loss_cls)
+        self.loss_bbox = build(MODELS, loss_bbox)
+        for name, node in (extra_losses or {}).items():
+            setattr(self, name, build(MODELS, node))
+        background = getattr(self.loss_cls, 'needs_background', False)
+        self.cls_out_channels = num_classes + int(background)
+        self.train_cfg = dict(train_cfg or {})
+        self.test_cfg = dict(test_cfg or {})
+        self._check_keys('train_cfg', self.train_cfg, self.train_cfg_keys)
+        self._check_keys('test_cfg', self.test_cfg, self.test_cfg_keys)
+        self.assigner = build(TASK_UTILS, self.train_cfg.get('assigner'))
+        sampler = self.train_cfg.get('sampler') or dict(type='PseudoSampler')
+        self.sampler = build(TASK_UTILS, sampler)
+        self._init_layers()
+        self.loss_terms = self._changed_terms(loss_terms or {})
+
+    # What a head states ---------------------------------------------------------------
+
+    @abstractmethod
+    def _init_layers(self) -> None:
+        """Create the layers; names and shapes follow OpenMMLab's."""
+
+    @abstractmethod
+    def forward(self, feats: Sequence[Tensor]) -> tuple[Sequence[Tensor], ...]:
+        """Raw maps: one sequence a name of :attr:`map_names`, one map a level."""
+
+    @abstractmethod
+    def default_terms(self) -> tuple[LossTerm, ...]:
+        """The losses of this head as its paper has them."""
+
+    def map_channels(self) -> dict[str, int]:
+        """Values a slot in each map."""
+        return {'cls': self.cls_out_channels, 'bbox': 4, 'centerness': 1, 'objectness': 1}
+
+    def box_kind(self, loss=None) -> str:
+        """The kind of a box loss: on encoded or on decoded boxes."""
+        loss = self.loss_bbox if loss is None else loss
+        kinds = getattr(loss, 'kinds', ('box_encoded',))
+        for kind in ('box_decoded', 'box_encoded', 'distribution'):
+            if kind in kinds:
+                return kind
+        raise PairingError(
+            f'{type(self).__name__}.loss_bbox: {type(loss).__name__} serves '
+            f'{", ".join(kinds)}, none of which compares boxes'
+        )
+
+    # Training -------------------------------------------------------------------------
+
+    def _changed_terms(self, changes: Mapping[str, Mapping]) -> tuple[LossTerm, ...]:
+        """The stated terms with the config's changes, checked."""
+        terms = {term.name: term for term in self.default_terms()}
+        for name, fields in changes.items():
+            if name not in terms:
+                raise ConfigError(
+                    f'loss_terms.{name}: {type(self).__name__} states ' + ', '.join(terms)
+                )
+            try:
+                terms[name] = replace(terms[name], **fields)
+            except TypeError as error:
+                raise ConfigError(f'loss_terms.{name}: {error}') from None
+        check_terms(tuple(terms.values()))
+        return tuple(terms.values())
+
+    def loss(
+        self, feats: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample]
+    ) -> dict[str, Tensor]:
+        """The training losses of a batch, one scalar a term."""
+        return self.loss_by_feat(*self(feats), batch_data_samples=batch_data_samples)
+
+    def loss_by_feat(
+        self, *maps: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample]
+    ) -> dict[str, Tensor]:
+        """:meth:`loss` from raw maps."""
+        device = maps[0][0].device
+        gt = GroundTruth.from_data_samples(batch_data_samples, device=device)
+        ids = [sample.metainfo.get('img_id', i) for i, sample in enumerate(batch_data_samples)]
+        pads = pad_shapes([sample.metainfo for sample in batch_data_samples])
+        return evaluate_terms(self.loss_terms, self.loss_inputs(maps, gt, image_ids=ids, pads=pads))
+
+    def loss_inputs(
+        self, maps: Maps, gt: GroundTruth, *, image_ids: Sequence | None = None, pads=None
+    ) -> LossInputs:
+        """Flatten, lay the slots, assign and sample.
+
+        Args:
+            maps: Raw maps as :meth:`forward` returns them.
+            gt: The batch's ground truth.
+            image_ids: B ids that key the sampler's randomness.
+            pads: ``(B, 2)`` height and width of each image with its own padding.
+        """
+        output = self.flatten(maps)
+        priors = self.priors(maps, pads if self.uses_valid_flags else None)
+        unassigned = Assignment.empty(gt.batch_size, priors.num_priors, gt.device)
+        inputs = LossInputs(output, priors, gt, unassigned, self.bbox_coder, self.num_classes)
+        return replace(inputs, assignment=self.assign(inputs, image_ids), _cache={})
+
+    def assign(self, inputs: LossInputs, image_ids: Sequence | None = None) -> Assignment:
+        """Who answers for whom: the assigner's pairs after the sampler."""
+        if self.assigner is None:
+            raise ConfigError(f'{type(self).__name__}: training needs train_cfg.assigner')
+        priors, gt = inputs.priors, inputs.gt
+        needs = set(self.assigner.needs) | set(self.sampler.needs)
+        with torch.no_grad():
+            predictions = None
+            if 'predictions' in needs:
+                predictions = self.predictions(inputs.output, priors)
+            assignment = self.assigner(priors, gt, predictions)
+            if 'pair_loss' in self.assigner.needs:
+                loss = self.pair_losses(replace(inputs, assignment=assignment, _cache={}))
+                assignment = self.assigner.refine(assignment, priors, gt, loss)
+            row_loss = None
+            if 'row_loss' in needs:
+                assigned = replace(inputs, assignment=assignment, _cache={})
+                row_loss = row_losses(self._class_term(), assigned)
+            return self.sampler(
+                assignment,
+                priors,
+                gt,
+                predictions=predictions,
+                row_loss=row_loss,
+                image_ids=integer_ids(image_ids, gt),
+                step=current_step(),
+            )
+
+    def pair_losses(self, inputs: LossInputs) -> Tensor:
+        """``(K,)`` detached classification plus box loss of every pair (PAA)."""
+        total = torch.zeros(inputs.assignment.num_pairs, device=inputs.gt.device)
+        for term in self.loss_terms:
+            if term.kind == 'classification':
+                alone = replace(term, rows='positives')
+            elif term.kind in ('box_encoded', 'box_decoded'):
+                alone = replace(term, pair_weight='none', one_per_prior=False)
+            else:
+                continue
+            total += row_losses(alone, inputs, per_pair=True) * term.factor
+        return total
+
+    def _class_term(self) -> LossTerm:
+        for kind in ('classification', 'heatmap', 'objectness'):
+            for term in self.loss_terms:
+                if term.kind == kind and term.rows == 'all':
+                    return term
+        raise PairingError(
+            f'{type(self.sampler).__name__} ranks negatives by their loss, but '
+            f'{type(self).__name__} charges no loss on negatives'
+        )
+
+    # Views of the raw maps ------------------------------------------------------------
+
+    def flatten(self, maps: Maps) -> HeadOutput:
+        """Raw maps to ``(B, N, D)`` branches."""
+        channels = self.map_channels()
+        num_base = self.prior_generator.num_base_priors
+        tensors = {
+            name: flatten_maps(level_maps, num_base, channels[name])
+            for name, level_maps in zip(self.map_names, maps)
+        }
+        return HeadOutput.of(tensors, self._level_sizes(maps[0]))
+
+    def _level_sizes(self, maps: Sequence[Tensor]) -> tuple[int, ...]:
+        base = self.prior_generator.num_base_priors
+        base = [base] * len(maps) if isinstance(base, int) else base
+        return tuple(m.shape[-2] * m.shape[-1] * a for m, a in zip(maps, base))
+
+    def priors(self, maps: Maps, pads: Tensor | None = None) -> Priors:
+        """The slots of these maps; ``pads (B, 2)`` marks those beyond an image's padding."""
+        sizes = [tuple(m.shape[-2:]) for m in maps[0]]
+        border = self.train_cfg.get('allowed_border', -1) if self.training else -1
+        return self.prior_generator(
+            sizes, device=maps[0][0].device, image_sizes=pads, allowed_border=border
+        )
+
+    def predictions(self, output: HeadOutput, priors: Priors) -> Predictions:
+        """Decoded boxes and scores of every slot, detached, float32."""
+        scores = self.scores(output).float()
+        if priors.class_row is not None:
+            scores = scores[:, priors.class_row]
+        if self.score_factor is not None:
+            scores = scores * output[self.score_factor].float().sigmoid()
+        return Predictions(boxes=self.decode(output, priors), scores=scores.detach())
+
+    def scores(self, output: HeadOutput) -> Tensor:
+        """``(B, rows, C)`` class probabilities, background removed."""
+        logits = output['cls'].detach().float()
+        activation = getattr(self.loss_cls, 'activation', 'sigmoid')
+        if activation == 'softmax':
+            return logits.softmax(dim=-1)[..., : self.num_classes]
+        return logits.sigmoid() if activation == 'sigmoid' else logits.clamp(0, 1)
+
+    def decode(self, output: HeadOutput, priors: Priors) -> Tensor:
+        """``(B, N, 4)`` predicted boxes, detached; the priors' boxes for heads without boxes."""
+        if self.bbox_coder is None or 'bbox' not in output:
+            return priors.boxes.expand(output.batch_size, -1, -1)
+        centers = self.bbox_coder.reference == 'centers'
+        reference = priors.centers if centers else priors.boxes
+        encoded = self.bbox_coder.activate(output['bbox'].detach().float())
+        return self.bbox_coder.decode(reference, encoded, stride=priors.strides)
+
+    # Prediction -----------------------------------------------------------------------
+
+    def predict(
+        self,
+        feats: Sequence[Tensor],
+        batch_data_samples: Sequence[DetDataSample],
+        rescale: bool = True,
+    ) -> list[InstanceData]:
+        """Detections of a batch."""
+        metas = [sample.metainfo for sample in batch_data_samples]
+        return self.predict_by_feat(*self(feats), batch_img_metas=metas, rescale=rescale)
+
+    @torch.no_grad()
+    def predict_by_feat(
+        self,
+        *maps: Sequence[Tensor],
+        batch_img_metas: Sequence[Mapping],
+        cfg: Mapping | None = None,
+        rescale: bool = False,
+        with_nms: bool = True,
+    ) -> list[InstanceData]:
+        """Detections from raw maps: per level top-k, decode, NMS.
+
+        Args:
+            *maps: As :meth:`forward` returns them.
+            batch_img_metas: B dicts with ``img_shape`` and, to rescale, ``scale_factor``.
+            cfg: In place of ``test_cfg``.
+            rescale: Give boxes in pixels of the original image.
+            with_nms: False keeps every candidate.
+        """
+        cfg = self.test_cfg if cfg is None else cfg
+        output, priors = self.flatten(maps), self.priors(maps)
+        shapes = priors.boxes.new_tensor([meta['img_shape'][:2] for meta in batch_img_metas])
+        boxes, scores, labels = self.candidates(output, priors, shapes, cfg)
+        results = suppress(
+            boxes,
+            scores,
+            labels,
+            nms=cfg.get('nms') if with_nms else None,
+            max_per_img=cfg.get('max_per_img', 100) if with_nms else -1,
+            min_bbox_size=cfg.get('min_bbox_size', -1),
+        )
+        if rescale:
+            rescale_instances(results, batch_img_metas)
+        return results
+
+    def candidates(
+        self, output: HeadOutput, priors: Priors, image_shapes: Tensor, cfg: Mapping
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The best slots of each level, decoded and clipped.
+
+        Returns:
+            boxes ``(B, k, 4)``, scores ``(B, k)`` (negative: empty), labels ``(B, k)``.
+        """
+        boxes, scores, labels = [], [], []
+        all_scores = self.scores(output)
+        for start, size in zip(priors.level_starts, priors.level_sizes):
+            level = slice(start, start + size)
+            best = top_candidates(
+                all_scores[:, level], score_thr=cfg.get('score_thr', 0.05),
+                limit=cfg.get('nms_pre', -1),
+            )
+            slots = best.slots + start
+            score = best.scores
+            if self.score_factor is not None:
+                factor = output[self.score_factor].squeeze(-1).float().sigmoid()
+                score = torch.where(score < 0, score, score * factor.gather(1, slots))
+            boxes.append(self.decode_at(output, priors, slots, image_shapes))
+            scores.append(score)
+            labels.append(best.labels)
+        return torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(labels, 1)
+
+    def decode_at(
+        self, output: HeadOutput, priors: Priors, slots: Tensor, image_shapes: Tensor | None
+    ) -> Tensor:
+        """``(B, k, 4)`` predicted boxes of chosen slots ``(B, k)``, clipped to the images."""
+        coder = self.bbox_coder
+        reference = priors.centers if coder.reference == 'centers' else priors.boxes
+        raw = output['bbox'].float()
+        raw = raw.gather(1, slots[..., None].expand(-1, -1, raw.shape[-1]))
+        encoded = coder.activate(raw)
+        max_shape = None if image_shapes is None else image_shapes
+        return coder.decode(
+            reference[slots], encoded, max_shape=max_shape, stride=priors.strides[slots]
+        )
+
+    def _check_keys(self, name: str, cfg: Mapping, known: Sequence[str]) -> None:
+        for key in cfg:
+            if key not in known:
+                raise ConfigError(
+                    f'{type(self).__name__}.{name}.{key}: nothing reads this key; '
+                    f'it takes {", ".join(known)}'
+                )
+
+
+def build(registry, node):
+    """Build a config node; pass an object or None through."""
+    return registry.build(node) if isinstance(node, dict) else node
+
+
+def pad_shapes(metas: Sequence[Mapping]) -> Tensor | None:
+    """``(B, 2)`` height and width of each image with its own padding; None if all are alike."""
+    shapes = [meta.get('pad_shape', meta['img_shape'])[:2] for meta in metas]
+    whole = [meta.get('batch_input_shape') for meta in metas]
+    if all(w is not None and tuple(w[:2]) == tuple(s) for w, s in zip(whole, shapes)):
+        return None
+    return torch.tensor(shapes, dtype=torch.float32)
+
+
+def integer_ids(image_ids: Sequence | None, gt: GroundTruth) -> Tensor:
+    """``(B,)`` int64; ids that are no numbers count through the batch."""
+    ids = range(gt.batch_size) if image_ids is None else image_ids
+    numbers = [v if isinstance(v, int) else i for i, v in enumerate(ids)]
+    return torch.tensor(numbers, dtype=torch.long, device=gt.device)
+
+
+def current_step() -> int:
+    """The iteration that the running Runner announces; 0 outside of training."""
+    return MessageHub.get_current_instance().get_info('iter', 0) or 0

@@ -1,0 +1,97 @@
+"""From scores and boxes to the instances of each image, for every dense head.
+
+Shapes: B images, n slots of a level, C classes, k candidates.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from .. import ops
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """The slots of one or more levels that may become detections.
+
+    Args:
+        scores: ``(B, k)``; negative entries are empty places.
+        labels: ``(B, k)`` int64.
+        slots: ``(B, k)`` int64, index within what was selected from.
+    """
+
+    scores: Tensor
+    labels: Tensor
+    slots: Tensor
+
+
+def top_candidates(scores: Tensor, *, score_thr: float, limit: int) -> Candidates:
+    """The ``limit`` best (slot, class) of each image whose score exceeds ``score_thr``.
+
+    Args:
+        scores: ``(B, n, C)`` probabilities.
+        score_thr: Scores at or below it leave an empty place.
+        limit: k at most; -1 for all.
+    """
+    batch, n, num_classes = scores.shape
+    flat = scores.reshape(batch, -1)
+    k = flat.shape[1] if limit < 0 else min(limit, flat.shape[1])
+    best, index = flat.topk(k, dim=1)
+    best = torch.where(best > score_thr, best, -1.0)
+    return Candidates(best, index % num_classes, index // num_classes)
+
+
+def suppress(
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor,
+    *,
+    nms: dict | None,
+    max_per_img: int,
+    min_bbox_size: float = -1,
+) -> list[InstanceData]:
+    """Class-wise NMS over the whole batch at once, then the best of each image.
+
+    Args:
+        boxes: ``(B, k, 4)`` xyxy pixels.
+        scores: ``(B, k)``; entries below 0 are empty places.
+        labels: ``(B, k)``.
+        nms: ``dict(type='nms', iou_threshold=..., class_agnostic=False)``; None for none.
+        max_per_img: Instances kept an image; -1 for all.
+        min_bbox_size: Boxes not wider and higher than this go; negative keeps all.
+
+    Returns:
+        B ``InstanceData`` with ``bboxes``, ``scores``, ``labels``, best first.
+    """
+    batch = boxes.shape[0]
+    keep = scores >= 0
+    if min_bbox_size >= 0:
+        keep &= ((boxes[..., 2:] - boxes[..., :2]) > min_bbox_size).all(dim=-1)
+    image, place = keep.nonzero(as_tuple=True)
+    boxes, scores, labels = boxes[image, place], scores[image, place], labels[image, place]
+    if nms is None:
+        order = torch.argsort(scores, descending=True, stable=True)
+    else:
+        agnostic = nms.get('class_agnostic', False)
+        groups = image if agnostic else image * (labels.max() + 1 if len(labels) else 1) + labels
+        order = ops.batched_nms(boxes, scores, groups, nms['iou_threshold'])
+    image, boxes, scores, labels = image[order], boxes[order], scores[order], labels[order]
+    results = []
+    for index in range(batch):
+        mine = (image == index).nonzero().squeeze(1)
+        mine = mine if max_per_img < 0 else mine[:max_per_img]
+        instances = InstanceData()
+        instances.bboxes, instances.scores = boxes[mine], scores[mine]
+        instances.labels = labels[mine]
+        results.append(instances)
+    return results
+
+
+def rescale_instances(results: Sequence[InstanceData], metas: Sequence[dict]) -> None:
+    """Bring boxes back to the original image, in place, by ``scale_factor`` (w, h)."""
+    for instances, meta in zip(results, metas):
+        factor = instances.bboxes.new_tensor(meta.get('scale_factor', (1.0, 1.0)))
+        instances.bboxes = instances.bboxes / factor.repeat(2)
