@@ -14,9 +14,11 @@ from .iou import (
     nwd,
     siou,
 )
+from .nms import batched_nms, nms
 
 __all__ = [
     'BoxPair',
+    'batched_nms',
     'bbox_overlaps',
     'box_area',
     'ciou',
@@ -28,6 +30,7 @@ __all__ = [
     'giou',
     'iof',
     'iou',
+    'nms',
     'nwd',
     'siou',
     'xyxy_to_cxcywh',
