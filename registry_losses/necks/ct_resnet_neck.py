@@ -17,12 +17,14 @@ from registry_losses.errors import ConfigError, MissingDependencyError, ShapeErr
 from registry_losses.registry import MODELS
 
 
+# The line that interpolates linearly at stride 2; a kernel of 2 has one tap a pixel: nearest.
+LINES = {2: (1.0, 1.0), 3: (0.5, 1.0, 0.5), 4: (0.25, 0.75, 0.75, 0.25)}
+
+
 def bilinear_kernel(size: int) -> Tensor:
     """``(size, size)`` weights with which a stride-2 deconvolution interpolates linearly."""
-    factor = (size + 1) // 2
-    centre = (2 * factor - 1 - factor % 2) / (2 * factor)
-    line = 1 - (torch.arange(size, dtype=torch.float32) / factor - centre).abs()
-    return line[:, None] * line[None, :]
+    line = torch.tensor(LINES[size])
+    return line[:, None] * line
 
 
 @MODELS.register_module()
@@ -66,7 +68,7 @@ class CTResNetNeck(BaseModule):
                 'num_deconv_filters, num_deconv_kernels: expected equally many entries, got '
                 f'{list(num_deconv_filters)} and {list(num_deconv_kernels)}'
             )
-        if not set(num_deconv_kernels) <= {2, 3, 4}:
+        if not set(num_deconv_kernels) <= set(LINES):
             raise ConfigError(
                 f'num_deconv_kernels: expected 2, 3 or 4 each, got {list(num_deconv_kernels)}'
             )
