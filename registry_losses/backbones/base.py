@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from registry_losses.errors import ConfigError
 
 # He et al., Delving Deep into Rectifiers, 2015: what every backbone here starts from.
-DEFAULT_INIT = [
+DEFAULT_INIT: list[dict] = [
     {'type': 'Kaiming', 'layer': 'Conv2d'},
     {'type': 'Constant', 'val': 1, 'layer': ['_BatchNorm', 'GroupNorm']},
 ]

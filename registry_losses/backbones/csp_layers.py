@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,10 +15,10 @@ from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
 # Ultralytics' settings, which its released weights depend on.
-YOLOV5_NORM = {'type': 'BN', 'momentum': 0.03, 'eps': 0.001}
-YOLOV5_ACT = {'type': 'SiLU', 'inplace': True}
+YOLOV5_NORM: dict[str, Any] = {'type': 'BN', 'momentum': 0.03, 'eps': 0.001}
+YOLOV5_ACT: dict[str, Any] = {'type': 'SiLU', 'inplace': True}
 # PyTorch's own default of nn.Conv2d, which YOLOv4-CSP and YOLOv5 train from.
-TORCH_CONV_INIT = {
+TORCH_CONV_INIT: dict[str, Any] = {
     'type': 'Kaiming',
     'layer': 'Conv2d',
     'a': math.sqrt(5),
@@ -66,7 +67,7 @@ class DarknetBottleneck(nn.Module):
         self, channels: int, *, add_identity: bool, norm_cfg: dict | None, act_cfg: dict
     ) -> None:
         super().__init__()
-        layers = {'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
+        layers: dict[str, Any] = {'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
         self.conv1 = ConvModule(channels, channels, 1, **layers)
         self.conv2 = ConvModule(channels, channels, 3, padding=1, **layers)
         self.add_identity = add_identity
@@ -95,7 +96,7 @@ class CSPLayer(nn.Module):
         act_cfg: dict,
     ) -> None:
         super().__init__()
-        layers = {'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
+        layers: dict[str, Any] = {'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
         mid = out_channels // 2
         self.main_conv = ConvModule(in_channels, mid, 1, **layers)
         self.short_conv = ConvModule(in_channels, mid, 1, **layers)
@@ -120,7 +121,7 @@ class SPPFBottleneck(nn.Module):
         self, in_channels: int, out_channels: int, *, norm_cfg: dict | None, act_cfg: dict
     ) -> None:
         super().__init__()
-        layers = {'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
+        layers: dict[str, Any] = {'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
         mid = in_channels // 2
         self.conv1 = ConvModule(in_channels, mid, 1, **layers)
         self.conv2 = ConvModule(4 * mid, out_channels, 1, **layers)

@@ -6,6 +6,7 @@ Shapes: B images; block i works at stride ``2^i`` with ``32 * 2^i`` channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
@@ -82,7 +83,7 @@ class Darknet(BaseBackbone):
             init_cfg=DEFAULT_INIT if init_cfg is None else init_cfg,
         )
         self.out_indices = check_out_indices(out_indices, len(depths) + 1)
-        layers = {
+        layers: dict[str, Any] = {
             'norm_cfg': norm_cfg or {'type': 'BN', 'requires_grad': True},
             'act_cfg': act_cfg or {'type': 'LeakyReLU', 'negative_slope': 0.1},
         }

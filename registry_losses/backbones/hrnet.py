@@ -6,6 +6,7 @@ Shapes: B images; branch i works at stride ``2^(i+2)``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from mmcv.cnn import build_conv_layer, build_norm_layer
@@ -67,7 +68,7 @@ class HRModule(nn.Module):
         norm_cfg: dict,
     ) -> None:
         super().__init__()
-        self.layer_cfg = {'conv_cfg': conv_cfg, 'norm_cfg': norm_cfg}
+        self.layer_cfg: dict[str, Any] = {'conv_cfg': conv_cfg, 'norm_cfg': norm_cfg}
         self.branches = nn.ModuleList(
             make_res_layer(
                 block,
@@ -90,9 +91,9 @@ class HRModule(nn.Module):
                 row = [self._exchange(widths, source=j, target=i) for j in range(len(widths))]
                 self.fuse_layers.append(nn.ModuleList(row))
 
-    def _exchange(self, widths: Sequence[int], *, source: int, target: int) -> nn.Module | None:
+    def _exchange(self, widths: Sequence[int], *, source: int, target: int) -> nn.Module:
         if source == target:
-            return None
+            return nn.Identity()
         if source > target:
             return conv_norm(widths[source], widths[target], 1, 1, act=False, **self.layer_cfg)
         steps: list[nn.Module] = []
@@ -109,13 +110,13 @@ class HRModule(nn.Module):
             return maps
         outs = []
         for i, row in enumerate(self.fuse_layers):
-            total: Tensor | None = None
-            for j, layer in enumerate(row):
-                moved = maps[j] if layer is None else layer(maps[j])
+            moved = []
+            for j, layer in enumerate(row.children()):
+                x = layer(maps[j])
                 if j > i:
-                    moved = F.interpolate(moved, size=maps[i].shape[-2:], mode='nearest')
-                total = moved if total is None else total + moved
-            outs.append(F.relu(total))
+                    x = F.interpolate(x, size=maps[i].shape[-2:], mode='nearest')
+                moved.append(x)
+            outs.append(F.relu(sum(moved[1:], moved[0])))
         return outs
 
 
@@ -196,7 +197,7 @@ class HRNet(BaseBackbone):
             init_cfg=DEFAULT_INIT if init_cfg is None else init_cfg,
         )
         norm_cfg = norm_cfg or {'type': 'BN'}
-        self.layer_cfg = {'conv_cfg': conv_cfg, 'norm_cfg': norm_cfg}
+        self.layer_cfg: dict[str, Any] = {'conv_cfg': conv_cfg, 'norm_cfg': norm_cfg}
         norms = [build_norm_layer(norm_cfg, 64, postfix=i) for i in (1, 2)]
         self.norm_names = [name for name, _ in norms]
         # All names of the stem in the order of the published checkpoints.
@@ -251,7 +252,7 @@ class HRNet(BaseBackbone):
 
     def _transition(self, widths: Sequence[int], wider: Sequence[int]) -> nn.ModuleList:
         """Where a width changes, a 3x3 convolution; a new branch from the last by stride 2."""
-        layers: list[nn.Module | None] = []
+        layers: list[nn.Module] = []
         for i, width in enumerate(wider):
             if i >= len(widths):
                 step = conv_norm(widths[-1], width, 3, 2, act=True, **self.layer_cfg)
@@ -259,7 +260,7 @@ class HRNet(BaseBackbone):
             elif widths[i] != width:
                 layers.append(conv_norm(widths[i], width, 3, 1, act=True, **self.layer_cfg))
             else:
-                layers.append(None)
+                layers.append(nn.Identity())
         return nn.ModuleList(layers)
 
     def stages(self) -> list[Sequence[nn.Module]]:
@@ -279,7 +280,7 @@ class HRNet(BaseBackbone):
             branches = []
             for i, layer in enumerate(getattr(self, f'transition{stage - 1}')):
                 source = maps[min(i, len(maps) - 1)]
-                branches.append(source if layer is None else layer(source))
+                branches.append(layer(source))
             maps = branches
             for module in getattr(self, f'stage{stage}'):
                 maps = module(maps)

@@ -27,7 +27,6 @@ class ResidualBlock(BaseModule):
     """``relu(shortcut(x) + branch(x))``; the branch is a chain of conv and norm.
 
     He et al., Deep Residual Learning for Image Recognition, 2016, figures 2 and 5.
-    Subclasses give the chain as ``(kernel, stride, dilation, out_channels)`` rows.
     The layers are named ``conv1, bn1, conv2, ...`` (``gn1`` for group norm).
     """
 
@@ -36,8 +35,11 @@ class ResidualBlock(BaseModule):
     def __init__(
         self,
         in_channels: int,
-        chain: Sequence[tuple[int, int, int, int]],
+        planes: int,
         *,
+        stride: int,
+        dilation: int,
+        style: str,
         downsample: nn.Module | None,
         with_cp: bool,
         conv_cfg: dict | None,
@@ -47,15 +49,16 @@ class ResidualBlock(BaseModule):
         super().__init__()
         self.with_cp = with_cp
         self.layer_names: list[tuple[str, str]] = []
-        for i, (kernel, stride, dilation, width) in enumerate(chain, start=1):
+        chain = self.chain(planes, stride=stride, dilation=dilation, style=style)
+        for i, (kernel, step, spread, width) in enumerate(chain, start=1):
             conv = build_conv_layer(
                 conv_cfg,
                 in_channels,
                 width,
                 kernel,
-                stride=stride,
-                padding=dilation * (kernel // 2),
-                dilation=dilation,
+                stride=step,
+                padding=spread * (kernel // 2),
+                dilation=spread,
                 bias=False,
             )
             norm_name, norm = build_norm_layer(norm_cfg, width, postfix=i)
@@ -66,7 +69,15 @@ class ResidualBlock(BaseModule):
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
         if zero_init:
-            self.init_cfg = {'type': 'Constant', 'val': 0, 'override': {'name': norm_name}}
+            last_norm = self.layer_names[-1][1]
+            self.init_cfg = {'type': 'Constant', 'val': 0, 'override': {'name': last_norm}}
+
+    @staticmethod
+    def chain(
+        planes: int, *, stride: int, dilation: int, style: str
+    ) -> list[tuple[int, int, int, int]]:
+        """Kernel, stride, dilation and output channels of each convolution."""
+        raise NotImplementedError
 
     def _inner(self, x: Tensor) -> Tensor:
         out = x
@@ -89,28 +100,26 @@ class BasicBlock(ResidualBlock):
 
     expansion = 1
 
-    def __init__(
-        self, in_channels: int, planes: int, *, stride: int, dilation: int, style: str, **layers
-    ) -> None:
-        chain = [(3, stride, dilation, planes), (3, 1, 1, planes)]
-        super().__init__(in_channels, chain, **layers)
+    @staticmethod
+    def chain(
+        planes: int, *, stride: int, dilation: int, style: str
+    ) -> list[tuple[int, int, int, int]]:
+        """The stride is on the first convolution in either style."""
+        return [(3, stride, dilation, planes), (3, 1, 1, planes)]
 
 
 class Bottleneck(ResidualBlock):
-    """1x1, 3x3, 1x1; the stride is on the 3x3 (``pytorch``) or the first 1x1 (``caffe``)."""
+    """1x1, 3x3, 1x1 (ResNet-50 and deeper)."""
 
     expansion = 4
 
-    def __init__(
-        self, in_channels: int, planes: int, *, stride: int, dilation: int, style: str, **layers
-    ) -> None:
+    @staticmethod
+    def chain(
+        planes: int, *, stride: int, dilation: int, style: str
+    ) -> list[tuple[int, int, int, int]]:
+        """The stride is on the 3x3 (``pytorch``) or on the first 1x1 (``caffe``)."""
         first, second = (1, stride) if style == 'pytorch' else (stride, 1)
-        chain = [
-            (1, first, 1, planes),
-            (3, second, dilation, planes),
-            (1, 1, 1, planes * self.expansion),
-        ]
-        super().__init__(in_channels, chain, **layers)
+        return [(1, first, 1, planes), (3, second, dilation, planes), (1, 1, 1, 4 * planes)]
 
 
 def make_res_layer(

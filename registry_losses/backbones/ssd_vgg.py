@@ -92,7 +92,8 @@ class SSDVGG(BaseBackbone):
         width, stride, widths, strides = 3, 1, [], []
         for i, layer in enumerate(self.features):
             width = layer.out_channels if isinstance(layer, nn.Conv2d) else width
-            stride *= layer.stride if isinstance(layer, nn.MaxPool2d) else 1
+            # VGG's pools and pool5 are square.
+            stride *= int(layer.stride) if isinstance(layer, nn.MaxPool2d) else 1  # type: ignore
             if i in self.out_feature_indices:
                 widths.append(width)
                 strides.append(stride)
@@ -108,7 +109,9 @@ class SSDVGG(BaseBackbone):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images ``(B, 3, H, W)`` to one map for each of ``out_feature_indices``."""
         outs = []
-        for i, layer in enumerate(self.features[: self.out_feature_indices[-1] + 1]):
+        for i, layer in enumerate(self.features.children()):
+            if i > self.out_feature_indices[-1]:
+                break
             x = layer(x)
             if i in self.out_feature_indices:
                 outs.append(x)

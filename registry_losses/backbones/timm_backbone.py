@@ -79,6 +79,9 @@ class TIMMBackbone(BaseBackbone):
                 f'out_indices={out_indices}: {error}. See timm.list_models() for the names'
             ) from error
         info = self.timm_model.feature_info
+        # Swin and its kin return (B, H, W, C), and say so.
+        output_format = getattr(self.timm_model, 'output_fmt', 'NCHW')
+        self.channels_last = str(getattr(output_format, 'value', output_format)) == 'NHWC'
         self.out_channels = tuple(info.channels())
         self.out_strides = tuple(info.reduction())
         self.freeze()
@@ -90,8 +93,7 @@ class TIMMBackbone(BaseBackbone):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images ``(B, in_channels, H, W)`` to one map for each output level, channels first."""
         outs = self.timm_model(x)
-        # Swin and its kin return (B, H, W, C).
-        if outs[0].shape[1] != self.out_channels[0] and outs[0].shape[-1] == self.out_channels[0]:
+        if self.channels_last:
             outs = [out.permute(0, 3, 1, 2).contiguous() for out in outs]
         return tuple(outs)
 

@@ -6,6 +6,7 @@ Shapes: B images; output i is ``(B, widths[i], ceil(H / s_i), ceil(W / s_i))``, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
@@ -100,7 +101,7 @@ class TinyNet(BaseBackbone):
         )
         norm_cfg = norm_cfg or {'type': 'BN'}
         act_cfg = act_cfg or {'type': 'ReLU'}
-        layers = {'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
+        layers: dict[str, Any] = {'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
         self.stem = ConvModule(4 * in_channels, widths[0], 3, stride=2, padding=1, **layers)
         channels = widths[0]
         for i, (width, depth) in enumerate(zip(widths, depths, strict=True)):

@@ -6,6 +6,7 @@ Shapes: B images; output i is ``(B, C_i, H / s_i, W / s_i)``, strides 2, 4, 8, 1
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
@@ -80,7 +81,7 @@ class YOLOV1Darknet(BaseBackbone):
             init_cfg=DEFAULT_INIT if init_cfg is None else init_cfg,
         )
         self.out_indices = check_out_indices(out_indices, num_stages)
-        layers = {
+        layers: dict[str, Any] = {
             'norm_cfg': {'type': 'BN'} if norm_cfg is None else norm_cfg or None,
             'act_cfg': act_cfg or {'type': 'LeakyReLU', 'negative_slope': 0.1},
         }

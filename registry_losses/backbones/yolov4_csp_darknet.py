@@ -6,6 +6,7 @@ Shapes: B images; block i works at stride ``2^i`` with ``32 * 2^i`` channels bef
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmcv.cnn import ConvModule
@@ -24,7 +25,7 @@ from registry_losses.backbones.darknet import ResBlock
 from registry_losses.registry import MODELS
 
 # The class itself: mmcv registers no activation of that name.
-MISH = {'type': nn.Mish, 'inplace': True}
+MISH: dict[str, Any] = {'type': nn.Mish, 'inplace': True}
 
 
 class CSPStage(nn.Module):
@@ -37,7 +38,7 @@ class CSPStage(nn.Module):
         self, channels: int, num_blocks: int, *, norm_cfg: dict | None, act_cfg: dict
     ) -> None:
         super().__init__()
-        layers = {'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
+        layers: dict[str, Any] = {'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
         mid = channels // 2
         self.main_conv = ConvModule(channels, mid, 1, **layers)
         self.blocks = nn.Sequential(
@@ -69,7 +70,7 @@ class CSPJoint(nn.Module):
         act_cfg: dict,
     ) -> None:
         super().__init__()
-        layers = {'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
+        layers: dict[str, Any] = {'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
         self.pre_conv = ConvModule(in_channels, channels, 1, **layers)
         self.blocks = nn.Sequential(
             *(DarknetBottleneck(channels, add_identity=False, **layers) for _ in range(num_blocks))
@@ -93,7 +94,7 @@ class CSPSPP(nn.Module):
         self, in_channels: int, channels: int, *, norm_cfg: dict | None, act_cfg: dict
     ) -> None:
         super().__init__()
-        layers = {'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
+        layers: dict[str, Any] = {'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
         self.main_conv = nn.Sequential(
             ConvModule(in_channels, channels, 1, **layers),
             ConvModule(channels, channels, 3, padding=1, **layers),
@@ -161,7 +162,7 @@ class YOLOv4CSPDarknet(BaseBackbone):
             init_cfg=TORCH_CONV_INIT if init_cfg is None else init_cfg,
         )
         self.out_indices = check_out_indices(out_indices, len(self.depths) + 1)
-        layers = {'norm_cfg': norm_cfg or YOLOV5_NORM, 'act_cfg': act_cfg or MISH}
+        layers: dict[str, Any] = {'norm_cfg': norm_cfg or YOLOV5_NORM, 'act_cfg': act_cfg or MISH}
         widths = [make_divisible(32 * 2**i, widen_factor) for i in range(len(self.depths) + 1)]
         self.stem = ConvModule(in_channels, widths[0], 3, padding=1, **layers)
         self.stage_names = ['stem']

@@ -6,6 +6,7 @@ Shapes: B images; stage i works at stride ``2^(i+1)``, the stem (index 0) at 2.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
@@ -84,7 +85,10 @@ class YOLOv5CSPDarknet(BaseBackbone):
             init_cfg=TORCH_CONV_INIT if init_cfg is None else init_cfg,
         )
         self.out_indices = check_out_indices(out_indices, len(stages) + 1)
-        layers = {'norm_cfg': norm_cfg or YOLOV5_NORM, 'act_cfg': act_cfg or YOLOV5_ACT}
+        layers: dict[str, Any] = {
+            'norm_cfg': norm_cfg or YOLOV5_NORM,
+            'act_cfg': act_cfg or YOLOV5_ACT,
+        }
         channels = make_divisible(64, widen_factor)
         self.stem = ConvModule(input_channels, channels, 6, stride=2, padding=2, **layers)
         widths, self.stage_names = [channels], ['stem']

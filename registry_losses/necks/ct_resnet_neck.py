@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmcv.cnn import ConvModule
@@ -15,7 +16,6 @@ from torch import Tensor, nn
 
 from registry_losses.errors import ConfigError, MissingDependencyError, ShapeError
 from registry_losses.registry import MODELS
-
 
 # The line that interpolates linearly at stride 2; a kernel of 2 has one tap a pixel: nearest.
 LINES = {2: (1.0, 1.0), 3: (0.5, 1.0, 0.5), 4: (0.25, 0.75, 0.75, 0.25)}
@@ -89,7 +89,7 @@ class CTResNetNeck(BaseModule):
                     norm_cfg={'type': 'BN'},
                 )
             )
-            deconv = {'type': 'deconv'}
+            deconv: dict[str, Any] = {'type': 'deconv'}
             # size = (H - 1) * 2 - 2 * padding + kernel + output_padding = 2 H
             if kernel == 3:
                 deconv['output_padding'] = 1

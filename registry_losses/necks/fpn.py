@@ -7,6 +7,7 @@ output i ``(B, out_channels, H_i, W_i)``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
@@ -85,7 +86,12 @@ class FPN(BaseModule):
         self.relu_before_extra_convs = relu_before_extra_convs
         self.upsample_cfg = dict(upsample_cfg or {'mode': 'nearest'})
 
-        layers = {'conv_cfg': conv_cfg, 'norm_cfg': norm_cfg, 'act_cfg': act_cfg, 'inplace': False}
+        layers: dict[str, Any] = {
+            'conv_cfg': conv_cfg,
+            'norm_cfg': norm_cfg,
+            'act_cfg': act_cfg,
+            'inplace': False,
+        }
         lateral = layers | ({'norm_cfg': None} if no_norm_on_lateral else {})
         used = self.in_channels[start_level : self.end_level]
         self.lateral_convs = nn.ModuleList(

@@ -6,6 +6,7 @@ Shapes: B images; SSD300 gives maps of 38, 19, 10, 5, 3 and 1 cells a side.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -118,7 +119,7 @@ class SSDNeck(BaseModule):
             self.l2_norm: L2Norm | None = L2Norm(in_channels[0], l2_norm_scale)
         else:
             self.l2_norm = None
-        layers = {
+        layers: dict[str, Any] = {
             'conv_cfg': conv_cfg,
             'norm_cfg': norm_cfg,
             'act_cfg': act_cfg or {'type': 'ReLU'},

@@ -6,6 +6,7 @@ Shapes: B images; inputs shallow to deep, outputs **deep to shallow** (stride 32
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmcv.cnn import ConvModule
@@ -24,7 +25,7 @@ class DetectionBlock(nn.Module):
         self, in_channels: int, out_channels: int, *, norm_cfg: dict | None, act_cfg: dict
     ) -> None:
         super().__init__()
-        layers = {'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
+        layers: dict[str, Any] = {'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
         double = 2 * out_channels
         self.conv1 = ConvModule(in_channels, out_channels, 1, **layers)
         self.conv2 = ConvModule(out_channels, double, 3, padding=1, **layers)
@@ -79,7 +80,7 @@ class YOLOV3Neck(BaseModule):
         self.num_scales = num_scales
         self.in_channels = list(in_channels)
         self.out_channels = list(out_channels)
-        layers = {
+        layers: dict[str, Any] = {
             'norm_cfg': norm_cfg or {'type': 'BN', 'requires_grad': True},
             'act_cfg': act_cfg or {'type': 'LeakyReLU', 'negative_slope': 0.1},
         }

@@ -6,6 +6,7 @@ Shapes: B images; inputs and outputs shallow to deep, output i as large and wide
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmcv.cnn import ConvModule
@@ -65,7 +66,7 @@ class YOLOv4CSPPAN(BaseModule):
             raise ConfigError(f'in_channels: expected at least two levels, got {in_channels}')
         self.in_channels = tuple(make_divisible(c, widen_factor) for c in in_channels)
         self.out_channels = self.in_channels
-        layers = {'norm_cfg': norm_cfg or YOLOV5_NORM, 'act_cfg': act_cfg or MISH}
+        layers: dict[str, Any] = {'norm_cfg': norm_cfg or YOLOV5_NORM, 'act_cfg': act_cfg or MISH}
         depth = make_round(num_csp_blocks, deepen_factor)
         mids = [width // 2 for width in self.in_channels]
         last = len(mids) - 1

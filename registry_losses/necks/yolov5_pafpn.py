@@ -6,6 +6,7 @@ Shapes: B images; inputs and outputs shallow to deep, output i as large and wide
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmcv.cnn import ConvModule
@@ -74,7 +75,10 @@ class YOLOv5PAFPN(BaseModule):
         widths = [make_divisible(c, widen_factor) for c in in_channels]
         self.in_channels = tuple(widths)
         self.out_channels = tuple(widths)
-        self.layer_cfg = {'norm_cfg': norm_cfg or YOLOV5_NORM, 'act_cfg': act_cfg or YOLOV5_ACT}
+        self.layer_cfg: dict[str, Any] = {
+            'norm_cfg': norm_cfg or YOLOV5_NORM,
+            'act_cfg': act_cfg or YOLOV5_ACT,
+        }
         self.num_blocks = make_round(num_csp_blocks, deepen_factor)
         last = len(widths) - 1
 

@@ -341,6 +341,7 @@ class FakeFeatures(nn.Module):
         self.conv = nn.Conv2d(3, 5, 3, stride=2, padding=1)
         self.norm = nn.BatchNorm2d(5)
         self.channels_last = channels_last
+        self.output_fmt = 'NHWC' if channels_last else 'NCHW'
         self.feature_info = types.SimpleNamespace(channels=lambda: [5], reduction=lambda: [2])
 
     def forward(self, x):
@@ -375,8 +376,9 @@ def test_timm_wrapper_passes_options_and_gives_channels_first(fake_timm, name):
         'output_stride': 16,
     }
     assert (model.out_channels, model.out_strides) == ((5,), (2,))
-    (out,) = model.train()(torch.randn(2, 3, 8, 12))
-    assert out.shape == (2, 5, 4, 6)
+    # Height 5 = channels: the layout cannot be told from the shape.
+    (out,) = model.train()(torch.randn(2, 3, 9, 12))
+    assert out.shape == (2, 5, 5, 6)
     assert not model.timm_model.norm.training
 
 
