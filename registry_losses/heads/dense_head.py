@@ -115,9 +115,20 @@ class DenseHead(BaseModule):
     def forward(self, feats: Sequence[Tensor]) -> tuple[Sequence[Tensor], ...]:
         """Raw maps: one sequence a name of :attr:`map_names`, one map a level."""
 
-    @abstractmethod
+    def raw_maps(self, feats: Sequence[Tensor]) -> tuple[Sequence[Tensor], ...]:
+        """The maps the losses read: :meth:`forward` 's, unless that ends in an activation."""
+        return self(feats)
+
     def default_terms(self) -> tuple[LossTerm, ...]:
-        """The losses of this head as its paper has them."""
+        """The losses of this head as its paper has them.
+
+        By default classification over all slots and boxes of the positives, both over
+        the number of positives.
+        """
+        return (
+            LossTerm('loss_cls', self.loss_cls, kind='classification', branch='cls'),
+            LossTerm('loss_bbox', self.loss_bbox, kind=self.box_kind(), branch='bbox'),
+        )
 
     def map_channels(self) -> dict[str, int]:
         """Values a slot in each map."""
@@ -156,7 +167,7 @@ class DenseHead(BaseModule):
         self, feats: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample]
     ) -> dict[str, Tensor]:
         """The training losses of a batch, one scalar a term."""
-        return self.loss_by_feat(*self(feats), batch_data_samples=batch_data_samples)
+        return self.loss_by_feat(*self.raw_maps(feats), batch_data_samples=batch_data_samples)
 
     def loss_by_feat(
         self, *maps: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample]
@@ -267,16 +278,18 @@ class DenseHead(BaseModule):
         if priors.class_row is not None:
             scores = scores[:, priors.class_row]
         if self.score_factor is not None:
-            scores = scores * output[self.score_factor].float().sigmoid()
+            scores = scores * self.factors(output)[..., None]
         return Predictions(boxes=self.decode(output, priors), scores=scores.detach())
 
     def scores(self, output: HeadOutput) -> Tensor:
         """``(B, rows, C)`` class probabilities, background removed."""
-        logits = output['cls'].detach().float()
-        activation = getattr(self.loss_cls, 'activation', 'sigmoid')
-        if activation == 'softmax':
-            return logits.softmax(dim=-1)[..., : self.num_classes]
-        return logits.sigmoid() if activation == 'sigmoid' else logits.clamp(0, 1)
+        return probabilities(output['cls'].detach(), self.loss_cls)[..., : self.num_classes]
+
+    def factors(self, output: HeadOutput) -> Tensor:
+        """``(B, N)`` what :attr:`score_factor` contributes to the scores, in [0, 1]."""
+        terms = [term for term in self.loss_terms if term.branch == self.score_factor]
+        loss = terms[0].loss if terms else None
+        return probabilities(output[self.score_factor].detach(), loss).squeeze(-1)
 
     def decode(self, output: HeadOutput, priors: Priors) -> Tensor:
         """``(B, N, 4)`` predicted boxes, detached; the priors' boxes for heads without boxes."""
@@ -343,17 +356,18 @@ class DenseHead(BaseModule):
         """
         boxes, scores, labels = [], [], []
         all_scores = self.scores(output)
+        factors = None if self.score_factor is None else self.factors(output)
         for start, size in zip(priors.level_starts, priors.level_sizes):
             level = slice(start, start + size)
             best = top_candidates(
-                all_scores[:, level], score_thr=cfg.get('score_thr', 0.05),
+                all_scores[:, level],
+                score_thr=cfg.get('score_thr', 0.05),
                 limit=cfg.get('nms_pre', -1),
             )
             slots = best.slots + start
             score = best.scores
-            if self.score_factor is not None:
-                factor = output[self.score_factor].squeeze(-1).float().sigmoid()
-                score = torch.where(score < 0, score, score * factor.gather(1, slots))
+            if factors is not None:
+                score = torch.where(score < 0, score, score * factors.gather(1, slots))
             boxes.append(self.decode_at(output, priors, slots, image_shapes))
             scores.append(score)
             labels.append(best.labels)
@@ -380,6 +394,35 @@ class DenseHead(BaseModule):
                     f'{type(self).__name__}.{name}.{key}: nothing reads this key; '
                     f'it takes {", ".join(known)}'
                 )
+
+
+def probabilities(logits: Tensor, loss) -> Tensor:
+    """Raw outputs to [0, 1], by the activation that their loss declares.
+
+    Args:
+        logits: ``(..., C)``.
+        loss: Its ``activation`` is ``'sigmoid'`` (also where it declares none),
+            ``'softmax'`` over the last dimension, or ``'identity'``.
+    """
+    activation = getattr(loss, 'activation', None) or 'sigmoid'
+    if activation == 'softmax':
+        return logits.float().softmax(dim=-1)
+    return logits.float().sigmoid() if activation == 'sigmoid' else logits.float().clamp(0, 1)
+
+
+def centerness_terms(head: DenseHead, *, clamp: float = 1.0) -> tuple[LossTerm, ...]:
+    """The terms of a head with a centreness branch (FCOS section 3.2, ATSS).
+
+    Args:
+        head: Has ``loss_cls``, ``loss_bbox`` and ``loss_centerness``.
+        clamp: The least sum of weights that divides the box loss.
+    """
+    cls, box = DenseHead.default_terms(head)
+    return (
+        cls,
+        replace(box, normalizer='weight_sum', pair_weight='centerness', clamp=clamp),
+        LossTerm('loss_centerness', head.loss_centerness, kind='centerness', branch='centerness'),
+    )
 
 
 def build(registry, node):

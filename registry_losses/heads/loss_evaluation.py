@@ -152,7 +152,7 @@ def _class_rows(term: LossTerm, inputs: LossInputs) -> Comparison:
     else:
         levels = _row_levels(inputs)
     count = _count(term, inputs, pairs, preds[0], targets=targets, levels=levels)
-    return Comparison(preds, targets, None, count, levels)
+    return Comparison(preds, targets, _negative_weight(term, targets), count, levels)
 
 
 def _class_of_pairs(term: LossTerm, inputs: LossInputs) -> Comparison:
@@ -194,7 +194,7 @@ def _objectness(term: LossTerm, inputs: LossInputs) -> Comparison:
     _check_rows(term, pred, targets.num_rows)
     levels = inputs.priors.level_ids.repeat(pairs.batch_size)
     count = _count(term, inputs, pairs, pred, targets=targets, levels=levels)
-    return Comparison((pred,), targets, None, count, levels)
+    return Comparison((pred,), targets, _negative_weight(term, targets), count, levels)
 
 
 def _centerness(term: LossTerm, inputs: LossInputs) -> Comparison:
@@ -223,9 +223,7 @@ def _box(term: LossTerm, inputs: LossInputs) -> Comparison:
     weight = _existing(_pair_weight(term, inputs, pairs), present, pred)
     levels = inputs.priors.level_ids[pairs.prior]
     per_pair = 1 if term.kind == 'box_decoded' else pred.shape[1]
-    count = _count(
-        term, inputs, pairs, pred, weight=weight, levels=levels, per_row=per_pair
-    )
+    count = _count(term, inputs, pairs, pred, weight=weight, levels=levels, per_row=per_pair)
     return Comparison((pred,), target, weight, count, levels)
 
 
@@ -277,6 +275,15 @@ def _pair_weight(term: LossTerm, inputs: LossInputs, pairs: Assignment) -> Tenso
         share = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) / sizes.prod(dim=1)
         return pairs.weight * (2 - share)
     return pairs.weight
+
+
+def _negative_weight(term: LossTerm, targets: ClassTargets) -> Tensor | None:
+    """``(R,)`` row weights, ``negative_weight`` where a row has no positive."""
+    if term.negative_weight == 1:
+        return None
+    weight = torch.full_like(targets.ignored, term.negative_weight, dtype=torch.float32)
+    weight[targets.rows] = torch.where(targets.positive, 1.0, weight[targets.rows])
+    return weight
 
 
 def _existing(weight: Tensor | None, present: Tensor | None, pred: Tensor) -> Tensor | None:
@@ -376,9 +383,7 @@ def _times(a: Tensor | None, b: Tensor | None) -> Tensor | None:
     return a * b
 
 
-def _take_loss(
-    term: LossTerm, comparison: Comparison, count: Tensor, inputs: LossInputs
-) -> Tensor:
+def _take_loss(term: LossTerm, comparison: Comparison, count: Tensor, inputs: LossInputs) -> Tensor:
     """The scalar of one term, summed over its stages."""
     target, weight = comparison.target, comparison.weight
     if isinstance(target, ClassTargets):

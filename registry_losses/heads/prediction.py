@@ -36,7 +36,7 @@ def top_candidates(scores: Tensor, *, score_thr: float, limit: int) -> Candidate
         score_thr: Scores at or below it leave an empty place.
         limit: k at most; -1 for all.
     """
-    batch, n, num_classes = scores.shape
+    batch, _, num_classes = scores.shape
     flat = scores.reshape(batch, -1)
     k = flat.shape[1] if limit < 0 else min(limit, flat.shape[1])
     best, index = flat.topk(k, dim=1)

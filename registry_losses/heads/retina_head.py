@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 
 from ..registry import MODELS
-from ..structures import LossTerm
 from .dense_head import DenseHead
 from .towers import build_tower
 
@@ -99,10 +98,3 @@ class RetinaHead(DenseHead):
         logits = [self.retina_cls(self.cls_convs(x, i)) for i, x in enumerate(feats)]
         codes = [self.retina_reg(self.reg_convs(x, i)) for i, x in enumerate(feats)]
         return logits, codes
-
-    def default_terms(self) -> tuple[LossTerm, ...]:
-        """Both terms over the number of positives."""
-        return (
-            LossTerm('loss_cls', self.loss_cls, kind='classification', branch='cls'),
-            LossTerm('loss_bbox', self.loss_bbox, kind=self.box_kind(), branch='bbox'),
-        )

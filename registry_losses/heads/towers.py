@@ -3,8 +3,8 @@
 Shapes: B images, L levels.
 """
 
-from torch import Tensor, nn
 from mmcv.cnn import ConvModule, build_activation_layer, build_norm_layer
+from torch import Tensor, nn
 
 from ..errors import ConfigError
 
@@ -117,6 +117,4 @@ def build_tower(
             norm_cfg=norm_cfg,
             conv_cfg=conv_cfg,
         )
-    return ConvTower(
-        in_channels, channels, depth, conv_cfg=conv_cfg, norm_cfg=norm_cfg, bias=bias
-    )
+    return ConvTower(in_channels, channels, depth, conv_cfg=conv_cfg, norm_cfg=norm_cfg, bias=bias)

@@ -104,10 +104,10 @@ class GroundTruth:
         """
         if len(boxes) != len(labels):
             raise DataError(f'{len(boxes)} images of boxes, but {len(labels)} of labels')
-        for i, (b, l) in enumerate(zip(boxes, labels)):
-            if b.numel() != 4 * l.numel():
+        for i, (b, names) in enumerate(zip(boxes, labels)):
+            if b.numel() != 4 * names.numel():
                 raise DataError(
-                    f'image {i} of the batch: {b.numel() / 4:g} boxes but {l.numel()} labels'
+                    f'image {i} of the batch: {b.numel() / 4:g} boxes but {names.numel()} labels'
                 )
         device = device or (boxes[0].device if len(boxes) else 'cpu')
         sizes = torch.as_tensor(image_sizes, dtype=torch.float32).reshape(len(boxes), 2)
@@ -123,7 +123,7 @@ class GroundTruth:
             padded_groups, _ = _pad([g.reshape(-1).long() for g in groups], device, value=-1)
         ignore_list = ignore_boxes or [b.new_zeros(0, 4) for b in boxes]
         ignore, ignore_valid = _pad([b.reshape(-1, 4).float() for b in ignore_list], device)
-        padded_labels, _ = _pad([l.reshape(-1).long() for l in labels], device)
+        padded_labels, _ = _pad([each.reshape(-1).long() for each in labels], device)
         return cls(
             boxes=padded,
             labels=padded_labels,

@@ -119,9 +119,7 @@ class HeadOutput:
         return flat.index_select(-2, image * data.shape[-2] + prior), present
 
 
-def flatten_maps(
-    maps: Sequence[Tensor], num_base: int | Sequence[int], channels: int
-) -> Tensor:
+def flatten_maps(maps: Sequence[Tensor], num_base: int | Sequence[int], channels: int) -> Tensor:
     """Flatten one map a level into ``(B, N, channels)``, ordered level, y, x, a.
 
     Args:

@@ -70,6 +70,7 @@ class LossTerm:
         level_weights: One weight a level, for ``level_mean``; 1 by default.
         target_quality: Value of a positive: the assignment's quality, 1, or an overlap of
             the prediction with its gt (``iou``, ``giou``, ``diou``, ``ciou``), in [0, 1].
+        negative_weight: Weight of the rows without a positive (YOLOv1's lambda_noobj).
         pair_weight: Weight of a pair in box and centreness terms: the assignment's,
             times centreness or quality or YOLO's ``2 - w h`` (of the gt, in shares of
             the image), or none.
@@ -92,6 +93,7 @@ class LossTerm:
     times_batch: bool = False
     level_weights: tuple[float, ...] | None = None
     target_quality: TargetQuality = 'assigned'
+    negative_weight: float = 1.0
     pair_weight: PairWeight = 'assigned'
     one_per_prior: bool = False
     columns: tuple[int, int] | None = None

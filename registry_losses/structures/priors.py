@@ -174,9 +174,7 @@ def grid_points(
     """Centres of the cells of a level, row by row: ``(height * width, 2)`` xy pixels."""
     xs = (torch.arange(level.width, device=device, dtype=dtype) + level.offset) * level.stride[0]
     ys = (torch.arange(level.height, device=device, dtype=dtype) + level.offset) * level.stride[1]
-    return torch.stack(
-        (xs.repeat(level.height), ys.repeat_interleave(level.width)), dim=-1
-    )
+    return torch.stack((xs.repeat(level.height), ys.repeat_interleave(level.width)), dim=-1)
 
 
 def level_strides(levels: Sequence[Level], *, device: torch.device | str = 'cpu') -> Tensor:

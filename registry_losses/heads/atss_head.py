@@ -1,0 +1,131 @@
+"""ATSS's head.
+
+Zhang et al., "Bridging the Gap Between Anchor-based and Anchor-free Detection via
+Adaptive Training Sample Selection", CVPR 2020.
+
+Shapes: B images, A anchors a cell, C classes.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from mmcv.cnn import Scale
+from torch import Tensor, nn
+
+from ..registry import MODELS
+from ..structures import LossTerm
+from .dense_head import DenseHead, centerness_terms
+from .towers import build_tower
+
+_INIT = dict(
+    type='Normal',
+    layer='Conv2d',
+    std=0.01,
+    override=dict(type='Normal', name='atss_cls', std=0.01, bias_prob=0.01),
+)
+_NORM = dict(type='GN', num_groups=32, requires_grad=True)
+
+
+@MODELS.register_module()
+class ATSSHead(DenseHead):
+    """RetinaNet's towers with a learnt scale a level and a centreness branch.
+
+    Losses: classification and centreness over the number of positives; boxes weighted
+    by centreness, over the sum of those weights.
+
+    Args:
+        num_classes: C.
+        in_channels: Channels of the pyramid.
+        prior_generator: Anchors.
+        bbox_coder: Between anchors and boxes.
+        loss_cls: Classification loss.
+        loss_bbox: Box loss.
+        loss_centerness: Loss of the centreness branch; None leaves the branch out.
+        stacked_convs: Layers of each tower.
+        feat_channels: Channels of the towers.
+        pred_kernel_size: Kernel of the last convolutions.
+        conv_cfg: Convolution of the towers, mmcv's.
+        norm_cfg: Norm of the towers, mmcv's.
+        norm_per_level: Give each of that many levels norms of its own.
+        loss_terms: Changes to the loss terms, see :class:`DenseHead`.
+        train_cfg: See :class:`DenseHead`.
+        test_cfg: See :class:`DenseHead`.
+        init_cfg: Weight initialisation.
+    """
+
+    map_names = ('cls', 'bbox', 'centerness')
+    score_factor = 'centerness'
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        *,
+        prior_generator,
+        bbox_coder,
+        loss_cls,
+        loss_bbox,
+        loss_centerness=None,
+        stacked_convs: int = 4,
+        feat_channels: int = 256,
+        pred_kernel_size: int = 3,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = _NORM,
+        norm_per_level: int | None = None,
+        loss_terms: Mapping[str, Mapping] | None = None,
+        train_cfg: Mapping | None = None,
+        test_cfg: Mapping | None = None,
+        init_cfg=_INIT,
+    ) -> None:
+        self.stacked_convs, self.feat_channels = stacked_convs, feat_channels
+        self.pred_kernel_size = pred_kernel_size
+        self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
+        self.norm_per_level = norm_per_level
+        if loss_centerness is None:
+            self.map_names, self.score_factor = ('cls', 'bbox'), None
+        super().__init__(
+            num_classes,
+            in_channels,
+            prior_generator=prior_generator,
+            bbox_coder=bbox_coder,
+            loss_cls=loss_cls,
+            loss_bbox=loss_bbox,
+            extra_losses=dict(loss_centerness=loss_centerness),
+            loss_terms=loss_terms,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
+        )
+
+    def _init_layers(self) -> None:
+        options = dict(
+            conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, num_levels=self.norm_per_level
+        )
+        depth, channels = self.stacked_convs, self.feat_channels
+        self.cls_convs = build_tower(self.in_channels, channels, depth, **options)
+        self.reg_convs = build_tower(self.in_channels, channels, depth, **options)
+        last = channels if depth else self.in_channels
+        base = self.prior_generator.num_base_priors[0]
+        kernel, pad = self.pred_kernel_size, self.pred_kernel_size // 2
+        self.atss_cls = nn.Conv2d(last, base * self.cls_out_channels, kernel, padding=pad)
+        self.atss_reg = nn.Conv2d(last, base * 4, kernel, padding=pad)
+        if self.loss_centerness is not None:
+            self.atss_centerness = nn.Conv2d(last, base, kernel, padding=pad)
+        levels = self.prior_generator.num_levels
+        self.scales = nn.ModuleList(Scale(1.0) for _ in range(levels))
+
+    def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
+        """``(B, A C, H, W)`` logits, ``(B, A 4, H, W)`` codes, ``(B, A, H, W)`` centreness."""
+        logits, codes, centerness = [], [], []
+        for level, (x, scale) in enumerate(zip(feats, self.scales)):
+            by_box = self.reg_convs(x, level)
+            logits.append(self.atss_cls(self.cls_convs(x, level)))
+            codes.append(scale(self.atss_reg(by_box)).float())
+            if self.loss_centerness is not None:
+                centerness.append(self.atss_centerness(by_box))
+        return (logits, codes, centerness) if centerness else (logits, codes)
+
+    def default_terms(self) -> tuple[LossTerm, ...]:
+        """Classification, boxes weighted by centreness, centreness."""
+        if self.loss_centerness is None:
+            return super().default_terms()
+        return centerness_terms(self)

@@ -1,0 +1,171 @@
+"""CenterNet's head (Zhou et al., "Objects as Points", 2019).
+
+Shapes: B images, C classes; one slot a cell.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from mmengine.model import bias_init_with_prob
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..registry import MODELS
+from ..structures import HeadOutput, LossTerm, Priors
+from .dense_head import DenseHead, probabilities
+from .prediction import top_candidates
+
+
+@MODELS.register_module()
+class CenterNetHead(DenseHead):
+    """Heatmap of centres, size and offset of the box at each centre.
+
+    Losses (section 3): the heatmap's over the number of centres; L1 of size and offset,
+    over twice that number (an average over their two components), one gt a cell.
+    ``loss_bbox`` in their place compares whole boxes.
+
+    Prediction: local maxima of the heatmap, no NMS.
+
+    Args:
+        num_classes: C.
+        in_channels: Channels of each feature map.
+        prior_generator: Points, one a cell.
+        bbox_coder: Offset and size in cells.
+        loss_cls: Loss of the heatmap (``loss_center_heatmap`` in OpenMMLab).
+        loss_wh: Loss of the sizes, on encoded boxes.
+        loss_offset: Loss of the offsets, on encoded boxes.
+        loss_bbox: Loss of whole boxes, in place of the two.
+        feat_channels: Channels of the hidden layer of each branch.
+        loss_terms: Changes to the loss terms, see :class:`DenseHead`.
+        train_cfg: See :class:`DenseHead`.
+        test_cfg: ``topk``, ``local_maximum_kernel``, ``max_per_img``, ``score_thr``, and
+            ``nms`` where wanted.
+        init_cfg: Weight initialisation.
+    """
+
+    map_names = ('cls', 'wh', 'offset')
+    uses_valid_flags = False
+    test_cfg_keys = ('topk', 'local_maximum_kernel', 'max_per_img', 'score_thr', 'nms')
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        *,
+        prior_generator,
+        bbox_coder,
+        loss_cls,
+        loss_wh=None,
+        loss_offset=None,
+        loss_bbox=None,
+        feat_channels: int = 64,
+        loss_terms: Mapping[str, Mapping] | None = None,
+        train_cfg: Mapping | None = None,
+        test_cfg: Mapping | None = None,
+        init_cfg=None,
+    ) -> None:
+        self.feat_channels = feat_channels
+        super().__init__(
+            num_classes,
+            in_channels,
+            prior_generator=prior_generator,
+            bbox_coder=bbox_coder,
+            loss_cls=loss_cls,
+            loss_bbox=loss_bbox,
+            extra_losses=dict(
+                loss_wh=None if loss_bbox else loss_wh,
+                loss_offset=None if loss_bbox else loss_offset,
+            ),
+            loss_terms=loss_terms,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
+        )
+
+    def _init_layers(self) -> None:
+        def branch(channels: int) -> nn.Sequential:
+            return nn.Sequential(
+                nn.Conv2d(self.in_channels, self.feat_channels, 3, padding=1),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(self.feat_channels, channels, 1),
+            )
+
+        self.heatmap_head = branch(self.cls_out_channels)
+        self.wh_head = branch(2)
+        self.offset_head = branch(2)
+
+    def init_weights(self) -> None:
+        """Heatmaps start at probability 0.1 everywhere; sizes and offsets near zero."""
+        super().init_weights()
+        self.heatmap_head[-1].bias.data.fill_(bias_init_with_prob(0.1))
+        for head in (self.wh_head, self.offset_head):
+            for layer in (head[0], head[2]):
+                nn.init.normal_(layer.weight, std=0.001)
+                nn.init.zeros_(layer.bias)
+
+    def raw_maps(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
+        """``(B, C, H, W)`` logits, ``(B, 2, H, W)`` sizes and offsets in cells."""
+        return (
+            [self.heatmap_head(x) for x in feats],
+            [self.wh_head(x) for x in feats],
+            [self.offset_head(x) for x in feats],
+        )
+
+    def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
+        """:meth:`raw_maps` with the heatmap as probabilities, as OpenMMLab's head."""
+        logits, sizes, offsets = self.raw_maps(feats)
+        heat = [probabilities(x.movedim(1, -1), self.loss_cls).movedim(-1, 1) for x in logits]
+        return heat, sizes, offsets
+
+    def map_channels(self) -> dict[str, int]:
+        """Values a slot in each map."""
+        return {'cls': self.cls_out_channels, 'wh': 2, 'offset': 2}
+
+    def flatten(self, maps) -> HeadOutput:
+        """Branches ``cls`` and ``bbox``, the latter offset and size side by side."""
+        output = super().flatten(maps)
+        tensors = {
+            'cls': output['cls'],
+            'bbox': torch.cat((output['offset'], output['wh']), dim=-1),
+        }
+        return HeadOutput.of(tensors, output.level_sizes)
+
+    def default_terms(self) -> tuple[LossTerm, ...]:
+        """Heatmap over the centres; size and offset over twice the centres."""
+        heatmap = LossTerm(
+            'loss_center_heatmap',
+            self.loss_cls,
+            kind='classification',
+            branch='cls',
+            normalizer='class_positives',
+        )
+        box = dict(branch='bbox', one_per_prior=True)
+        if self.loss_bbox is not None:
+            return heatmap, LossTerm('loss_bbox', self.loss_bbox, kind=self.box_kind(), **box)
+        # The paper averages over the two components, hence the half.
+        box |= dict(kind='box_encoded', factor=0.5)
+        return (
+            heatmap,
+            LossTerm('loss_wh', self.loss_wh, columns=(2, 4), **box),
+            LossTerm('loss_offset', self.loss_offset, columns=(0, 2), **box),
+        )
+
+    def candidates(
+        self, output: HeadOutput, priors: Priors, image_shapes: Tensor, cfg: Mapping
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The highest local maxima of the heatmaps (section 4.1 of the paper)."""
+        kernel = cfg.get('local_maximum_kernel', 3)
+        boxes, scores, labels = [], [], []
+        for level, start in zip(priors.levels, priors.level_starts):
+            heat = output['cls'][:, start : start + level.num_priors, : self.num_classes].float()
+            grid = heat.unflatten(1, (level.height, level.width)).permute(0, 3, 1, 2)
+            peaks = F.max_pool2d(grid, kernel, stride=1, padding=(kernel - 1) // 2) == grid
+            heat = heat * peaks.permute(0, 2, 3, 1).flatten(1, 2)
+            best = top_candidates(
+                heat, score_thr=cfg.get('score_thr', -1.0), limit=cfg.get('topk', 100)
+            )
+            slots = best.slots + start
+            boxes.append(self.decode_at(output, priors, slots, image_shapes))
+            scores.append(best.scores)
+            labels.append(best.labels)
+        return torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(labels, 1)

@@ -1,0 +1,81 @@
+"""SSD's head (Liu et al., "SSD: Single Shot MultiBox Detector", ECCV 2016).
+
+Shapes: B images, A default boxes a cell (differs by level), C classes.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+from ..registry import MODELS
+from .dense_head import DenseHead
+
+_INIT = dict(type='Xavier', layer='Conv2d', distribution='uniform', bias=0)
+
+
+@MODELS.register_module()
+class SSDHead(DenseHead):
+    """One 3x3 convolution a level for classes and one for boxes.
+
+    Losses (section 2.2): softmax over the positives and the hardest negatives (the
+    sampler's choice, 3 to 1), smooth L1 on encoded boxes; both over the positives.
+
+    Args:
+        num_classes: C.
+        in_channels: Channels of each feature map.
+        prior_generator: Default boxes.
+        bbox_coder: Between default boxes and boxes.
+        loss_cls: Classification loss.
+        loss_bbox: Box loss.
+        loss_terms: Changes to the loss terms, see :class:`DenseHead`.
+        train_cfg: See :class:`DenseHead`.
+        test_cfg: See :class:`DenseHead`.
+        init_cfg: Weight initialisation.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: Sequence[int],
+        *,
+        prior_generator,
+        bbox_coder,
+        loss_cls,
+        loss_bbox,
+        loss_terms: Mapping[str, Mapping] | None = None,
+        train_cfg: Mapping | None = None,
+        test_cfg: Mapping | None = None,
+        init_cfg=_INIT,
+    ) -> None:
+        super().__init__(
+            num_classes,
+            tuple(in_channels),
+            prior_generator=prior_generator,
+            bbox_coder=bbox_coder,
+            loss_cls=loss_cls,
+            loss_bbox=loss_bbox,
+            loss_terms=loss_terms,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
+        )
+
+    def _init_layers(self) -> None:
+        base = self.prior_generator.num_base_priors
+        if len(base) != len(self.in_channels):
+            raise ConfigError(
+                f'SSDHead.in_channels: {len(self.in_channels)} maps, but the prior generator '
+                f'has {len(base)} levels'
+            )
+        self.cls_convs, self.reg_convs = nn.ModuleList(), nn.ModuleList()
+        for channels, a in zip(self.in_channels, base):
+            cls = nn.Conv2d(channels, a * self.cls_out_channels, 3, padding=1)
+            reg = nn.Conv2d(channels, a * 4, 3, padding=1)
+            self.cls_convs.append(nn.Sequential(cls))
+            self.reg_convs.append(nn.Sequential(reg))
+
+    def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """``(B, A * (C + 1), H, W)`` logits and ``(B, A * 4, H, W)`` codes of each level."""
+        logits = [conv(x) for conv, x in zip(self.cls_convs, feats)]
+        return logits, [conv(x) for conv, x in zip(self.reg_convs, feats)]

@@ -1,0 +1,330 @@
+"""The heads of YOLOv3, YOLOv4 and YOLOv5: boxes, objectness and classes in one map.
+
+Shapes: B images, A anchors a cell, C classes, L levels.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from mmcv.cnn import ConvModule
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+from ..registry import MODELS
+from ..structures import HeadOutput, LossTerm, Priors, flatten_maps
+from .dense_head import DenseHead
+from .prediction import top_candidates
+
+_NORM = dict(type='BN', requires_grad=True)
+_ACT = dict(type='LeakyReLU', negative_slope=0.1)
+
+
+class YOLOHead(DenseHead):
+    """What the anchor-based YOLO heads share: one map of 4 + 1 + C values an anchor.
+
+    Candidates are ranked over all levels together, as in the original codes.
+    """
+
+    map_names = ('pred',)
+    score_factor = 'objectness'
+    uses_valid_flags = False
+    rank_by_product = True
+    """Whether objectness takes part in ranking and thresholding, or only in the score."""
+    test_cfg_keys = (*DenseHead.test_cfg_keys, 'conf_thr', 'multi_label')
+
+    @property
+    def num_attributes(self) -> int:
+        """Values of one anchor: box, objectness, classes."""
+        return 5 + self.cls_out_channels
+
+    def flatten(self, maps) -> HeadOutput:
+        """Branches ``bbox``, ``objectness``, ``cls`` of the one map."""
+        base = self.prior_generator.num_base_priors
+        flat = flatten_maps(maps[0], base, self.num_attributes)
+        bbox, objectness, cls = flat.split((4, 1, self.cls_out_channels), dim=-1)
+        tensors = {'bbox': bbox, 'objectness': objectness, 'cls': cls}
+        return HeadOutput.of(tensors, self._level_sizes(maps[0]))
+
+    def candidates(
+        self, output: HeadOutput, priors: Priors, image_shapes: Tensor, cfg: Mapping
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The best (slot, class) of each image over all levels, decoded and clipped."""
+        scores, objectness = self.scores(output), self.factors(output)
+        if self.rank_by_product:
+            scores = scores * objectness[..., None]
+        confident = objectness >= cfg.get('conf_thr', -1)
+        if not cfg.get('multi_label', True):
+            only = torch.zeros_like(scores).scatter_(-1, scores.argmax(-1, keepdim=True), 1)
+            scores = scores * only
+        scores = torch.where(confident[..., None], scores, -1.0)
+        best = top_candidates(
+            scores, score_thr=cfg.get('score_thr', 0.05), limit=cfg.get('nms_pre', -1)
+        )
+        score = best.scores
+        if not self.rank_by_product:
+            score = torch.where(score < 0, score, score * objectness.gather(1, best.slots))
+        boxes = self.decode_at(output, priors, best.slots, image_shapes)
+        return boxes, score, best.labels
+
+
+@MODELS.register_module()
+class YOLOV3Head(YOLOHead):
+    """The head of YOLOv3 (Redmon and Farhadi 2018), and of YOLOv4 with ``loss_bbox``.
+
+    Losses (section 2 of the paper): objectness over all slots that are not ignored;
+    class, centre (BCE) and size (squared error) of the positives only; all sums, not
+    means. ``loss_bbox`` in place of ``loss_xy`` and ``loss_wh`` compares whole boxes
+    (YOLOv4's CIoU).
+
+    Args:
+        num_classes: C.
+        in_channels: Channels of each feature map, deepest first.
+        prior_generator: Anchors, deepest level first.
+        bbox_coder: YOLOv3's.
+        loss_cls: Classification loss of the positives.
+        loss_conf: Objectness loss.
+        loss_xy: Loss of the centres, on encoded boxes.
+        loss_wh: Loss of the sizes, on encoded boxes.
+        loss_bbox: Loss of whole boxes, in place of the two.
+        out_channels: Channels of the bridge convolution of each level.
+        conv_cfg: Convolution of the bridges, mmcv's.
+        norm_cfg: Norm of the bridges, mmcv's.
+        act_cfg: Activation of the bridges, mmcv's.
+        loss_terms: Changes to the loss terms, see :class:`DenseHead`.
+        train_cfg: See :class:`DenseHead`.
+        test_cfg: See :class:`DenseHead`; ``conf_thr`` is the least objectness.
+        init_cfg: Weight initialisation.
+    """
+
+    rank_by_product = False
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: Sequence[int],
+        *,
+        prior_generator,
+        bbox_coder,
+        loss_cls,
+        loss_conf,
+        loss_xy=None,
+        loss_wh=None,
+        loss_bbox=None,
+        out_channels: Sequence[int] = (1024, 512, 256),
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = _NORM,
+        act_cfg: dict | None = _ACT,
+        loss_terms: Mapping[str, Mapping] | None = None,
+        train_cfg: Mapping | None = None,
+        test_cfg: Mapping | None = None,
+        init_cfg=None,
+    ) -> None:
+        self.out_channels = tuple(out_channels)
+        self.conv_cfg, self.norm_cfg, self.act_cfg = conv_cfg, norm_cfg, act_cfg
+        super().__init__(
+            num_classes,
+            tuple(in_channels),
+            prior_generator=prior_generator,
+            bbox_coder=bbox_coder,
+            loss_cls=loss_cls,
+            loss_bbox=loss_bbox,
+            extra_losses=dict(
+                loss_conf=loss_conf,
+                loss_xy=None if loss_bbox else loss_xy,
+                loss_wh=None if loss_bbox else loss_wh,
+            ),
+            loss_terms=loss_terms,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
+        )
+
+    def _init_layers(self) -> None:
+        bases = self.prior_generator.num_base_priors
+        if not len(bases) == len(self.in_channels) == len(self.out_channels):
+            raise ConfigError(
+                f'{type(self).__name__}: {len(self.in_channels)} in_channels, '
+                f'{len(self.out_channels)} out_channels and {len(bases)} levels of anchors; '
+                'expected one of each a level'
+            )
+        options = dict(conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, act_cfg=self.act_cfg)
+        self.convs_bridge, self.convs_pred = nn.ModuleList(), nn.ModuleList()
+        for inside, outside, base in zip(self.in_channels, self.out_channels, bases):
+            self.convs_bridge.append(ConvModule(inside, outside, 3, padding=1, **options))
+            self.convs_pred.append(nn.Conv2d(outside, base * self.num_attributes, 1))
+
+    def init_weights(self) -> None:
+        """Few objects to begin with: about 8 in an image at each level, class 0.01."""
+        super().init_weights()
+        strides = self.prior_generator.strides
+        for conv, stride, base in zip(
+            self.convs_pred, strides, self.prior_generator.num_base_priors
+        ):
+            nn.init.normal_(conv.weight, std=0.01)
+            start_few_objects(conv.bias, base, self.num_attributes, stride)
+
+    def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor]]:
+        """``(B, A * (5 + C), H, W)`` of each level."""
+        layers = zip(self.convs_bridge, self.convs_pred, feats)
+        return ([pred(bridge(x)) for bridge, pred, x in layers],)
+
+    def default_terms(self) -> tuple[LossTerm, ...]:
+        """Sums: class of the positives, objectness, and boxes."""
+        terms = [
+            LossTerm(
+                'loss_cls',
+                self.loss_cls,
+                kind='classification',
+                branch='cls',
+                rows='positives',
+                normalizer='none',
+                target_quality='one',
+            ),
+            LossTerm(
+                'loss_conf',
+                self.loss_conf,
+                kind='objectness',
+                branch='objectness',
+                normalizer='none',
+                target_quality='one',
+            ),
+        ]
+        box = dict(branch='bbox', normalizer='none')
+        if self.loss_bbox is not None:
+            return (*terms, LossTerm('loss_bbox', self.loss_bbox, kind=self.box_kind(), **box))
+        box['kind'] = 'box_encoded'
+        return (
+            *terms,
+            LossTerm('loss_xy', self.loss_xy, columns=(0, 2), **box),
+            LossTerm('loss_wh', self.loss_wh, columns=(2, 4), **box),
+        )
+
+
+@MODELS.register_module()
+class YOLOV5Head(YOLOHead):
+    """The head of YOLOv5 (Jocher et al., Ultralytics, release 6.1).
+
+    Losses: class (per pair) and box are means over the pairs of a level, objectness a
+    mean over the slots of a level weighted by level; its target is the overlap of the
+    prediction with its gt. All are multiplied by the number of images of the step.
+
+    Args:
+        num_classes: C.
+        in_channels: Channels of each feature map, finest first.
+        prior_generator: Anchors, finest level first.
+        bbox_coder: YOLOv5's.
+        loss_cls: Classification loss of the positives.
+        loss_obj: Objectness loss.
+        loss_bbox: Box loss.
+        obj_level_weights: Weight of each level in the objectness loss.
+        obj_target: What objectness learns: ``ciou`` (the original, with CIoU boxes),
+            ``giou``, ``diou``, ``iou``, ``one`` or ``assigned``.
+        loss_terms: Changes to the loss terms, see :class:`DenseHead`.
+        train_cfg: See :class:`DenseHead`.
+        test_cfg: See :class:`DenseHead`.
+        init_cfg: Weight initialisation.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: Sequence[int],
+        *,
+        prior_generator,
+        bbox_coder,
+        loss_cls,
+        loss_obj,
+        loss_bbox,
+        obj_level_weights: Sequence[float] = (4.0, 1.0, 0.4),
+        obj_target: str = 'ciou',
+        loss_terms: Mapping[str, Mapping] | None = None,
+        train_cfg: Mapping | None = None,
+        test_cfg: Mapping | None = None,
+        init_cfg=None,
+    ) -> None:
+        self.obj_level_weights, self.obj_target = tuple(obj_level_weights), obj_target
+        super().__init__(
+            num_classes,
+            tuple(in_channels),
+            prior_generator=prior_generator,
+            bbox_coder=bbox_coder,
+            loss_cls=loss_cls,
+            loss_bbox=loss_bbox,
+            extra_losses=dict(loss_obj=loss_obj),
+            loss_terms=loss_terms,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
+        )
+
+    def _init_layers(self) -> None:
+        bases = self.prior_generator.num_base_priors
+        if len(bases) != len(self.in_channels):
+            raise ConfigError(
+                f'YOLOV5Head: {len(self.in_channels)} in_channels, {len(bases)} levels of anchors'
+            )
+        # The published checkpoints keep the layers in a module of this name.
+        self.head_module = nn.Module()
+        self.head_module.convs_pred = nn.ModuleList(
+            nn.Conv2d(inside, base * self.num_attributes, 1)
+            for inside, base in zip(self.in_channels, bases)
+        )
+
+    def init_weights(self) -> None:
+        """Few objects to begin with: about 8 in an image at each level."""
+        super().init_weights()
+        strides = self.prior_generator.strides
+        for conv, stride, base in zip(
+            self.head_module.convs_pred, strides, self.prior_generator.num_base_priors
+        ):
+            start_few_objects(conv.bias, base, self.num_attributes, stride)
+
+    def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor]]:
+        """``(B, A * (5 + C), H, W)`` of each level."""
+        return ([conv(x) for conv, x in zip(self.head_module.convs_pred, feats)],)
+
+    def default_terms(self) -> tuple[LossTerm, ...]:
+        """Means by level, times the images of the step."""
+        by_level = dict(normalizer='level_mean', times_batch=True)
+        return (
+            LossTerm(
+                'loss_cls',
+                self.loss_cls,
+                kind='classification',
+                branch='cls',
+                rows='positives',
+                target_quality='one',
+                **by_level,
+            ),
+            LossTerm(
+                'loss_obj',
+                self.loss_obj,
+                kind='objectness',
+                branch='objectness',
+                target_quality=self.obj_target,
+                level_weights=self.obj_level_weights,
+                **by_level,
+            ),
+            LossTerm('loss_bbox', self.loss_bbox, kind=self.box_kind(), branch='bbox', **by_level),
+        )
+
+
+@torch.no_grad()
+def start_few_objects(
+    bias: Tensor, num_base: int, attributes: int, stride, *, image: int = 640
+) -> None:
+    """Biases by which a level expects about 8 objects in an image, each class at 1 %.
+
+    Args:
+        bias: ``(num_base * attributes,)``, changed in place.
+        num_base: Anchors a cell.
+        attributes: Values an anchor: box 4, objectness 1, classes.
+        stride: Pixels a cell, a number or (x, y).
+        image: Side of the image in pixels.
+    """
+    x, y = stride if isinstance(stride, Sequence) else (stride, stride)
+    per_slot = min(8 / ((image / x) * (image / y)), 0.5)
+    by_anchor = bias.view(num_base, attributes)
+    by_anchor.zero_()
+    by_anchor[:, 4] = float(torch.logit(torch.tensor(per_slot)))
+    by_anchor[:, 5:] = float(torch.logit(torch.tensor(0.01)))
