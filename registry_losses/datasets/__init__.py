@@ -1,0 +1,26 @@
+"""Data sets, samplers and the data preprocessor."""
+
+from .base import DetDataset
+from .coco import CocoDataset
+from .digits import DigitsDataset
+from .digits_render import DigitsSpec
+from .digits_store import prepare_digits
+from .keys import SampleKey, keyed_rng
+from .metainfo import COCO_CLASSES, VOC_CLASSES, make_palette
+from .samplers import KeyedSampler
+from .voc import VOCDataset
+
+__all__ = [
+    'COCO_CLASSES',
+    'VOC_CLASSES',
+    'CocoDataset',
+    'DetDataset',
+    'DigitsDataset',
+    'DigitsSpec',
+    'KeyedSampler',
+    'SampleKey',
+    'VOCDataset',
+    'keyed_rng',
+    'make_palette',
+    'prepare_digits',
+]
