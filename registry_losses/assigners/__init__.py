@@ -2,6 +2,16 @@
 
 from .base import BaseAssigner
 from .bridge import AssignResult
+from .dynamic_soft_label import DynamicSoftLabelAssigner
+from .fcos import FCOSAssigner
 from .max_iou import MaxIoUAssigner
+from .simota import SimOTAAssigner
 
-__all__ = ['AssignResult', 'BaseAssigner', 'MaxIoUAssigner']
+__all__ = [
+    'AssignResult',
+    'BaseAssigner',
+    'DynamicSoftLabelAssigner',
+    'FCOSAssigner',
+    'MaxIoUAssigner',
+    'SimOTAAssigner',
+]

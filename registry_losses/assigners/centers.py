@@ -1,0 +1,272 @@
+"""Slots whose centre lies in a region around a gt: inside its box, near its centre.
+
+On a grid such a region is a window of cells, so the slots are enumerated from the gts at
+a cost in their number, never by comparing N slots with M gts.
+
+Shapes: B images, N slots, M gts, G gts of the batch in one list, L levels, A slots a cell,
+P planes (the slots ``a`` of one level), T candidate pairs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from ..structures import GroundTruth, Level, Priors
+from .common import CHUNK_ELEMENTS, GtRows, prior_chunks
+from .grid import combinations
+
+#: ``region(boxes (..., 4), strides (..., 2)) -> low (..., 2), high (..., 2)``: the open
+#: rectangle, in pixels, in which a slot's centre must lie. Boxes and strides broadcast.
+Region = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """T pairs of a gt and a slot, ordered by gt, then by slot.
+
+    Args:
+        row: ``(T,)`` int64, the gt, counted over the list of :class:`GtRows`.
+        image: ``(T,)`` int64.
+        gt: ``(T,)`` int64 in [0, M).
+        prior: ``(T,)`` int64 in [0, N).
+        counts: ``(G,)`` int64, the candidates of each gt.
+    """
+
+    row: Tensor
+    image: Tensor
+    gt: Tensor
+    prior: Tensor
+    counts: Tensor
+
+    def select(self, keep: Tensor) -> 'Candidates':
+        """The pairs at a mask ``(T,)``; waits for the device."""
+        at = keep.nonzero().squeeze(1)
+        row = self.row.index_select(0, at)
+        return Candidates(
+            row,
+            self.image.index_select(0, at),
+            self.gt.index_select(0, at),
+            self.prior.index_select(0, at),
+            torch.bincount(row, minlength=self.counts.shape[0]),
+        )
+
+
+# --- Regions -------------------------------------------------------------------------
+
+
+def inside_box(boxes: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
+    """The box itself."""
+    shape = torch.broadcast_shapes(boxes.shape[:-1], strides.shape[:-1])
+    return boxes[..., :2].expand(*shape, 2), boxes[..., 2:].expand(*shape, 2)
+
+
+def around_center(radius: float) -> Region:
+    """A square of ``radius`` strides to each side of the box's centre."""
+
+    def region(boxes: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
+        centers = (boxes[..., :2] + boxes[..., 2:]) / 2
+        reach = radius * strides
+        return centers - reach, centers + reach
+
+    return region
+
+
+def inside_both(first: Region, second: Region) -> Region:
+    """The intersection of two regions."""
+
+    def region(boxes: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
+        low1, high1 = first(boxes, strides)
+        low2, high2 = second(boxes, strides)
+        return torch.maximum(low1, low2), torch.minimum(high1, high2)
+
+    return region
+
+
+def level_strides_of(priors: Priors) -> Tensor:
+    """``(L, 2)`` stride of each level."""
+    return _level_strides(priors.levels, priors.device)
+
+
+@lru_cache(maxsize=64)
+def _level_strides(levels: tuple[Level, ...], device: torch.device) -> Tensor:
+    strides = torch.tensor([level.stride for level in levels], dtype=torch.float32)
+    return strides.reshape(-1, 2).to(device)
+
+
+# --- Windows of cells ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Which cells of every plane lie in the region of every gt; all ``(G, P)`` int64."""
+
+    x: Tensor
+    y: Tensor
+    num_x: Tensor
+    num_y: Tensor
+
+
+def windows(priors: Priors, rows: GtRows, region: Region) -> Windows:
+    """Cells whose slot's centre lies strictly inside each gt's region, exactly.
+
+    The bounds are found among the very coordinates of the slots, so the answer is that of
+    comparing every slot with every gt.
+    """
+    low, high = region(rows.boxes[:, None], level_strides_of(priors))  # (G, L, 2)
+    parts = []
+    for i, level in enumerate(priors.levels):
+        first = priors.level_starts[i]
+        grid = priors.centers[first : first + level.num_priors]
+        grid = grid.view(level.height, level.width, level.num_base, 2)
+        x, num_x = _axis_range(grid[0, :, :, 0], low[:, i, 0], high[:, i, 0])
+        y, num_y = _axis_range(grid[:, 0, :, 1], low[:, i, 1], high[:, i, 1])
+        parts.append((x, y, num_x, num_y))
+    x, y, num_x, num_y = (torch.cat(part, dim=1) for part in zip(*parts))
+    return Windows(x, y, num_x * rows.valid[:, None], num_y)
+
+
+def _axis_range(positions: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """First index, and number, of the ascending ``positions (n, A)`` in (low, high) ``(G,)``.
+
+    Returns:
+        Two ``(G, A)`` int64.
+    """
+    positions = positions.t().contiguous()  # (A, n)
+    low = low.expand(positions.shape[0], -1).contiguous()  # (A, G)
+    high = high.expand(positions.shape[0], -1).contiguous()
+    first = torch.searchsorted(positions, low, right=True)
+    number = torch.searchsorted(positions, high) - first
+    return first.t(), number.clamp(min=0).t()
+
+
+# --- Enumeration ---------------------------------------------------------------------
+
+
+def find_candidates(priors: Priors, rows: GtRows, gt: GroundTruth, region: Region) -> Candidates:
+    """Every (gt, slot) pair with the slot's centre strictly inside the gt's region.
+
+    Slots with ``priors.valid`` False are left out. Waits for the device once to count the
+    pairs, and once more where ``priors.valid`` is given.
+    """
+    if priors.levels and not priors.per_image:
+        found = _expand_windows(priors, rows, windows(priors, rows, region))
+    else:
+        found = _search_bare(priors, rows, gt, region)
+    if priors.valid is None:
+        return found
+    return found.select(priors.valid[found.image, found.prior])
+
+
+def _expand_windows(priors: Priors, rows: GtRows, cells: Windows) -> Candidates:
+    planes = combinations(priors.levels, priors.device)
+    step_x, step_y = planes.step.unbind(-1)
+    num_x = cells.num_x.reshape(-1)
+    sizes = num_x * cells.num_y.reshape(-1)  # (G * P,)
+    total = int(sizes.sum())  # sync: enumerate candidates
+    index = torch.arange(sizes.shape[0], device=sizes.device)
+    window = index.repeat_interleave(sizes, output_size=total)
+    # All that depends on the window alone is worked out per window, not per pair.
+    corner = planes.first + cells.y * step_y + cells.x * step_x
+    row, plane = _row_and_plane(window, planes.first.shape[0])
+    offset = torch.arange(total, device=sizes.device)
+    offset = offset - (sizes.cumsum(0) - sizes).index_select(0, window)
+    width = num_x.index_select(0, window)
+    down = offset // width
+    across = offset - down * width
+    prior = corner.reshape(-1).index_select(0, window)
+    prior += across * step_x.index_select(0, plane) + down * step_y.index_select(0, plane)
+    if any(level.num_base > 1 for level in priors.levels):
+        order = torch.argsort(row * priors.num_priors + prior)
+        row, prior = row.index_select(0, order), prior.index_select(0, order)
+    return Candidates(
+        row,
+        rows.image.index_select(0, row),
+        rows.index.index_select(0, row),
+        prior,
+        sizes.view_as(cells.num_x).sum(dim=1),
+    )
+
+
+def _row_and_plane(window: Tensor, num_planes: int) -> tuple[Tensor, Tensor]:
+    row = window // num_planes
+    return row, window - row * num_planes
+
+
+def _search_bare(priors: Priors, rows: GtRows, gt: GroundTruth, region: Region) -> Candidates:
+    """Without a grid: compare slots with gts block by block."""
+    hits = []
+    for part, mask in _bare_blocks(priors, gt, region):
+        found = mask.nonzero()  # sync: once a block
+        hits.append(found + found.new_tensor([0, 0, part.start]))
+    image, index, prior = torch.cat(hits).unbind(-1) if hits else rows.image.new_zeros(3, 0)
+    key = image * gt.max_gts + index
+    order = torch.argsort(key * max(priors.num_priors, 1) + prior)
+    image, index, prior, key = image[order], index[order], prior[order], key[order]
+    row = torch.searchsorted(rows.image * gt.max_gts + rows.index, key)
+    return Candidates(row, image, index, prior, torch.bincount(row, minlength=rows.num_rows))
+
+
+def _bare_blocks(priors: Priors, gt: GroundTruth, region: Region):
+    """Yield a slice of slots and ``(B, M, n)`` bool, whether they lie in the regions."""
+    b, m = gt.valid.shape
+    # Masks of one byte: blocks may be larger than those of float32 temporaries.
+    for part in prior_chunks(priors, max(m // 4, 1), b):
+        centers = priors.centers[..., part, :].expand(b, -1, 2)[:, None]
+        strides = priors.strides[..., part, :].expand(b, -1, 2)[:, None]
+        low, high = region(gt.boxes[:, :, None], strides)  # (B, M, n, 2)
+        mask = ((centers > low) & (centers < high)).all(dim=-1)
+        yield part, mask & gt.valid[:, :, None]
+
+
+def covered_slots(
+    priors: Priors, rows: GtRows, gt: GroundTruth, regions: tuple[Region, ...]
+) -> Tensor:
+    """``(B, N)`` bool: valid slots whose centre lies in any region of any gt of the image.
+
+    On a grid the windows are painted by their corners and summed up, at a cost in gts
+    and slots, not in their product. Does not wait for the device.
+    """
+    b, n = gt.batch_size, priors.num_priors
+    if priors.levels and not priors.per_image:
+        out = _paint(priors, rows, b, regions)
+    else:
+        out = torch.zeros(b, n, dtype=torch.bool, device=priors.device)
+        for region in regions:
+            for part, mask in _bare_blocks(priors, gt, region):
+                out[:, part] |= mask.any(dim=1)
+    return out if priors.valid is None else out & priors.valid
+
+
+def _paint(priors: Priors, rows: GtRows, b: int, regions: tuple[Region, ...]) -> Tensor:
+    found = [windows(priors, rows, region) for region in regions]
+    parts, plane = [], 0
+    for level in priors.levels:
+        h, w, a = level.height, level.width, level.num_base
+        sums = torch.zeros(b * (h + 1) * (w + 1) * a, dtype=torch.int32, device=priors.device)
+        for cells in found:
+            p = slice(plane, plane + a)
+            one = ((cells.num_x[:, p] > 0) & (cells.num_y[:, p] > 0)).int().reshape(-1)
+            slot = torch.arange(a, device=priors.device)
+            for y, sign_y in ((cells.y[:, p], 1), (cells.y[:, p] + cells.num_y[:, p], -1)):
+                for x, sign_x in ((cells.x[:, p], 1), (cells.x[:, p] + cells.num_x[:, p], -1)):
+                    corner = ((rows.image[:, None] * (h + 1) + y) * (w + 1) + x) * a + slot
+                    sums.index_add_(0, corner.reshape(-1), one * (sign_x * sign_y))
+        sums = sums.view(b, h + 1, w + 1, a).cumsum(1).cumsum(2)[:, :h, :w]
+        parts.append((sums > 0).reshape(b, -1))
+        plane += a
+    return torch.cat(parts, dim=1)
+
+
+def gt_blocks(max_gts: int, batch_size: int, num_priors: int, device: torch.device):
+    """Slices of the gts such that a float32 ``(B, m, N)`` block stays small.
+
+    A block is about a megabyte on the CPU, to stay in its cache, and 16 MB elsewhere, to
+    need few launches.
+    """
+    elements = CHUNK_ELEMENTS if device.type == 'cpu' else CHUNK_ELEMENTS * 16
+    step = max(elements // max(batch_size * num_priors, 1), 1)
+    for start in range(0, max_gts, step):
+        yield slice(start, min(start + step, max_gts))

@@ -1,0 +1,164 @@
+"""DynamicSoftLabelAssigner: RTMDet's matching.
+
+Shapes: B images, N slots, T pairs, C classes.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..registry import TASK_UTILS
+from ..structures import GroundTruth, Predictions, Priors
+from .bridge import AssignResult
+from .centers import Region, inside_box
+from .cost_matching import Claims, CostMatchingAssigner, PairTerms, sum_over_classes
+from .simota import IOU_EPS
+
+# The nearest float32 below 1: a probability of 1 stands for a logit of 16.6, beyond which
+# float32 cannot tell.
+_TOP = 1 - 2.0**-24
+_BOTTOM = 1e-30
+
+
+def _softplus_of_score(scores: Tensor) -> Tensor:
+    """``softplus(logit) = -log(1 - p)``."""
+    return -torch.log1p(-scores.clamp(max=_TOP))
+
+
+def _negative_soft_cost(scores: Tensor) -> Tensor:
+    """Class cost of a class whose target is 0: ``BCE(p, 0) p^2``."""
+    return _softplus_of_score(scores) * scores * scores
+
+
+@dataclass(frozen=True, eq=False)
+class SoftLabelTerms(PairTerms):
+    """``sum_c BCE(p_c, y_c) |y_c - p_c|^2 + iou_weight (-log IoU) + 10^(distance - radius)``.
+
+    Args:
+        soft_center_radius: Strides at which the distance term is 1.
+        iou_weight: Weight of the IoU cost.
+        all_negative: ``(B * N,)`` class cost of a slot if no class were right.
+    """
+
+    soft_center_radius: float = field(kw_only=True)
+    iou_weight: float = field(kw_only=True)
+    all_negative: Tensor = field(kw_only=True)
+
+    def cost(self, pairs: Claims, overlaps: Tensor, *, near: bool) -> Tensor:
+        """See the class; ``y`` is the IoU at the gt's class, 0 elsewhere."""
+        score = self.scores_at_label(pairs)
+        softplus = _softplus_of_score(score)
+        logit = torch.log(score.clamp(min=_BOTTOM)) + softplus
+        right = (softplus - logit * overlaps) * (overlaps - score).square()
+        cls_cost = self.all_negative.index_select(0, self.slot(pairs))
+        # Rounding must not take the sum of the other classes below 0.
+        cls_cost = (cls_cost - _negative_soft_cost(score)).clamp(min=0) + right
+        iou_cost = -torch.log(overlaps + IOU_EPS) * self.iou_weight
+        return cls_cost + iou_cost + self._center_cost(pairs)
+
+    def _center_cost(self, pairs: Claims) -> Tensor:
+        boxes = self.gt_boxes(pairs)
+        points = self.priors.centers_at(pairs.image, pairs.prior)
+        stride = self.priors.strides_at(pairs.image, pairs.prior)[:, 0]
+        offset = points - (boxes[:, :2] + boxes[:, 2:]) / 2
+        distance = offset.square().sum(dim=-1).sqrt() / stride
+        return torch.pow(10, distance - self.soft_center_radius)
+
+
+def _within(reach: float) -> Region:
+    """A square of ``reach`` horizontal strides around the centre of the box."""
+
+    def region(boxes: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
+        centers = (boxes[..., :2] + boxes[..., 2:]) / 2
+        half = reach * strides[..., :1]
+        return centers - half, centers + half
+
+    return region
+
+
+# How far beyond the soft radius pairs are priced at first, in strides: the distance term
+# is 10^2.5 = 316 there, more than the other terms together, so that hardly any gt needs
+# the slots further out.
+NEAR_MARGIN = 2.5
+
+
+@TASK_UTILS.register_module()
+class DynamicSoftLabelAssigner(CostMatchingAssigner):
+    """Dynamic-k matching with a class cost that knows the quality of the box.
+
+    * Slots take part when their centre lies strictly inside any gt's box.
+    * The cost of a pair is ``sum_c BCE(p_c, y_c) |y_c - p_c|^2`` with y the IoU at the
+      gt's class and 0 elsewhere, plus ``iou_weight (-log IoU)``, plus
+      ``10^(d - soft_center_radius)`` with d the distance of the centres in strides.
+    * k and conflicts as in :class:`SimOTAAssigner`.
+
+    Lyu et al., RTMDet: An Empirical Study of Designing Real-Time Object Detectors,
+    arXiv:2212.07784, section 3.3, equations 1 to 4.
+
+    ``predictions.scores`` are probabilities, here as everywhere; :meth:`assign`,
+    OpenMMLab's form, takes logits, as OpenMMLab's assigner of this name does.
+    The quality of a pair, RTMDet's class target, is its IoU.
+
+    Args:
+        soft_center_radius: Strides at which the distance term is 1.
+        topk: IoUs summed for k.
+        iou_weight: Weight of the IoU cost.
+        quality: ``'iou'``, or ``'one'`` for hard class targets.
+        ignore_iof_thr: See :class:`BaseAssigner`.
+        ignore_wrt_candidates: See :class:`BaseAssigner`.
+
+    Example:
+        >>> assigner = DynamicSoftLabelAssigner(topk=13)
+    """
+
+    def __init__(
+        self,
+        soft_center_radius: float = 3.0,
+        topk: int = 13,
+        iou_weight: float = 3.0,
+        *,
+        quality: str = 'iou',
+        ignore_iof_thr: float | None = None,
+        ignore_wrt_candidates: bool = True,
+    ) -> None:
+        super().__init__(
+            topk,
+            quality=quality,
+            ignore_iof_thr=ignore_iof_thr,
+            ignore_wrt_candidates=ignore_wrt_candidates,
+        )
+        self.soft_center_radius = soft_center_radius
+        self.iou_weight = iou_weight
+
+    def _regions(self) -> tuple[Region, ...]:
+        return (inside_box,)
+
+    def _near_region(self) -> Region:
+        return _within(self.soft_center_radius + NEAR_MARGIN)
+
+    def _terms(self, priors: Priors, gt: GroundTruth, predictions: Predictions) -> SoftLabelTerms:
+        return SoftLabelTerms(
+            priors,
+            gt,
+            predictions,
+            soft_center_radius=self.soft_center_radius,
+            iou_weight=self.iou_weight,
+            all_negative=sum_over_classes(predictions.scores, _negative_soft_cost),
+            # Less a trifle for rounding, and for an IoU that rounds to more than 1.
+            floor=10**NEAR_MARGIN * (1 - 1e-5) - 1e-3,
+        )
+
+    def assign(
+        self,
+        pred_instances: Any,
+        gt_instances: Any,
+        gt_instances_ignore: Any = None,
+        **kwargs: Any,
+    ) -> AssignResult:
+        """OpenMMLab's form; ``pred_instances.scores`` are logits there."""
+        if 'scores' in pred_instances:
+            pred_instances = pred_instances.clone()
+            pred_instances.scores = pred_instances.scores.sigmoid()
+        return super().assign(pred_instances, gt_instances, gt_instances_ignore, **kwargs)

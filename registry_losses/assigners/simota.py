@@ -1,0 +1,139 @@
+"""SimOTAAssigner: YOLOX's simplified optimal transport.
+
+Shapes: B images, N slots, T pairs, C classes.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..registry import TASK_UTILS
+from ..structures import GroundTruth, Predictions, Priors
+from .centers import Region, around_center, inside_both, inside_box
+from .cost_matching import Claims, CostMatchingAssigner, PairTerms, sum_over_classes
+
+# Added to the cost of pairs outside the box or far from its centre; the value, and with it
+# the rounding of such costs, is that of YOLOX.
+FAR_COST = 1e5
+# Keeps the logarithm of an IoU of 0 finite.
+IOU_EPS = 1e-7
+# Binary cross entropy bounds its logarithms.
+LOG_FLOOR = -100.0
+
+
+def negative_bce(scores: Tensor) -> Tensor:
+    """Binary cross entropy of scores that should be 0, each at most 100."""
+    return -torch.log1p(-scores).clamp(min=LOG_FLOOR)
+
+
+def positive_bce(scores: Tensor) -> Tensor:
+    """Binary cross entropy of scores that should be 1, each at most 100."""
+    return -torch.log(scores).clamp(min=LOG_FLOOR)
+
+
+@dataclass(frozen=True, eq=False)
+class SimOTATerms(PairTerms):
+    """``cls_weight BCE(scores, one-hot) + iou_weight (-log IoU) + 1e5 [not near]``.
+
+    Args:
+        near_region: Inside the box and near its centre.
+        cls_weight: Weight of the class cost.
+        iou_weight: Weight of the IoU cost.
+        all_negative: ``(B * N,)`` class cost of a slot if no class were right; only the
+            gt's class must be corrected then, and no (N, M, C) is ever built.
+    """
+
+    near_region: Region = field(kw_only=True)
+    cls_weight: float = field(kw_only=True)
+    iou_weight: float = field(kw_only=True)
+    all_negative: Tensor = field(kw_only=True)
+    floor: float = FAR_COST * (1 - 1e-6)
+
+    def cost(self, pairs: Claims, overlaps: Tensor, *, near: bool) -> Tensor:
+        """See the class."""
+        score = self.scores_at_label(pairs)
+        cls_cost = self.all_negative.index_select(0, self.slot(pairs))
+        cls_cost = cls_cost - negative_bce(score) + positive_bce(score)
+        iou_cost = -torch.log(overlaps + IOU_EPS)
+        cost = cls_cost * self.cls_weight + iou_cost * self.iou_weight
+        return cost if near else cost + FAR_COST * self._far(pairs)
+
+    def _far(self, pairs: Claims) -> Tensor:
+        points = self.priors.centers_at(pairs.image, pairs.prior)
+        strides = self.priors.strides_at(pairs.image, pairs.prior)
+        low, high = self.near_region(self.gt_boxes(pairs), strides)
+        return ~((points > low) & (points < high)).all(dim=-1)
+
+
+@TASK_UTILS.register_module()
+class SimOTAAssigner(CostMatchingAssigner):
+    """Each gt takes the k cheapest slots near its centre, k from the IoUs of the moment.
+
+    * Slots take part when their centre lies strictly inside any gt's box or within
+      ``center_radius`` strides of its centre.
+    * The cost of a pair is ``cls_weight BCE(scores, one-hot) + iou_weight (-log IoU)``,
+      plus 1e5 where the slot is not both inside the box and near the centre.
+    * A gt's k is the sum of its ``candidate_topk`` best IoUs among the slots that take
+      part, rounded down, at least 1.
+    * A slot chosen by several gts goes to the one for which it is cheapest.
+
+    Ge et al., YOLOX: Exceeding YOLO Series in 2021, arXiv:2107.08430, section 2.3.
+
+    As in YOLOX's code, the k sums IoUs over every slot that takes part in the image, not
+    only this gt's own; a gt with fewer near slots than k takes far ones too; and a slot
+    in conflict may go to a gt that did not ask for it. Exact ties go to the lower slot,
+    and of gts to the lower.
+
+    The quality of a pair, YOLOX's class target, is its IoU.
+
+    Args:
+        center_radius: Reach of the centre region in strides.
+        candidate_topk: IoUs summed for k.
+        iou_weight: Weight of the IoU cost.
+        cls_weight: Weight of the class cost.
+        quality: ``'iou'``, or ``'one'`` for hard class targets.
+        ignore_iof_thr: See :class:`BaseAssigner`.
+        ignore_wrt_candidates: See :class:`BaseAssigner`.
+
+    Example:
+        >>> assigner = SimOTAAssigner(center_radius=2.5)
+    """
+
+    def __init__(
+        self,
+        center_radius: float = 2.5,
+        candidate_topk: int = 10,
+        iou_weight: float = 3.0,
+        cls_weight: float = 1.0,
+        *,
+        quality: str = 'iou',
+        ignore_iof_thr: float | None = None,
+        ignore_wrt_candidates: bool = True,
+    ) -> None:
+        super().__init__(
+            candidate_topk,
+            quality=quality,
+            ignore_iof_thr=ignore_iof_thr,
+            ignore_wrt_candidates=ignore_wrt_candidates,
+        )
+        self.center_radius = center_radius
+        self.iou_weight = iou_weight
+        self.cls_weight = cls_weight
+
+    def _regions(self) -> tuple[Region, ...]:
+        return inside_box, around_center(self.center_radius)
+
+    def _near_region(self) -> Region:
+        return inside_both(inside_box, around_center(self.center_radius))
+
+    def _terms(self, priors: Priors, gt: GroundTruth, predictions: Predictions) -> SimOTATerms:
+        return SimOTATerms(
+            priors,
+            gt,
+            predictions,
+            near_region=self._near_region(),
+            cls_weight=self.cls_weight,
+            iou_weight=self.iou_weight,
+            all_negative=sum_over_classes(predictions.scores, negative_bce),
+        )
