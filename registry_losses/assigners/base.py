@@ -75,9 +75,7 @@ class BaseAssigner(OpenMMLabForm, metaclass=ABCMeta):
         region = self._ignore_region(priors, gt)
         if region is not None and self.ignore_iof_thr is not None:
             outside = ~region
-            priors = priors.with_valid(
-                outside if priors.valid is None else priors.valid & outside
-            )
+            priors = priors.with_valid(outside if priors.valid is None else priors.valid & outside)
         assignment = self._assign(priors, gt, predictions)
         if not self.returns_sorted:
             assignment = sort_pairs(assignment, gt.max_gts)
@@ -121,9 +119,7 @@ class BaseAssigner(OpenMMLabForm, metaclass=ABCMeta):
                 'assigner that reads boxes alone, such as MaxIoUAssigner'
             )
         if 'predictions' in self.needs and predictions is None:
-            raise PairingError(
-                f'{name} looks at what the head predicts: call it with predictions'
-            )
+            raise PairingError(f'{name} looks at what the head predicts: call it with predictions')
         b, n = gt.batch_size, priors.num_priors
         if priors.per_image:
             check_shape('priors.boxes', priors.boxes, b, n, 4)

@@ -35,7 +35,7 @@ class AssignResult:
 
     @property
     def num_preds(self) -> int:
-        """n."""
+        """Number of slots, n."""
         return len(self.gt_inds)
 
     def set_extra_property(self, key: str, value: Any) -> None:
@@ -169,7 +169,7 @@ def ground_truth_of(gt_instances: Any, ignored: Any, device: torch.device) -> Gr
     cannot be told either; only inverted and non-finite boxes are left out.
     """
     boxes = _boxes(gt_instances).to(device).reshape(1, -1, 4).float()
-    if ignored is None or 'bboxes' not in ignored:
+    if getattr(ignored, 'bboxes', None) is None:
         regions = boxes.new_zeros(1, 0, 4)
     else:
         regions = _boxes(ignored).to(device).reshape(1, -1, 4).float()
@@ -191,7 +191,8 @@ def predictions_of(pred_instances: Any, priors: Priors) -> Predictions | None:
 
     A missing one of the two is filled: boxes by the priors', scores by one class at 1.
     """
-    bboxes, scores = pred_instances.get('bboxes'), pred_instances.get('scores')
+    bboxes = getattr(pred_instances, 'bboxes', None)
+    scores = getattr(pred_instances, 'scores', None)
     if bboxes is None and scores is None:
         return None
     boxes = priors.boxes.reshape(1, -1, 4)

@@ -43,6 +43,15 @@ class GtRows:
         """G."""
         return self.image.shape[0]
 
+    @property
+    def centers(self) -> Tensor:
+        """``(G, 2)`` box centres."""
+        return (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
+
+    def part(self, rows: slice) -> 'GtRows':
+        """Some of the rows."""
+        return GtRows(self.image[rows], self.index[rows], self.boxes[rows], self.valid[rows])
+
 
 def gt_rows(gt: GroundTruth) -> GtRows:
     """List the batch's gts.
@@ -59,7 +68,8 @@ def gt_rows(gt: GroundTruth) -> GtRows:
     image = torch.arange(b, device=gt.device).repeat_interleave(m, output_size=b * m)
     index = torch.arange(m, device=gt.device).repeat(b)
     valid = gt.valid.reshape(-1)
-    return GtRows(image, index, gt.boxes.reshape(-1, 4) * valid[:, None], valid)
+    boxes = torch.where(valid[:, None], gt.boxes.reshape(-1, 4), 0)
+    return GtRows(image, index, boxes, valid)
 
 
 # --- Pairs ---------------------------------------------------------------------------
@@ -263,7 +273,7 @@ def in_ignore_mask(priors: Priors, mask: Tensor) -> Tensor:
 # --- Nearest -------------------------------------------------------------------------
 
 
-def nearest_priors(priors: Priors, image: Tensor, boxes: Tensor) -> Tensor:
+def nearest_priors(priors: Priors, image: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     """For each box the candidate whose centre is nearest to its own, streamed.
 
     Args:
@@ -272,7 +282,8 @@ def nearest_priors(priors: Priors, image: Tensor, boxes: Tensor) -> Tensor:
         boxes: ``(G, 4)`` xyxy.
 
     Returns:
-        ``(G,)`` int64 slot, of equally near ones the first.
+        ``(G,)`` int64 slot, of equally near ones the first; ``(G,)`` bool, whether the
+        image has a candidate at all.
     """
     center = (boxes[:, :2] + boxes[:, 2:]) / 2
     best = center.new_full((boxes.shape[0],), torch.inf)
@@ -288,4 +299,4 @@ def nearest_priors(priors: Priors, image: Tensor, boxes: Tensor) -> Tensor:
         first = torch.where(distance == value[:, None], row, priors.num_priors).amin(dim=1)
         nearest = torch.where(value < best, first, nearest)
         best = torch.minimum(best, value)
-    return nearest
+    return nearest, torch.isfinite(best)
