@@ -31,7 +31,7 @@ def _torchvision_nms():
     A torchvision built against another torch raises RuntimeError when imported.
     """
     try:
-        import torchvision  # noqa: PLC0415
+        import torchvision
 
         torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
         return torchvision.ops.nms

@@ -1,0 +1,18 @@
+"""Box coders: between boxes and what a head predicts."""
+
+from .base import BaseBBoxCoder
+from .center_net_bbox_coder import CenterNetBBoxCoder
+from .delta_xywh_bbox_coder import DeltaXYWHBBoxCoder
+from .distance_coders import DistancePointBBoxCoder, TBLRBBoxCoder
+from .yolo_bbox_coders import YOLOBBoxCoder, YOLOV1BBoxCoder, YOLOV5BBoxCoder
+
+__all__ = [
+    'BaseBBoxCoder',
+    'CenterNetBBoxCoder',
+    'DeltaXYWHBBoxCoder',
+    'DistancePointBBoxCoder',
+    'TBLRBBoxCoder',
+    'YOLOBBoxCoder',
+    'YOLOV1BBoxCoder',
+    'YOLOV5BBoxCoder',
+]
