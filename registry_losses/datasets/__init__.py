@@ -7,13 +7,16 @@ from .digits_render import DigitsSpec
 from .digits_store import prepare_digits
 from .keys import SampleKey, keyed_rng
 from .metainfo import COCO_CLASSES, VOC_CLASSES, make_palette
+from .preprocessor import BatchRandomResize, DetDataPreprocessor
 from .samplers import KeyedSampler
 from .voc import VOCDataset
 
 __all__ = [
     'COCO_CLASSES',
     'VOC_CLASSES',
+    'BatchRandomResize',
     'CocoDataset',
+    'DetDataPreprocessor',
     'DetDataset',
     'DigitsDataset',
     'DigitsSpec',
