@@ -24,7 +24,7 @@ from registry_losses.necks.ct_resnet_neck import bilinear_kernel
 from registry_losses.necks.ssd_neck import l2_norm
 
 
-def pyramid(widths, size=(40, 56), batch=2, strides=None):
+def pyramid(widths, size=(40, 56), batch=2):
     """Random maps, sizes halved and rounded up from level to level."""
     torch.manual_seed(0)
     maps = []
