@@ -1,0 +1,247 @@
+"""COCO average precision of boxes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from mmengine import fileio
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from ..datasets.coco_reader import load_json
+from ..errors import ConfigError, DataError
+from ..registry import METRICS
+from .coco_backend import AREAS, evaluate_boxes, load_backend, mean_defined
+from .samples import annotations_of, predictions_of
+
+
+@METRICS.register_module()
+class CocoMetric(BaseMetric):
+    """AP over IoU 0.5 to 0.95, AP50, AP75, AP by area, and AR.
+
+    Predictions have to be in pixels of the original image, as detectors return them.
+    The ground truth is the annotation file's; without one it is that of the data
+    samples, brought back to the original image by their ``scale_factor``.
+
+    A figure that no ground truth defines (often AP of large objects) is NaN, logged as
+    "undefined", and not COCO's -1, which spoils averages and curves.
+
+    Args:
+        ann_file: COCO json of the ground truth.
+        classwise: Also report the AP of every class, as ``<class>_precision``.
+        max_dets: Detections counted an image and class; the last one is AP's.
+        iou_thrs: IoU thresholds. Default: 0.5, 0.55 ... 0.95.
+        format_only: Write the results and skip the evaluation (test sets without gt).
+        outfile_prefix: Write ``<prefix>.bbox.json``, a COCO results file.
+        backend: ``'auto'``, ``'faster-coco-eval'`` or ``'pycocotools'``.
+        backend_args: Passed to ``mmengine.fileio``.
+        collect_device: ``'cpu'`` or ``'gpu'``: how ranks exchange results.
+        collect_dir: Folder for ``'cpu'``.
+        prefix: First part of the metric names. Default: ``coco``.
+
+    Returns (from ``evaluate``) ``coco/bbox_mAP``, ``_mAP_50``, ``_mAP_75``, ``_mAP_s``,
+    ``_mAP_m``, ``_mAP_l`` and ``coco/bbox_AR@<n>``, all in [0, 1] or NaN.
+
+    Source: Lin et al., "Microsoft COCO", ECCV 2014, and https://cocodataset.org/#detection-eval.
+    """
+
+    default_prefix = 'coco'
+
+    def __init__(
+        self,
+        ann_file: str | None = None,
+        classwise: bool = False,
+        max_dets: Sequence[int] = (1, 10, 100),
+        iou_thrs: Sequence[float] | None = None,
+        format_only: bool = False,
+        outfile_prefix: str | None = None,
+        *,
+        backend: str = 'auto',
+        backend_args: Mapping | None = None,
+        collect_device: str = 'cpu',
+        collect_dir: str | None = None,
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        if format_only and outfile_prefix is None:
+            raise ConfigError('CocoMetric: format_only needs outfile_prefix')
+        if not format_only:
+            load_backend(backend)  # missing now, not after the first epoch
+        self.ann_file = ann_file
+        self.classwise = classwise
+        self.max_dets = tuple(sorted(max_dets))
+        self.iou_thrs = None if iou_thrs is None else tuple(iou_thrs)
+        self.format_only = format_only
+        self.outfile_prefix = outfile_prefix
+        self.backend = backend
+        self.backend_args = backend_args
+        self._gt: dict | None = None
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keep the predictions of a batch, as NumPy arrays; the gts if no file has them."""
+        for sample in data_samples:
+            result = predictions_of(sample)
+            if self.ann_file is None and not self.format_only:
+                result.update(annotations_of(sample))
+            self.results.append(result)
+
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+        """Evaluate the collected predictions of all ranks."""
+        # The padding of the last batches can bring an image twice.
+        by_image = {result['img_id']: result for result in reversed(results)}
+        results = [by_image[key] for key in dict.fromkeys(r['img_id'] for r in results)]
+        gt = self._ground_truth(results)
+        cat_ids = self._category_ids(gt)
+        detections = _detections(results, cat_ids)
+        if self.outfile_prefix is not None:
+            path = f'{self.outfile_prefix}.bbox.json'
+            fileio.dump(detections, path)
+            print_log(f'{len(detections)} detections written to {path}', 'current')
+        if self.format_only:
+            return {}
+        self._check_images(gt, by_image)
+        return self._evaluate(gt, detections, list(by_image), cat_ids)
+
+    def _ground_truth(self, results: list[dict]) -> dict:
+        if self.ann_file is None:
+            return _gt_from_samples(results, self._classes())
+        if self._gt is None:
+            content = load_json(self.ann_file, backend_args=self.backend_args)
+            if not isinstance(content, dict) or not {'images', 'categories'} <= set(content):
+                raise DataError(f'{self.ann_file}: expected a COCO json with images and categories')
+            self._gt = {**content, 'annotations': _complete(content.get('annotations', []))}
+        return self._gt
+
+    def _classes(self) -> Sequence[str]:
+        if not self.dataset_meta or 'classes' not in self.dataset_meta:
+            raise ConfigError("CocoMetric: the data set's metainfo has no 'classes'")
+        return self.dataset_meta['classes']
+
+    def _category_ids(self, gt: dict) -> list:
+        """Label -> category id, by name; None for a class that the file does not have."""
+        by_name = {c['name']: c['id'] for c in gt['categories']}
+        cat_ids = [by_name.get(name) for name in self._classes()]
+        if all(c is None for c in cat_ids):
+            raise DataError(
+                f'{self.ann_file}: none of the classes {list(self._classes())[:10]} is among its '
+                f'categories {list(by_name)[:10]}'
+            )
+        return cat_ids
+
+    def _check_images(self, gt: dict, by_image: Mapping) -> None:
+        known = {image['id'] for image in gt['images']}
+        unknown = [key for key in by_image if key not in known]
+        if unknown:
+            raise DataError(
+                f'{self.ann_file}: predictions for {len(unknown)} images that the file does not '
+                f'list, e.g. {unknown[:3]}; is it the file of the evaluated data set?'
+            )
+        if len(by_image) < len(known):
+            print_log(f'evaluated on {len(by_image)} of {len(known)} images', 'current')
+
+    def _evaluate(
+        self, gt: dict, detections: list[dict], image_ids: list, cat_ids: list
+    ) -> dict[str, float]:
+        labels = [i for i, cat in enumerate(cat_ids) if cat is not None]
+        precision, recall = evaluate_boxes(
+            gt,
+            detections,
+            image_ids=image_ids,
+            category_ids=[cat_ids[i] for i in labels],
+            max_dets=self.max_dets,
+            iou_thresholds=self.iou_thrs,
+            backend=self.backend,
+        )
+        thresholds = np.linspace(0.5, 0.95, 10) if self.iou_thrs is None else self.iou_thrs
+        metrics = summarise(precision, recall, thresholds, self.max_dets)
+        if self.classwise:
+            names = [self._classes()[i] for i in labels]
+            for k, name in enumerate(names):
+                metrics[f'{name}_precision'] = mean_defined(precision[:, :, k, 0, -1])
+        print_log(_table(metrics), 'current')
+        return metrics
+
+
+def summarise(
+    precision: np.ndarray,
+    recall: np.ndarray,
+    thresholds: Sequence[float],
+    max_dets: Sequence[int],
+) -> dict[str, float]:
+    """COCO's summary figures out of the precision and recall arrays."""
+    metrics = {'bbox_mAP': mean_defined(precision[:, :, :, 0, -1])}
+    for percent in (50, 75):
+        at = np.flatnonzero(np.isclose(thresholds, percent / 100))
+        metrics[f'bbox_mAP_{percent}'] = mean_defined(precision[at][:, :, :, 0, -1])
+    for a, area in enumerate(AREAS[1:], 1):
+        metrics[f'bbox_mAP_{area}'] = mean_defined(precision[:, :, :, a, -1])
+    for d, limit in enumerate(max_dets):
+        metrics[f'bbox_AR@{limit}'] = mean_defined(recall[:, :, 0, d])
+    return metrics
+
+
+def _table(metrics: Mapping[str, float]) -> str:
+    cells = [f'{k}: {"undefined" if np.isnan(v) else f"{v:.3f}"}' for k, v in metrics.items()]
+    return '  '.join(cells)
+
+
+def _complete(annotations: list[dict]) -> list[dict]:
+    """The file's annotations with the optional ``area`` and ``iscrowd`` filled in."""
+    return [
+        {'iscrowd': 0, 'area': a['bbox'][2] * a['bbox'][3], 'id': i + 1, **a}
+        for i, a in enumerate(annotations)
+    ]
+
+
+def _detections(results: Sequence[dict], cat_ids: Sequence) -> list[dict]:
+    detections, broken = [], 0
+    for result in results:
+        boxes, scores = result['bboxes'], result['scores']
+        finite = np.isfinite(boxes).all(1) & np.isfinite(scores)
+        broken += int((~finite).sum())
+        boxes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)[finite]
+        for box, score, label in zip(
+            boxes.tolist(), scores[finite].tolist(), result['labels'][finite].tolist()
+        ):
+            if label < len(cat_ids) and cat_ids[label] is not None:
+                detections.append(
+                    dict(
+                        image_id=result['img_id'],
+                        category_id=cat_ids[label],
+                        bbox=box,
+                        score=score,
+                    )
+                )
+    if broken:
+        text = f'{broken} predictions have a box or score that is not finite; they are left out'
+        print_log(text, 'current', logging.WARNING)
+    return detections
+
+
+def _gt_from_samples(results: Sequence[dict], classes: Sequence[str]) -> dict:
+    annotations: list[dict] = []
+    for result in results:
+        for crowd in (0, 1):
+            boxes = result['ignored_bboxes'] if crowd else result['gt_bboxes']
+            labels = result['ignored_labels'] if crowd else result['gt_labels']
+            for (x1, y1, x2, y2), label in zip(boxes.tolist(), labels.tolist()):
+                # A region without a class is to be ignored for every class.
+                for one in [label] if label >= 0 else range(len(classes)):
+                    annotations.append(
+                        dict(
+                            id=len(annotations) + 1,
+                            image_id=result['img_id'],
+                            category_id=one,
+                            bbox=[x1, y1, x2 - x1, y2 - y1],
+                            area=(x2 - x1) * (y2 - y1),
+                            iscrowd=crowd,
+                        )
+                    )
+    return dict(
+        images=[dict(id=r['img_id']) for r in results],
+        annotations=annotations,
+        categories=[dict(id=i, name=name) for i, name in enumerate(classes)],
+    )

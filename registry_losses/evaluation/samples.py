@@ -1,0 +1,76 @@
+"""Reads predictions and annotations out of data samples, as NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import DataError
+
+
+def predictions_of(sample: Mapping | Any) -> dict[str, Any]:
+    """``img_id, bboxes (k, 4), scores (k,), labels (k,)`` of a sample or its dict."""
+    pred = _get(sample, 'pred_instances')
+    if pred is None:
+        raise DataError('expected data samples with pred_instances, got one without')
+    image = _get(sample, 'img_id')
+    if image is None:
+        raise DataError("a data sample has no 'img_id': add it to the meta_keys of PackDetInputs")
+    return dict(
+        img_id=image,
+        bboxes=to_numpy(_get(pred, 'bboxes')).astype(np.float64).reshape(-1, 4),
+        scores=to_numpy(_get(pred, 'scores')).astype(np.float64).reshape(-1),
+        labels=to_numpy(_get(pred, 'labels')).astype(np.int64).reshape(-1),
+    )
+
+
+def annotations_of(sample: Mapping | Any) -> dict[str, np.ndarray]:
+    """``gt_bboxes, gt_labels, ignored_bboxes, ignored_labels`` in original pixels.
+
+    The label of an ignore region without one is -1.
+    """
+    result = {}
+    for field, name in (('gt_instances', 'gt'), ('ignored_instances', 'ignored')):
+        instances = _get(sample, field)
+        boxes = np.zeros((0, 4)) if instances is None else to_numpy(_get(instances, 'bboxes'))
+        labels = None if instances is None else _get(instances, 'labels')
+        if labels is None:
+            labels = np.full(len(boxes), -1)
+        result[f'{name}_bboxes'] = to_original(boxes.astype(np.float64).reshape(-1, 4), sample)
+        result[f'{name}_labels'] = to_numpy(labels).astype(np.int64)
+    return result
+
+
+def to_original(boxes: np.ndarray, sample: Mapping | Any) -> np.ndarray:
+    """Boxes ``(n, 4)`` from input pixels to those of the original image.
+
+    Undoes, in this order, a flip, the border of a letterbox and the scale.
+    """
+    boxes = boxes.copy()
+    if _get(sample, 'flip'):
+        height, width = _get(sample, 'img_shape')[:2]
+        direction = _get(sample, 'flip_direction')
+        if direction in ('horizontal', 'diagonal'):
+            boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
+        if direction in ('vertical', 'diagonal'):
+            boxes[:, [1, 3]] = height - boxes[:, [3, 1]]
+    top, _, left, _ = _get(sample, 'pad_param') or (0, 0, 0, 0)
+    scale = np.asarray(_get(sample, 'scale_factor') or (1.0, 1.0), np.float64)[:2]
+    return (boxes - [left, top, left, top]) / np.tile(scale, 2)
+
+
+def to_numpy(value: Any) -> np.ndarray:
+    """An array out of a tensor on any device, a list or an array."""
+    if isinstance(value, torch.Tensor):
+        value = value.detach()
+        return (value.float() if value.dtype == torch.bfloat16 else value).cpu().numpy()
+    return np.asarray(value)
+
+
+def _get(source: Mapping | Any, key: str) -> Any:
+    if isinstance(source, Mapping):
+        return source.get(key)
+    return source.get(key, None) if hasattr(source, 'get') else getattr(source, key, None)
