@@ -8,12 +8,13 @@ from .digits_store import prepare_digits
 from .keys import SampleKey, keyed_rng
 from .metainfo import COCO_CLASSES, VOC_CLASSES, make_palette
 from .preprocessor import BatchRandomResize, DetDataPreprocessor
-from .samplers import KeyedSampler
+from .samplers import AspectRatioBatchSampler, KeyedSampler
 from .voc import VOCDataset
 
 __all__ = [
     'COCO_CLASSES',
     'VOC_CLASSES',
+    'AspectRatioBatchSampler',
     'BatchRandomResize',
     'CocoDataset',
     'DetDataPreprocessor',

@@ -5,12 +5,13 @@ Legend: W ranks, b samples a rank and step.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sized
 
 import numpy as np
 from mmengine.dist import get_dist_info, sync_random_seed
-from torch.utils.data import Sampler
+from torch.utils.data import BatchSampler, Sampler
 
 from ..errors import ConfigError
 from ..registry import DATA_SAMPLERS
@@ -133,3 +134,68 @@ class KeyedSampler(Sampler):
 
     def __len__(self) -> int:
         return self.num_samples
+
+
+@DATA_SAMPLERS.register_module()
+class AspectRatioBatchSampler(BatchSampler):
+    """Batches of images that are all wide (w > h) or all not, so that padding is small.
+
+    Indices wait in one of two groups; a group that is full becomes a batch. Which
+    batch comes when depends on the order of the sampler alone.
+
+    Args:
+        sampler: Yields the indices of this rank. Its data set's ``get_data_info`` has to
+            give ``width`` and ``height``.
+        batch_size: Samples of one batch.
+        drop_last: For a finite sampler: leave out what does not fill a batch at the end.
+    """
+
+    def __init__(
+        self,
+        sampler: KeyedSampler | Sampler,
+        batch_size: int,
+        drop_last: bool = False,
+    ) -> None:
+        super().__init__(sampler, batch_size, drop_last)
+        self._start = 0
+        # -1 not looked up yet, 0 tall or square, 1 wide
+        self._wide = np.full(len(sampler.dataset), -1, np.int8)
+
+    def set_start(self, iteration: int, batch_size: int) -> None:
+        """Let the next iteration begin after ``iteration`` batches.
+
+        The groups are filled again from the beginning, from the widths and heights: no
+        image is loaded.
+        """
+        if batch_size != self.batch_size:
+            raise ValueError(f'batch_size: expected {self.batch_size}, got {batch_size}')
+        self._start = int(iteration)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        start, self._start = self._start, 0
+        return itertools.islice(self._batches(), start, None)
+
+    def _batches(self) -> Iterator[list[int]]:
+        groups: tuple[list[int], list[int]] = ([], [])
+        for index in self.sampler:
+            group = groups[self._is_wide(index)]
+            group.append(index)
+            if len(group) == self.batch_size:
+                yield list(group)
+                group.clear()
+        rest = groups[0] + groups[1]
+        for begin in range(0, len(rest), self.batch_size):
+            batch = rest[begin : begin + self.batch_size]
+            if len(batch) == self.batch_size or not self.drop_last:
+                yield batch
+
+    def _is_wide(self, index: int) -> int:
+        if self._wide[index] < 0:
+            info = self.sampler.dataset.get_data_info(int(index))
+            self._wide[index] = info['width'] > info['height']
+        return int(self._wide[index])
+
+    def __len__(self) -> int:
+        if self.drop_last:
+            return len(self.sampler) // self.batch_size
+        return math.ceil(len(self.sampler) / self.batch_size)
