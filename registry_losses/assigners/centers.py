@@ -7,7 +7,7 @@ Shapes: B images, N slots, M gts, G gts of the batch in one list, L levels, A sl
 P planes (the slots ``a`` of one level), T candidate pairs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -21,6 +21,9 @@ from .grid import combinations
 #: ``region(boxes (..., 4), strides (..., 2)) -> low (..., 2), high (..., 2)``: the open
 #: rectangle, in pixels, in which a slot's centre must lie. Boxes and strides broadcast.
 Region = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+# Pairs held at once where all would be too many: about 50 MB of indices and terms.
+PAIRS_AT_ONCE = 1 << 19
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +43,16 @@ class Candidates:
     gt: Tensor
     prior: Tensor
     counts: Tensor
+
+    def part(self, pairs: slice, rows: slice) -> 'Candidates':
+        """The candidates of a slice of gts, which stand in a slice of the pairs."""
+        return Candidates(
+            self.row[pairs] - rows.start,
+            self.image[pairs],
+            self.gt[pairs],
+            self.prior[pairs],
+            self.counts[rows],
+        )
 
     def select(self, keep: Tensor) -> 'Candidates':
         """The pairs at a mask ``(T,)``; waits for the device."""
@@ -108,6 +121,10 @@ class Windows:
     num_x: Tensor
     num_y: Tensor
 
+    def part(self, rows: slice) -> 'Windows':
+        """The windows of a slice of gts."""
+        return Windows(self.x[rows], self.y[rows], self.num_x[rows], self.num_y[rows])
+
 
 def windows(priors: Priors, rows: GtRows, region: Region) -> Windows:
     """Cells whose slot's centre lies strictly inside each gt's region, exactly.
@@ -155,9 +172,52 @@ def find_candidates(priors: Priors, rows: GtRows, gt: GroundTruth, region: Regio
         found = _expand_windows(priors, rows, windows(priors, rows, region))
     else:
         found = _search_bare(priors, rows, gt, region)
+    return _drop_invalid(priors, found)
+
+
+def candidate_blocks(
+    priors: Priors, rows: GtRows, gt: GroundTruth, region: Region, most: int = PAIRS_AT_ONCE
+) -> Iterator[tuple[GtRows, Candidates]]:
+    """:func:`find_candidates` in blocks of gts that have at most about ``most`` pairs.
+
+    Yields:
+        Some of the ``rows``, and their candidates, with ``row`` counted among them.
+    """
+    if not priors.levels or priors.per_image:
+        found = find_candidates(priors, rows, gt, region)
+        ends = found.counts.cumsum(0)
+        for part in _blocks_of(found.counts, most):
+            last = int(ends[part.stop - 1])
+            first = last - int(found.counts[part].sum())
+            yield _part_of(rows, part), found.part(slice(first, last), part)
+        return
+    cells = windows(priors, rows, region)
+    for part in _blocks_of((cells.num_x * cells.num_y).sum(dim=1), most):
+        some = _part_of(rows, part)
+        yield some, _drop_invalid(priors, _expand_windows(priors, some, cells.part(part)))
+
+
+def _part_of(rows: GtRows, part: slice) -> GtRows:
+    return GtRows(rows.image[part], rows.index[part], rows.boxes[part], rows.valid[part])
+
+
+def _blocks_of(counts: Tensor, most: int) -> list[slice]:
+    """Cut a list of rows into blocks whose counts add up to ``most``, or single rows."""
+    starts, total = [0], 0
+    for row, count in enumerate(counts.tolist()):  # sync: the pairs of each gt
+        if total and total + count > most:
+            starts.append(row)
+            total = 0
+        total += count
+    ends = [*starts[1:], counts.shape[0]]
+    return [slice(start, end) for start, end in zip(starts, ends) if end > start]
+
+
+def _drop_invalid(priors: Priors, found: Candidates) -> Candidates:
     if priors.valid is None:
         return found
-    return found.select(priors.valid[found.image, found.prior])
+    slot = found.image * priors.num_priors + found.prior
+    return found.select(priors.valid.reshape(-1).index_select(0, slot))
 
 
 def _expand_windows(priors: Priors, rows: GtRows, cells: Windows) -> Candidates:

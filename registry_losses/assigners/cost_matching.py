@@ -19,11 +19,8 @@ from torch import Tensor
 from ..ops.iou import bbox_overlaps
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .centers import Candidates, Region, covered_slots, find_candidates, gt_blocks
+from .centers import Candidates, Region, candidate_blocks, covered_slots, gt_blocks
 from .common import CHUNK_ELEMENTS, GtRows, best_key, gt_rows, segment_topk
-
-# Gts whose near pairs are priced at once: some hundred pairs each keep memory near 50 MB.
-ROWS_AT_ONCE = 1024
 
 _GT_BITS = 0x7FFFFFFF
 
@@ -202,12 +199,9 @@ class CostMatchingAssigner(BaseAssigner):
         terms = self._terms(priors, gt, predictions)
         near_priors = priors.with_valid(covered)
         claims, best = [], torch.full((b * n,), torch.iinfo(torch.int64).min, device=priors.device)
-        for start in range(0, rows.num_rows, ROWS_AT_ONCE):
-            part = _slice_rows(rows, slice(start, start + ROWS_AT_ONCE))
-            near = find_candidates(near_priors, part, gt, self._near_region())
-            claims.append(
-                _claim(terms, part, near, k[part.image, part.index], covered, self.topk, best)
-            )
+        for some, near in candidate_blocks(near_priors, rows, gt, self._near_region()):
+            wanted = k[some.image, some.index]
+            claims.append(_claim(terms, some, near, wanted, covered, self.topk, best))
         pairs = _one_gt_a_slot(terms, Claims.cat(claims), best)
         overlaps = terms.overlaps(pairs)
         ones = torch.ones_like(overlaps)
@@ -237,10 +231,6 @@ class CostMatchingAssigner(BaseAssigner):
 
 # A pair's quality is over 0 even where the boxes do not meet.
 TINY_QUALITY = 1e-7
-
-
-def _slice_rows(rows: GtRows, part: slice) -> GtRows:
-    return GtRows(rows.image[part], rows.index[part], rows.boxes[part], rows.valid[part])
 
 
 def _claim(
