@@ -10,6 +10,7 @@ from .retina_head import RetinaHead
 from .ssd_head import SSDHead
 from .towers import ConvTower, LevelNormTower, build_tower
 from .yolo_head import YOLOHead, YOLOV3Head, YOLOV5Head
+from .yolov1_head import YOLOV1Head
 
 __all__ = [
     'ATSSHead',
@@ -22,6 +23,7 @@ __all__ = [
     'RetinaHead',
     'SSDHead',
     'YOLOHead',
+    'YOLOV1Head',
     'YOLOV3Head',
     'YOLOV5Head',
     'build_tower',

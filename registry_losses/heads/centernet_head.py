@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from ..registry import MODELS
 from ..structures import HeadOutput, LossTerm, Priors
-from .dense_head import DenseHead, probabilities
+from .dense_head import DenseHead
+from .map_reader import probabilities
 from .prediction import top_candidates
 
 

@@ -12,8 +12,6 @@ from dataclasses import replace
 
 import torch
 from mmengine.logging import MessageHub
-from mmengine.model import BaseModule
-from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ..errors import ConfigError, PairingError
@@ -22,20 +20,14 @@ from ..structures import (
     Assignment,
     DetDataSample,
     GroundTruth,
-    HeadOutput,
     LossTerm,
-    Predictions,
-    Priors,
-    flatten_maps,
 )
 from .loss_evaluation import check_terms, evaluate_terms, row_losses
 from .loss_inputs import LossInputs
-from .prediction import rescale_instances, suppress, top_candidates
-
-Maps = Sequence[Sequence[Tensor]]
+from .map_reader import MapReader, Maps
 
 
-class DenseHead(BaseModule):
+class DenseHead(MapReader):
     """Base class of the heads that predict on every cell of a feature pyramid.
 
     A subclass gives :meth:`_init_layers`, :meth:`forward` (raw maps, one sequence a
@@ -61,9 +53,6 @@ class DenseHead(BaseModule):
         ConfigError: If ``train_cfg`` or ``test_cfg`` hold a key that nothing reads.
     """
 
-    map_names: tuple[str, ...] = ('cls', 'bbox')
-    score_factor: str | None = None
-    """Branch whose sigmoid multiplies the class scores."""
     uses_valid_flags = True
     """Whether slots beyond an image's own padding are left out."""
     train_cfg_keys = ('assigner', 'sampler', 'allowed_border')
@@ -129,10 +118,6 @@ class DenseHead(BaseModule):
             LossTerm('loss_cls', self.loss_cls, kind='classification', branch='cls'),
             LossTerm('loss_bbox', self.loss_bbox, kind=self.box_kind(), branch='bbox'),
         )
-
-    def map_channels(self) -> dict[str, int]:
-        """Values a slot in each map."""
-        return {'cls': self.cls_out_channels, 'bbox': 4, 'centerness': 1, 'objectness': 1}
 
     def box_kind(self, loss=None) -> str:
         """The kind of a box loss: on encoded or on decoded boxes."""
@@ -247,146 +232,6 @@ class DenseHead(BaseModule):
             f'{type(self).__name__} charges no loss on negatives'
         )
 
-    # Views of the raw maps ------------------------------------------------------------
-
-    def flatten(self, maps: Maps) -> HeadOutput:
-        """Raw maps to ``(B, N, D)`` branches."""
-        channels = self.map_channels()
-        num_base = self.prior_generator.num_base_priors
-        tensors = {
-            name: flatten_maps(level_maps, num_base, channels[name])
-            for name, level_maps in zip(self.map_names, maps)
-        }
-        return HeadOutput.of(tensors, self._level_sizes(maps[0]))
-
-    def _level_sizes(self, maps: Sequence[Tensor]) -> tuple[int, ...]:
-        base = self.prior_generator.num_base_priors
-        base = [base] * len(maps) if isinstance(base, int) else base
-        return tuple(m.shape[-2] * m.shape[-1] * a for m, a in zip(maps, base))
-
-    def priors(self, maps: Maps, pads: Tensor | None = None) -> Priors:
-        """The slots of these maps; ``pads (B, 2)`` marks those beyond an image's padding."""
-        sizes = [tuple(m.shape[-2:]) for m in maps[0]]
-        border = self.train_cfg.get('allowed_border', -1) if self.training else -1
-        return self.prior_generator(
-            sizes, device=maps[0][0].device, image_sizes=pads, allowed_border=border
-        )
-
-    def predictions(self, output: HeadOutput, priors: Priors) -> Predictions:
-        """Decoded boxes and scores of every slot, detached, float32."""
-        scores = self.scores(output).float()
-        if priors.class_row is not None:
-            scores = scores[:, priors.class_row]
-        if self.score_factor is not None:
-            scores = scores * self.factors(output)[..., None]
-        return Predictions(boxes=self.decode(output, priors), scores=scores.detach())
-
-    def scores(self, output: HeadOutput) -> Tensor:
-        """``(B, rows, C)`` class probabilities, background removed."""
-        return probabilities(output['cls'].detach(), self.loss_cls)[..., : self.num_classes]
-
-    def factors(self, output: HeadOutput) -> Tensor:
-        """``(B, N)`` what :attr:`score_factor` contributes to the scores, in [0, 1]."""
-        terms = [term for term in self.loss_terms if term.branch == self.score_factor]
-        loss = terms[0].loss if terms else None
-        return probabilities(output[self.score_factor].detach(), loss).squeeze(-1)
-
-    def decode(self, output: HeadOutput, priors: Priors) -> Tensor:
-        """``(B, N, 4)`` predicted boxes, detached; the priors' boxes for heads without boxes."""
-        if self.bbox_coder is None or 'bbox' not in output:
-            return priors.boxes.expand(output.batch_size, -1, -1)
-        centers = self.bbox_coder.reference == 'centers'
-        reference = priors.centers if centers else priors.boxes
-        encoded = self.bbox_coder.activate(output['bbox'].detach().float())
-        return self.bbox_coder.decode(reference, encoded, stride=priors.strides)
-
-    # Prediction -----------------------------------------------------------------------
-
-    def predict(
-        self,
-        feats: Sequence[Tensor],
-        batch_data_samples: Sequence[DetDataSample],
-        rescale: bool = True,
-    ) -> list[InstanceData]:
-        """Detections of a batch."""
-        metas = [sample.metainfo for sample in batch_data_samples]
-        return self.predict_by_feat(*self(feats), batch_img_metas=metas, rescale=rescale)
-
-    @torch.no_grad()
-    def predict_by_feat(
-        self,
-        *maps: Sequence[Tensor],
-        batch_img_metas: Sequence[Mapping],
-        cfg: Mapping | None = None,
-        rescale: bool = False,
-        with_nms: bool = True,
-    ) -> list[InstanceData]:
-        """Detections from raw maps: per level top-k, decode, NMS.
-
-        Args:
-            *maps: As :meth:`forward` returns them.
-            batch_img_metas: B dicts with ``img_shape`` and, to rescale, ``scale_factor``.
-            cfg: In place of ``test_cfg``.
-            rescale: Give boxes in pixels of the original image.
-            with_nms: False keeps every candidate.
-        """
-        cfg = self.test_cfg if cfg is None else cfg
-        output, priors = self.flatten(maps), self.priors(maps)
-        shapes = priors.boxes.new_tensor([meta['img_shape'][:2] for meta in batch_img_metas])
-        boxes, scores, labels = self.candidates(output, priors, shapes, cfg)
-        results = suppress(
-            boxes,
-            scores,
-            labels,
-            nms=cfg.get('nms') if with_nms else None,
-            max_per_img=cfg.get('max_per_img', 100) if with_nms else -1,
-            min_bbox_size=cfg.get('min_bbox_size', -1),
-        )
-        if rescale:
-            rescale_instances(results, batch_img_metas)
-        return results
-
-    def candidates(
-        self, output: HeadOutput, priors: Priors, image_shapes: Tensor, cfg: Mapping
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The best slots of each level, decoded and clipped.
-
-        Returns:
-            boxes ``(B, k, 4)``, scores ``(B, k)`` (negative: empty), labels ``(B, k)``.
-        """
-        boxes, scores, labels = [], [], []
-        all_scores = self.scores(output)
-        factors = None if self.score_factor is None else self.factors(output)
-        for start, size in zip(priors.level_starts, priors.level_sizes):
-            level = slice(start, start + size)
-            best = top_candidates(
-                all_scores[:, level],
-                score_thr=cfg.get('score_thr', 0.05),
-                limit=cfg.get('nms_pre', -1),
-            )
-            slots = best.slots + start
-            score = best.scores
-            if factors is not None:
-                score = torch.where(score < 0, score, score * factors.gather(1, slots))
-            boxes.append(self.decode_at(output, priors, slots, image_shapes))
-            scores.append(score)
-            labels.append(best.labels)
-        return torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(labels, 1)
-
-    def decode_at(
-        self, output: HeadOutput, priors: Priors, slots: Tensor, image_shapes: Tensor | None
-    ) -> Tensor:
-        """``(B, k, 4)`` predicted boxes of chosen slots ``(B, k)``, clipped to the images."""
-        coder = self.bbox_coder
-        reference = priors.centers if coder.reference == 'centers' else priors.boxes
-        raw = output['bbox'].float()
-        raw = raw.gather(1, slots[..., None].expand(-1, -1, raw.shape[-1]))
-        encoded = coder.activate(raw)
-        max_shape = None if image_shapes is None else image_shapes
-        return coder.decode(
-            reference[slots], encoded, max_shape=max_shape, stride=priors.strides[slots]
-        )
-
     def _check_keys(self, name: str, cfg: Mapping, known: Sequence[str]) -> None:
         for key in cfg:
             if key not in known:
@@ -394,20 +239,6 @@ class DenseHead(BaseModule):
                     f'{type(self).__name__}.{name}.{key}: nothing reads this key; '
                     f'it takes {", ".join(known)}'
                 )
-
-
-def probabilities(logits: Tensor, loss) -> Tensor:
-    """Raw outputs to [0, 1], by the activation that their loss declares.
-
-    Args:
-        logits: ``(..., C)``.
-        loss: Its ``activation`` is ``'sigmoid'`` (also where it declares none),
-            ``'softmax'`` over the last dimension, or ``'identity'``.
-    """
-    activation = getattr(loss, 'activation', None) or 'sigmoid'
-    if activation == 'softmax':
-        return logits.float().softmax(dim=-1)
-    return logits.float().sigmoid() if activation == 'sigmoid' else logits.float().clamp(0, 1)
 
 
 def centerness_terms(head: DenseHead, *, clamp: float = 1.0) -> tuple[LossTerm, ...]:

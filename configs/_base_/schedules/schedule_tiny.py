@@ -1,0 +1,26 @@
+# Minutes on a CPU: AdamW, a tenth of the steps to warm up, then a cosine.
+_max_iters = 2500
+_warmup = 250
+
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=_max_iters, val_interval=500)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=_warmup),
+    dict(
+        type='CosineAnnealingLR',
+        by_epoch=False,
+        begin=_warmup,
+        end=_max_iters,
+        T_max=_max_iters - _warmup,
+        eta_min_ratio=0.01,
+    ),
+]
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.99), weight_decay=0.05),
+    clip_grad=dict(max_norm=5.0),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
+)
+auto_scale_lr = dict(enable=False, base_batch_size=8)
