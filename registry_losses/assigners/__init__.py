@@ -1,5 +1,6 @@
 """Assigners: which slot answers for which ground truth."""
 
+from .atss import ATSSAssigner, BatchATSSAssigner
 from .base import BaseAssigner
 from .bridge import AssignResult
 from .dynamic_soft_label import DynamicSoftLabelAssigner
@@ -8,8 +9,10 @@ from .max_iou import MaxIoUAssigner
 from .simota import SimOTAAssigner
 
 __all__ = [
+    'ATSSAssigner',
     'AssignResult',
     'BaseAssigner',
+    'BatchATSSAssigner',
     'DynamicSoftLabelAssigner',
     'FCOSAssigner',
     'MaxIoUAssigner',

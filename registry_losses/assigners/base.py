@@ -4,6 +4,7 @@ Shapes: B images, N slots, M gts, Mi ignore regions, K pairs.
 """
 
 from abc import ABCMeta, abstractmethod
+from collections.abc import Callable
 
 from torch import Tensor
 
@@ -72,11 +73,21 @@ class BaseAssigner(OpenMMLabForm, metaclass=ABCMeta):
             ShapeError: If the sizes disagree.
         """
         self._check(priors, gt, predictions)
+        return self._run(priors, gt, predictions, self._assign)
+
+    def _run(
+        self,
+        priors: Priors,
+        gt: GroundTruth,
+        predictions: Predictions | None,
+        rule: Callable[[Priors, GroundTruth, Predictions | None], Assignment],
+    ) -> Assignment:
+        """What is common to all assigners, around ``rule``."""
         region = self._ignore_region(priors, gt)
         if region is not None and self.ignore_iof_thr is not None:
             outside = ~region
             priors = priors.with_valid(outside if priors.valid is None else priors.valid & outside)
-        assignment = self._assign(priors, gt, predictions)
+        assignment = rule(priors, gt, predictions)
         if not self.returns_sorted:
             assignment = sort_pairs(assignment, gt.max_gts)
         return self._mark_ignored(assignment, priors, gt, region)

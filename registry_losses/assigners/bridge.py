@@ -98,13 +98,17 @@ class OpenMMLabForm:
         Raises:
             PairingError: If this assigner needs the grid and gets bare boxes.
         """
+        form = self._batch_of_one(pred_instances, gt_instances, gt_instances_ignore)
+        return self._result(self(*form), *form)  # type: ignore[operator]
+
+    def _batch_of_one(
+        self, pred_instances: Any, gt_instances: Any, ignored: Any
+    ) -> tuple[Priors, GroundTruth, Predictions | None]:
         priors = priors_of(pred_instances.priors, self.priors_form)
-        gt = ground_truth_of(gt_instances, gt_instances_ignore, priors.device)
         if getattr(self, 'ignore_iof_thr', None) is None:
-            gt = ground_truth_of(gt_instances, None, priors.device)
-        predictions = predictions_of(pred_instances, priors)
-        assignment = self(priors, gt, predictions)  # type: ignore[operator]
-        return self._result(assignment, priors, gt, predictions)
+            ignored = None
+        gt = ground_truth_of(gt_instances, ignored, priors.device)
+        return priors, gt, predictions_of(pred_instances, priors)
 
     def _result(
         self,

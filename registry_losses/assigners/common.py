@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..errors import ConfigError
 from ..ops.iou import bbox_overlaps
 from ..structures import Assignment, GroundTruth, Priors
 
@@ -17,6 +18,19 @@ from ..structures import Assignment, GroundTruth, Priors
 CHUNK_ELEMENTS = 1 << 18
 
 _LOW_BITS = 0x7FFFFFFF
+
+
+# --- Options --------------------------------------------------------------------------
+
+
+def check_iou_calculator(config: dict | None) -> None:
+    """Refuse the IoU calculators of OpenMMLab that mean something else.
+
+    Raises:
+        ConfigError: Unless it is ``BboxOverlaps2D`` or None.
+    """
+    if config is not None and str(config.get('type')).split('.')[-1] != 'BboxOverlaps2D':
+        raise ConfigError(f'iou_calculator: only BboxOverlaps2D is known, got {config}')
 
 
 # --- Gts -----------------------------------------------------------------------------

@@ -13,7 +13,14 @@ from ..ops.iou import bbox_overlaps
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .common import GtRows, batched_boxes, gt_rows, nearest_priors, prior_chunks
+from .common import (
+    GtRows,
+    batched_boxes,
+    check_iou_calculator,
+    gt_rows,
+    nearest_priors,
+    prior_chunks,
+)
 from .grid import (
     AREA_MARGIN,
     block_elements,
@@ -92,11 +99,7 @@ class MaxIoUAssigner(BaseAssigner):
         iou_calculator: dict | None = None,
     ) -> None:
         super().__init__(ignore_iof_thr=ignore_iof_thr, ignore_wrt_candidates=ignore_wrt_candidates)
-        if iou_calculator is not None and iou_calculator.get('type') not in (
-            'BboxOverlaps2D',
-            'mmdet.BboxOverlaps2D',
-        ):
-            raise ConfigError(f'iou_calculator: only BboxOverlaps2D, got {iou_calculator}')
+        check_iou_calculator(iou_calculator)
         if isinstance(neg_iou_thr, (tuple, list)):
             neg_low, neg_high = (float(x) for x in neg_iou_thr)
         else:

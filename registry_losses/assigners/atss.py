@@ -1,0 +1,258 @@
+"""ATSSAssigner: positives by a threshold that each gt's own statistics give.
+
+Shapes: B images, N slots, M gts, G gts of the batch, K candidates of a gt, C classes.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import ConfigError, ShapeError
+from ..ops.iou import bbox_overlaps
+from ..registry import TASK_UTILS
+from ..structures import Assignment, GroundTruth, Predictions, Priors
+from .base import BaseAssigner
+from .bridge import AssignResult
+from .common import (
+    GtRows,
+    centers_inside,
+    check_iou_calculator,
+    gt_rows,
+    resolve_conflicts,
+)
+from .nearest import Targets, nearest_topk
+
+
+@TASK_UTILS.register_module()
+class ATSSAssigner(BaseAssigner):
+    """Adaptive training sample selection.
+
+    The candidates of a gt are, on every level, the ``topk`` slots whose centres are
+    nearest to its centre. A candidate is positive where its IoU with the gt is at least
+    ``mean + std`` of the candidates' IoUs and its centre lies in the gt (by more than
+    0.01 pixels). A slot that is positive for several gts goes to the one of the highest
+    IoU, of equal ones the first.
+
+    Zhang et al., Bridging the Gap Between Anchor-based and Anchor-free Detection via
+    Adaptive Training Sample Selection, arXiv:1912.02424, algorithm 1. With ``alpha``
+    the IoU gives way to ``score^(1 - alpha) * IoU(prediction, gt)^alpha``: Chen et al.,
+    Disentangle Your Dense Object Detector, arXiv:2107.02963, section 3.3.
+
+    Deviation: slots that are no candidates (padding, ignore regions) do not enter the
+    statistics; OpenMMLab's implementation counts an IoU of -1e8 for one where a level has
+    less than ``topk`` others, which leaves the gt without positives. Priors without a
+    grid count as one level.
+
+    Args:
+        topk: Candidates a level.
+        alpha: Exponent of the IoU in DDOD's variant, which looks at predictions; None
+            for ATSS itself.
+        iou_calculator: Accepted for OpenMMLab's configs: ``BboxOverlaps2D`` or None.
+        ignore_iof_thr: See :class:`BaseAssigner`.
+    """
+
+    #: Least distance in pixels of a positive's centre from the sides of its gt.
+    margin = 0.01
+    #: Whether a slot that is positive for several gts goes to the highest IoU among all.
+    contest_all = False
+
+    def __init__(
+        self,
+        topk: int = 9,
+        alpha: float | None = None,
+        iou_calculator: dict | None = None,
+        ignore_iof_thr: float | None = None,
+    ) -> None:
+        super().__init__(ignore_iof_thr=ignore_iof_thr)
+        if topk < 1:
+            raise ConfigError(f'topk: expected at least 1, got {topk}')
+        check_iou_calculator(iou_calculator)
+        self.topk = topk
+        self.alpha = alpha
+        if alpha is not None:
+            self.needs = frozenset({'predictions'})
+
+    def _assign(
+        self, priors: Priors, gt: GroundTruth, predictions: Predictions | None
+    ) -> Assignment:
+        return self._assign_levels(priors.level_sizes, priors, gt, predictions)
+
+    def _assign_levels(
+        self,
+        level_sizes: Sequence[int],
+        priors: Priors,
+        gt: GroundTruth,
+        predictions: Predictions | None,
+    ) -> Assignment:
+        n = priors.num_priors
+        rows = gt_rows(gt)
+        if n == 0 or rows.num_rows == 0:
+            return Assignment.empty(gt.batch_size, n, priors.device)
+        prior, exists = self._candidates(priors, rows, level_sizes)
+        g, k = prior.shape
+        prior = prior.reshape(-1)
+        row = torch.arange(g, device=prior.device).repeat_interleave(k, output_size=g * k)
+        image = rows.image.index_select(0, row)
+        index = rows.index.index_select(0, row)
+        boxes = rows.boxes.index_select(0, row)
+        overlap = self._overlap(priors, gt, predictions, image, prior, index)
+        threshold = _mean_plus_std(overlap.view(g, k), None if priors.valid is None else exists)
+        inside = centers_inside(priors.centers_at(image, prior), boxes, margin=self.margin)
+        positive = inside & exists.reshape(-1) & rows.valid.index_select(0, row)
+        positive &= overlap >= threshold.index_select(0, row)
+        slot = image * n + prior
+        claim = torch.where(positive, overlap, -1)
+        wins = resolve_conflicts(slot, claim, index, gt.batch_size * n) & positive
+        if self.contest_all:
+            index = self._contest(priors, gt, image, prior, index, positive, wins)
+        pair = wins.nonzero().squeeze(1)  # sync: compact pairs
+        return Assignment(
+            image.index_select(0, pair),
+            prior.index_select(0, pair),
+            index.index_select(0, pair),
+            torch.zeros(gt.batch_size, n, dtype=torch.bool, device=priors.device),
+            one_to_one=True,
+        )
+
+    def _contest(
+        self,
+        priors: Priors,
+        gt: GroundTruth,
+        image: Tensor,
+        prior: Tensor,
+        index: Tensor,
+        positive: Tensor,
+        wins: Tensor,
+    ) -> Tensor:
+        """``(T,)`` the gt of each claim, where a slot claimed twice is open to all gts."""
+        n = priors.num_priors
+        slot = image * n + prior
+        claims = torch.zeros(gt.batch_size * n, dtype=torch.int32, device=slot.device)
+        claims.index_add_(0, slot, positive.int())
+        at = (wins & (claims.index_select(0, slot) > 1)).nonzero().squeeze(1)  # sync: contests
+        boxes = priors.boxes_at(image[at], prior[at])
+        overlap = bbox_overlaps(boxes[:, None], gt.boxes[image[at]])[:, 0]  # (S, M)
+        overlap = torch.where(gt.valid[image[at]], overlap, -1)
+        best = overlap == overlap.amax(dim=1, keepdim=True)
+        index = index.clone()
+        index[at] = best.int().argmax(dim=1)
+        return index
+
+    def _candidates(
+        self, priors: Priors, rows: GtRows, level_sizes: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        """``(G, K)`` slots, level after level, and which of them exist."""
+        targets = Targets(rows.image, rows.centers)
+        found, first = [], 0
+        for size in level_sizes:
+            found.append(nearest_topk(priors, targets, first, size, self.topk))
+            first += size
+        index, exists = (torch.cat(part, dim=1) for part in zip(*found))
+        return index, exists
+
+    def _overlap(
+        self,
+        priors: Priors,
+        gt: GroundTruth,
+        predictions: Predictions | None,
+        image: Tensor,
+        prior: Tensor,
+        index: Tensor,
+    ) -> Tensor:
+        """``(T,)`` IoU of each slot and gt, or DDOD's mixture."""
+        row = image * gt.max_gts + index
+        boxes = gt.boxes.reshape(-1, 4).index_select(0, row)
+        if self.alpha is None or predictions is None:
+            return bbox_overlaps(priors.boxes_at(image, prior), boxes, is_aligned=True)
+        iou = bbox_overlaps(predictions.boxes[image, prior], boxes, is_aligned=True)
+        score = predictions.scores[image, prior, gt.labels[image, index]]
+        return score ** (1 - self.alpha) * iou**self.alpha
+
+    def assign(  # type: ignore[override]
+        self,
+        pred_instances: Any,
+        num_level_priors: Sequence[int],
+        gt_instances: Any,
+        gt_instances_ignore: Any = None,
+        **kwargs: Any,
+    ) -> AssignResult:
+        """As :meth:`BaseAssigner.assign`, with the slots of each level second.
+
+        Args:
+            pred_instances: See there.
+            num_level_priors: Slots of each level; they add up to n.
+            gt_instances: See there.
+            gt_instances_ignore: See there.
+            **kwargs: Not read.
+
+        Raises:
+            ShapeError: If the levels do not add up.
+        """
+        sizes = tuple(int(size) for size in num_level_priors)
+        form = self._batch_of_one(pred_instances, gt_instances, gt_instances_ignore)
+        if sum(sizes) != form[0].num_priors:
+            raise ShapeError(
+                f'num_level_priors: {sizes} add up to {sum(sizes)}, '
+                f'but there are {form[0].num_priors} priors'
+            )
+        self._check(*form)
+        return self._result(self._run(*form, partial(self._assign_levels, sizes)), *form)
+
+    def _max_overlaps(
+        self,
+        pairs: Assignment,
+        priors: Priors,
+        gt: GroundTruth,
+        predictions: Predictions | None,
+    ) -> Tensor | None:
+        # Of the positives alone, as there; -1e8 elsewhere.
+        overlaps = priors.boxes.new_full((priors.num_priors,), -1e8 if gt.max_gts else 0)
+        overlaps[pairs.prior] = self._overlap(
+            priors, gt, predictions, pairs.image, pairs.prior, pairs.gt
+        )
+        return overlaps
+
+
+@TASK_UTILS.register_module()
+class BatchATSSAssigner(ATSSAssigner):
+    """MMYOLO's variant of ATSS.
+
+    It differs in two details: a positive's centre may lie on the very border of its gt
+    (1e-9 instead of 0.01 pixels), and a slot that is positive for several gts goes to
+    the gt it overlaps most among *all* of the image, be it none of these. The paper
+    (arXiv:1912.02424, section 3.2) lets those for which it is positive compete.
+
+    Args:
+        num_classes: Accepted for MMYOLO's configs; nothing here depends on it.
+        topk: See :class:`ATSSAssigner`.
+        iou_calculator: See :class:`ATSSAssigner`.
+        ignore_iof_thr: See :class:`BaseAssigner`.
+    """
+
+    margin = 1e-9
+    contest_all = True
+
+    def __init__(
+        self,
+        num_classes: int | None = None,
+        topk: int = 9,
+        iou_calculator: dict | None = None,
+        ignore_iof_thr: float | None = None,
+    ) -> None:
+        super().__init__(topk, iou_calculator=iou_calculator, ignore_iof_thr=ignore_iof_thr)
+
+
+def _mean_plus_std(overlap: Tensor, exists: Tensor | None) -> Tensor:
+    """``(G, K) -> (G,)``, the deviation unbiased; over the candidates that exist."""
+    # Candidates first: the order in which the established implementation sums.
+    values = overlap.t().contiguous()
+    if exists is None and values.shape[0] > 1:
+        return values.mean(dim=0) + values.std(dim=0)
+    keep = torch.ones_like(values) if exists is None else exists.t().to(values.dtype)
+    count = keep.sum(dim=0)
+    mean = (values * keep).sum(dim=0) / count.clamp(min=1)
+    square = ((values - mean).square() * keep).sum(dim=0) / (count - 1).clamp(min=1)
+    return mean + square.sqrt()
