@@ -9,7 +9,6 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
 )
 custom_hooks = [
-    dict(type='StepSeedHook'),
     dict(type='NonFiniteLossHook'),
     dict(type='ProgressHook'),
     dict(type='ReportHook'),

@@ -1,0 +1,256 @@
+"""Strictness: a key that no part reads is an error that names the nearest valid one."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.optim import DefaultOptimWrapperConstructor
+from torch.utils.data import DataLoader
+
+from .. import registry as reg
+from ..errors import ConfigError, UnknownTypeError, nearest_names
+from ..registry import ScopedRegistry
+from .reading import ALWAYS_READ, accepted_keys, declared_keys, find_type
+from .sources import TOP_LEVEL_KEYS
+
+_LOADER_KEYS = frozenset(inspect.signature(DataLoader.__init__).parameters) - {'self'} | {
+    'dataset',
+    'disable_subprocess_warning',
+    'num_batch_per_epoch',
+}
+_PARAMWISE_KEYS = frozenset(
+    {
+        'bias_decay_mult',
+        'bias_lr_mult',
+        'bypass_duplicate',
+        'custom_keys',
+        'dcn_offset_lr_mult',
+        'dwconv_decay_mult',
+        'flat_decay_mult',
+        'norm_decay_mult',
+    }
+)
+_CLIP_KEYS = frozenset(
+    {'type', 'max_norm', 'norm_type', 'error_if_nonfinite', 'foreach', 'clip_value'}
+)
+_PLAIN_SECTIONS: Mapping[str, frozenset[str]] = {
+    'auto_scale_lr': frozenset({'enable', 'base_batch_size'}),
+    'custom_imports': frozenset({'imports', 'allow_failed_imports'}),
+    'randomness': frozenset({'seed', 'diff_rank_seed', 'deterministic'}),
+}
+
+# Given by whoever builds, never by a config.
+_NOT_OFFERED = ALWAYS_READ | {'runner', 'dataloader', 'params', 'module'}
+
+# Where to look first for the `type` of a node below a key; elsewhere where its parent was found.
+_REGISTRY_OF_KEY: Mapping[str, tuple[ScopedRegistry, ...]] = {
+    'assigner': (reg.TASK_UTILS,),
+    'batch_sampler': (reg.DATA_SAMPLERS,),
+    'bbox_coder': (reg.TASK_UTILS,),
+    'collate_fn': (reg.FUNCTIONS,),
+    'dataset': (reg.DATASETS,),
+    'datasets': (reg.DATASETS,),
+    'init_cfg': (reg.WEIGHT_INITIALIZERS,),
+    'metrics': (reg.METRICS,),
+    'optimizer': (reg.OPTIMIZERS,),
+    'pipeline': (reg.TRANSFORMS,),
+    'prior_generator': (reg.TASK_UTILS,),
+    'sampler': (reg.TASK_UTILS,),
+    'transforms': (reg.TRANSFORMS,),
+    'vis_backends': (reg.VISBACKENDS,),
+    'worker_init_fn': (reg.FUNCTIONS,),
+}
+
+# Read by whoever builds the node, beside the class's own arguments.
+_READ_BY_BUILDER: Mapping[str, frozenset[str]] = {
+    'init_cfg': frozenset({'override', 'name'}),
+    'override': frozenset({'override', 'name'}),
+    'norm_cfg': frozenset({'requires_grad'}),
+    'param_scheduler': frozenset({'convert_to_iter_based'}),
+    'default_hooks': frozenset({'priority'}),
+    'custom_hooks': frozenset({'priority'}),
+}
+
+
+def check_config(cfg: Config | Mapping[str, Any]) -> None:
+    """Refuse keys that no part reads and types that no registry holds.
+
+    A component reads the arguments of its constructor; ``train_cfg`` and ``test_cfg``
+    are read by the head, which declares their keys. Nothing is built.
+
+    Args:
+        cfg: A config whose plugins are loaded and whose OpenMMLab keys are translated.
+
+    Raises:
+        ConfigError: With one line a problem: the full path of the key and the nearest
+            valid ones; for a type, the scopes searched and the nearest names.
+    """
+    checker = _Checker()
+    for key in cfg:
+        checker.section(key, cfg[key])
+    if checker.problems:
+        raise ConfigError('\n'.join(checker.problems))
+
+
+class _Checker:
+    """Walks a config and collects what is wrong with it."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self._sections: dict[str, Callable[[str, Any], None]] = {
+            'model': self._node_of(reg.MODELS, reg.TASK_UTILS),
+            'data_preprocessor': self._node_of(reg.MODELS),
+            'train_cfg': self._train_loop,
+            'val_cfg': self._node_of(reg.LOOPS, default='ValLoop'),
+            'test_cfg': self._node_of(reg.LOOPS, default='TestLoop'),
+            'val_evaluator': self._node_of(reg.METRICS, reg.EVALUATOR, default='Evaluator'),
+            'test_evaluator': self._node_of(reg.METRICS, reg.EVALUATOR, default='Evaluator'),
+            'train_dataloader': self._loader,
+            'val_dataloader': self._loader,
+            'test_dataloader': self._loader,
+            'optim_wrapper': self._optim_wrapper,
+            'param_scheduler': self._node_of(reg.PARAM_SCHEDULERS),
+            'default_hooks': self._node_of(reg.HOOKS),
+            'custom_hooks': self._node_of(reg.HOOKS),
+            'visualizer': self._node_of(reg.VISUALIZERS),
+            'log_processor': self._node_of(reg.LOG_PROCESSORS, default='LogProcessor'),
+        }
+
+    def section(self, key: str, value: Any) -> None:
+        """Check one top-level key."""
+        if value is None or key not in TOP_LEVEL_KEYS:
+            return
+        if key in _PLAIN_SECTIONS:
+            self._known(key, value, _PLAIN_SECTIONS[key])
+        elif key in self._sections:
+            self._sections[key](key, value)
+
+    # Sections with rules of their own --------------------------------------------------
+
+    def _node_of(
+        self, *registries: ScopedRegistry, default: str | None = None
+    ) -> Callable[[str, Any], None]:
+        def check(path: str, value: Any) -> None:
+            if default and isinstance(value, Mapping) and 'type' not in value:
+                value = {'type': default, **value}
+            self._descend(path, path, value, registries)
+
+        return check
+
+    def _train_loop(self, path: str, value: Any) -> None:
+        if isinstance(value, Mapping) and 'type' not in value:
+            kind = 'EpochBasedTrainLoop' if value.get('by_epoch', True) else 'IterBasedTrainLoop'
+            value = {'type': kind, **{k: v for k, v in value.items() if k != 'by_epoch'}}
+        self._descend(path, path, value, (reg.LOOPS,))
+
+    def _loader(self, path: str, value: Any) -> None:
+        self._known(path, value, _LOADER_KEYS)
+        for key, item in value.items():
+            registries = _REGISTRY_OF_KEY.get(key, ())
+            if key == 'sampler':
+                registries = (reg.DATA_SAMPLERS,)
+            self._descend(f'{path}.{key}', key, item, registries)
+
+    def _optim_wrapper(self, path: str, value: Any) -> None:
+        if 'optimizer' not in value and 'constructor' in value:
+            return  # several optimizers: the constructor alone knows what it reads
+        node = {'type': 'OptimWrapper', **value}
+        constructor = find_type(node.pop('constructor', None), (reg.OPTIM_WRAPPER_CONSTRUCTORS,))
+        paramwise = node.pop('paramwise_cfg', None)
+        if constructor in (None, DefaultOptimWrapperConstructor) and paramwise:
+            self._known(f'{path}.paramwise_cfg', paramwise, _PARAMWISE_KEYS)
+        if isinstance(node.get('clip_grad'), Mapping):
+            self._known(f'{path}.clip_grad', node.pop('clip_grad'), _CLIP_KEYS)
+        self._descend(path, path, node, (reg.OPTIM_WRAPPERS,))
+
+    # The general rule ------------------------------------------------------------------
+
+    def _descend(
+        self, path: str, key: str, value: Any, registries: tuple[ScopedRegistry, ...]
+    ) -> None:
+        """Check whatever stands at ``path``; ``key`` is the name it stands under."""
+        if isinstance(value, (list, tuple)):
+            for index, item in enumerate(value):
+                self._descend(f'{path}[{index}]', key, item, registries)
+        elif isinstance(value, Mapping):
+            if 'type' in value:
+                self._node(path, key, value, registries)
+            else:
+                self._children(path, value, registries, holder=key)
+
+    def _node(
+        self, path: str, key: str, node: Mapping, registries: tuple[ScopedRegistry, ...]
+    ) -> None:
+        found = find_type(node['type'], registries)
+        if found is None:
+            self._unknown_type(path, node['type'], registries)
+            return
+        accepted = accepted_keys(found)
+        names = accepted.names | ALWAYS_READ | _READ_BY_BUILDER.get(key, frozenset())
+        self._known(path, node, names, owner=getattr(found, '__name__', ''), open=accepted.open)
+        for holder in ('train_cfg', 'test_cfg'):
+            keys = declared_keys(node, holder)
+            if keys is not None and isinstance(node.get(holder), Mapping):
+                self._settings(f'{path}.{holder}', node[holder], keys)
+        self._children(path, node, registries, holder=key)
+
+    def _settings(self, path: str, settings: Mapping, keys: frozenset[str]) -> None:
+        """A head's ``train_cfg``; a two-stage detector's has one for each stage."""
+        for stage in ('rpn', 'rcnn'):
+            if stage not in keys and isinstance(settings.get(stage), Mapping):
+                self._known(f'{path}.{stage}', settings[stage], keys)
+                keys = keys | {stage}
+        self._known(path, settings, keys)
+
+    def _children(
+        self, path: str, node: Mapping, registries: tuple[ScopedRegistry, ...], *, holder: str
+    ) -> None:
+        for key, item in node.items():
+            # NMS and its kin are named by `type` but are functions of the ops package.
+            if key in ('type', 'nms'):
+                continue
+            inner = _REGISTRY_OF_KEY.get(key, registries)
+            # The hooks of `default_hooks` stand under names of the user's choice.
+            name = holder if holder in ('default_hooks',) else str(key)
+            self._descend(f'{path}.{key}', name, item, inner)
+
+    # Messages --------------------------------------------------------------------------
+
+    def _known(
+        self,
+        path: str,
+        node: Any,
+        names: Iterable[str],
+        *,
+        owner: str = '',
+        open: bool = False,
+    ) -> None:
+        if not isinstance(node, Mapping):
+            self.problems.append(f'{path}: expected a dict, got {type(node).__name__}')
+            return
+        names = sorted(names)
+        for key in node:
+            if key in names or (open and not _is_near_miss(str(key), names)):
+                continue
+            near = nearest_names(str(key), names) or [n for n in names if n not in _NOT_OFFERED]
+            reader = f'{owner} does not read this key' if owner else 'no part reads this key'
+            listed = ', '.join(near[:8]) + (' ...' if len(near) > 8 else '')
+            self.problems.append(
+                f'{path}.{key}: {reader}.' + (f' Nearest: {listed}.' if listed else '')
+            )
+
+    def _unknown_type(self, path: str, name: Any, registries: tuple[ScopedRegistry, ...]) -> None:
+        registry = registries[0] if registries else reg.MODELS
+        try:
+            registry.get(str(name))
+        except UnknownTypeError as error:
+            self.problems.append(f'{path}.type: {error}')
+
+
+def _is_near_miss(key: str, names: Iterable[str]) -> bool:
+    """Whether ``key`` is so close to a name that it can only be a slip."""
+    return bool(difflib.get_close_matches(key, list(names), n=1, cutoff=0.85))

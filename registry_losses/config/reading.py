@@ -1,0 +1,108 @@
+"""Which keys the class behind a config node reads."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from ..registry import ALL_REGISTRIES, ScopedRegistry
+
+ALWAYS_READ = frozenset({'type', '_scope_', '_delete_'})
+
+
+@dataclass(frozen=True)
+class AcceptedKeys:
+    """The keyword arguments of a callable.
+
+    Attributes:
+        names: Those that are named in a signature.
+        open: Whether it takes others too, without saying which.
+    """
+
+    names: frozenset[str]
+    open: bool = False
+
+
+@cache
+def accepted_keys(target: Any) -> AcceptedKeys:
+    """What can be given to ``target``: a class, along its bases, or a function.
+
+    A constructor's ``**kwargs`` stands for the arguments of the next constructor in the
+    method resolution order. Only where the last one still has ``**kwargs`` can the keys
+    not be known.
+    """
+    if not inspect.isclass(target):
+        names, rest = _signature(target)
+        return AcceptedKeys(names, rest)
+    names: frozenset[str] = frozenset()
+    constructors = [vars(c)['__init__'] for c in target.__mro__[:-1] if '__init__' in vars(c)]
+    rest = False
+    for constructor in constructors:
+        own, rest = _signature(constructor)
+        names |= own
+        if not rest:
+            break
+    return AcceptedKeys(names - {'self'}, rest)
+
+
+def _signature(function: Any) -> tuple[frozenset[str], bool]:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # builtins without a signature
+        return frozenset(), True
+    named = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    return frozenset(named), any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def find_type(name: Any, prefer: tuple[ScopedRegistry, ...] = ()) -> Any:
+    """The class or function a node's ``type`` stands for, or None.
+
+    Args:
+        name: A registered name, or the object itself (in configs of pure Python).
+        prefer: Registries to look in first; then all others.
+    """
+    if callable(name):
+        return name
+    if not isinstance(name, str):
+        return None
+    rest = [r for r in ALL_REGISTRIES if r not in prefer]
+    for registry in [*prefer, *rest]:
+        found = registry.find(name)
+        if found is not None:
+            return found
+    return None
+
+
+def child_nodes(value: Any, path: str = '') -> Iterator[tuple[str, MutableMapping]]:
+    """Every mapping inside ``value`` that has a ``type``, outermost first, with its path."""
+    if isinstance(value, Mapping):
+        if path and 'type' in value:
+            yield path, value  # type: ignore[misc]
+        for key in list(value):
+            if key in value:  # a translation may have moved it
+                yield from child_nodes(value[key], f'{path}.{key}' if path else str(key))
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from child_nodes(item, f'{path}[{index}]')
+
+
+def declared_keys(node: Mapping, holder: str) -> frozenset[str] | None:
+    """The keys that may stand in a node's ``train_cfg`` or ``test_cfg``.
+
+    A class declares them as ``train_cfg_keys`` and ``test_cfg_keys``. A detector hands
+    the settings on, so those of its parts count.
+
+    Returns:
+        None where nobody declares any: the keys cannot be checked.
+    """
+    names: set[str] = set()
+    known = False
+    for _, part in [('', node), *child_nodes(dict(node))]:
+        declared = getattr(find_type(part.get('type')), f'{holder}_keys', None)
+        if declared is not None:
+            names.update(declared)
+            known = True
+    return frozenset(names) if known else None

@@ -1,0 +1,24 @@
+"""Training, evaluation, checkpoints and the command line around them."""
+
+from .checkpoint import find_resumable, load_checkpoint_file
+from .distributed import CPUDistributedDataParallel, init_distributed
+from .hooks import CheckpointHook, NonFiniteLossHook, ProgressHook
+from .loops import EpochBasedTrainLoop, IterBasedTrainLoop, seed_step
+from .optim import CPUAmpOptimWrapper, amp_optim_wrapper
+from .runner import Runner
+
+__all__ = [
+    'CPUAmpOptimWrapper',
+    'CPUDistributedDataParallel',
+    'CheckpointHook',
+    'EpochBasedTrainLoop',
+    'IterBasedTrainLoop',
+    'NonFiniteLossHook',
+    'ProgressHook',
+    'Runner',
+    'amp_optim_wrapper',
+    'find_resumable',
+    'init_distributed',
+    'load_checkpoint_file',
+    'seed_step',
+]

@@ -1,0 +1,164 @@
+"""Start of a distributed run: one way in for torchrun, Slurm and MPI, with or without GPUs."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.model import MMDistributedDataParallel
+from torch import distributed as torch_dist
+from torch import nn
+
+from ..errors import ConfigError
+from ..registry import MODEL_WRAPPERS
+
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+DEFAULT_PORT = 29500
+
+
+@dataclass(frozen=True)
+class Rendezvous:
+    """Who this process is and where the processes meet."""
+
+    rank: int
+    world_size: int
+    local_rank: int
+    address: str
+    port: int
+
+
+def read_rendezvous(launcher: str, env: Mapping[str, str] | None = None) -> Rendezvous:
+    """Read the launcher's environment variables.
+
+    Args:
+        launcher: 'pytorch' (torchrun), 'slurm' (srun) or 'mpi' (Open MPI, MPICH, Intel MPI).
+        env: The variables; the process's own by default.
+
+    Raises:
+        ConfigError: If the launcher is unknown, or a variable it sets is missing: the
+            message names the variable and how the command should be started.
+    """
+    env = os.environ if env is None else env
+    readers = {'pytorch': _from_torchrun, 'slurm': _from_slurm, 'mpi': _from_mpi}
+    if launcher not in readers:
+        raise ConfigError(f'launcher: expected one of {", ".join(LAUNCHERS)}, got {launcher!r}')
+    try:
+        return readers[launcher](env)
+    except KeyError as error:
+        start = {'pytorch': 'torchrun (tools/dist_train.sh)', 'slurm': 'srun', 'mpi': 'mpirun'}
+        raise ConfigError(
+            f'launcher {launcher!r}: the environment variable {error.args[0]} is not set;'
+            f' was the command started by {start[launcher]}?'
+        ) from None
+
+
+def _from_torchrun(env: Mapping[str, str]) -> Rendezvous:
+    rank = int(env['RANK'])
+    return Rendezvous(
+        rank=rank,
+        world_size=int(env['WORLD_SIZE']),
+        local_rank=int(env.get('LOCAL_RANK', rank)),
+        address=env['MASTER_ADDR'],
+        port=int(env['MASTER_PORT']),
+    )
+
+
+def _from_slurm(env: Mapping[str, str]) -> Rendezvous:
+    rank = int(env['SLURM_PROCID'])
+    # Two jobs on one node must not meet at one port: spread by job id.
+    port = env.get('MASTER_PORT') or str(DEFAULT_PORT + int(env.get('SLURM_JOB_ID', 0)) % 1000)
+    return Rendezvous(
+        rank=rank,
+        world_size=int(env['SLURM_NTASKS']),
+        local_rank=int(env.get('SLURM_LOCALID', rank)),
+        address=env.get('MASTER_ADDR') or first_slurm_host(env['SLURM_NODELIST']),
+        port=int(port),
+    )
+
+
+def _from_mpi(env: Mapping[str, str]) -> Rendezvous:
+    if 'OMPI_COMM_WORLD_RANK' in env:
+        names = ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK')
+    elif 'PMI_RANK' in env:
+        names = ('PMI_RANK', 'PMI_SIZE', 'MPI_LOCALRANKID')
+    else:
+        raise KeyError('OMPI_COMM_WORLD_RANK')
+    rank, size = int(env[names[0]]), int(env[names[1]])
+    local_rank = int(env.get(names[2], rank))
+    address = env.get('MASTER_ADDR')
+    if address is None:
+        if int(env.get('OMPI_COMM_WORLD_LOCAL_SIZE', size)) != size:
+            raise KeyError('MASTER_ADDR')  # several hosts: only the user knows the first one
+        address = '127.0.0.1'
+    return Rendezvous(rank, size, local_rank, address, int(env.get('MASTER_PORT', DEFAULT_PORT)))
+
+
+def first_slurm_host(nodelist: str) -> str:
+    """The first host of a Slurm node list, e.g. ``'gpu[03-05,9],login1'`` -> ``'gpu03'``."""
+    if shutil.which('scontrol'):
+        hosts = subprocess.run(
+            ['scontrol', 'show', 'hostnames', nodelist], capture_output=True, text=True, check=False
+        ).stdout.split()
+        if hosts:
+            return hosts[0]
+    match = re.match(r'([^\[,]+)(?:\[([^\],-]+))?', nodelist)
+    if match is None:
+        raise ConfigError(f'SLURM_NODELIST: cannot read {nodelist!r}')
+    return match.group(1) + (match.group(2) or '')
+
+
+def init_distributed(
+    launcher: str, *, backend: str | None = None, timeout: float | None = None, **options: Any
+) -> None:
+    """Join the process group.
+
+    Stands for MMEngine's ``init_dist``, which calls ``torch.cuda.set_device`` whatever
+    the machine has, and sets no LOCAL_RANK under MPI. MMEngine's runner leaves a process
+    group that exists alone.
+
+    Args:
+        launcher: 'pytorch', 'slurm' or 'mpi'.
+        backend: 'nccl', 'gloo', ...; without CUDA always 'gloo'.
+        timeout: Seconds that a collective may take.
+        **options: Passed to ``torch.distributed.init_process_group``.
+    """
+    meeting = read_rendezvous(launcher)
+    os.environ.update(
+        RANK=str(meeting.rank),
+        WORLD_SIZE=str(meeting.world_size),
+        LOCAL_RANK=str(meeting.local_rank),
+        MASTER_ADDR=meeting.address,
+        MASTER_PORT=str(meeting.port),
+    )
+    if timeout is not None:
+        options['timeout'] = datetime.timedelta(seconds=timeout)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(meeting.local_rank % torch.cuda.device_count())
+        backend = backend or 'nccl'
+    else:
+        backend = 'gloo'
+    torch_dist.init_process_group(backend=backend, **options)
+
+
+@MODEL_WRAPPERS.register_module()
+class CPUDistributedDataParallel(MMDistributedDataParallel):
+    """Distributed training of a model on the CPU.
+
+    Stands for MMEngine's wrapper, to which the runner always passes ``device_ids``:
+    PyTorch refuses them for a module that is not on a GPU.
+
+    Args:
+        module: The model.
+        device_ids: Ignored.
+        **options: As of ``torch.nn.parallel.DistributedDataParallel``.
+    """
+
+    def __init__(self, module: nn.Module, device_ids: Any = None, **options: Any) -> None:
+        super().__init__(module=module, device_ids=None, **options)

@@ -1,0 +1,110 @@
+"""Saving: the new checkpoint is safe before an old one goes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook as _CheckpointHook
+from mmengine.model import is_model_wrapper
+
+from ...registry import HOOKS
+from ..checkpoint import ATOMIC_BACKEND, AtomicLocalBackend, make_plain, remove_unfinished
+
+
+@HOOKS.register_module()
+class CheckpointHook(_CheckpointHook):
+    """Saves checkpoints that survive a kill at any moment.
+
+    Takes the arguments of MMEngine's hook of this name. Stands for its order of things,
+    which deletes the oldest checkpoint (the only one, with ``max_keep_ckpts=1``) and the
+    previous best before the new file is written, and writes into the final name.
+    """
+
+    def before_train(self, runner: Any) -> None:
+        """Choose the storage, and clear away what a killed run left unfinished."""
+        if self.backend_args is None and '://' not in str(self.out_dir or ''):
+            self.backend_args = dict(backend=ATOMIC_BACKEND)
+        super().before_train(runner)
+        if is_main_process() and Path(self.out_dir).is_dir():
+            remove_unfinished(self.out_dir)
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Leave only plain data in the file, and add gradients being accumulated."""
+        gradients = _accumulated_gradients(runner)
+        if gradients and 'optimizer' in checkpoint:
+            checkpoint['gradients'] = gradients
+        make_plain(checkpoint)
+
+    def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
+        # Hooks that may stop the run speak here, on every rank, before anything is written.
+        runner.call_hook('before_checkpoint')
+        outdated = []
+        if self.max_keep_ckpts > 0 and (not self.keep_ckpt_ids or self.keep_ckpt_ids[-1] != step):
+            if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
+                outdated.append(self.keep_ckpt_ids.popleft())
+            self.keep_ckpt_ids.append(step)
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            self.file_client_args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        if not is_main_process():
+            return
+        # For OpenMMLab's tools; ours look at the files themselves.
+        AtomicLocalBackend().put_text(self.last_ckpt, Path(runner.work_dir) / 'last_checkpoint')
+        for old in outdated:
+            path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old))
+            if path != self.last_ckpt and self.file_backend.isfile(path):
+                self.file_backend.remove(path)
+
+    def _save_best_checkpoint(self, runner: Any, metrics: dict) -> None:
+        runner.call_hook('before_checkpoint')
+        # Upstream removes the previous best first. It is hidden meanwhile and removed after.
+        several = not hasattr(self, 'best_ckpt_path')
+        if self.save_best and several:
+            before = dict(self.best_ckpt_path_dict)
+            self.best_ckpt_path_dict = dict.fromkeys(before)
+            super()._save_best_checkpoint(runner, metrics)
+            for key, old in before.items():
+                new = self.best_ckpt_path_dict.get(key)
+                self.best_ckpt_path_dict[key] = new or old
+                self._remove_replaced(old, new)
+        elif self.save_best:
+            old, self.best_ckpt_path = self.best_ckpt_path, None
+            super()._save_best_checkpoint(runner, metrics)
+            new = self.best_ckpt_path
+            self.best_ckpt_path = new or old
+            self._remove_replaced(old, new)
+
+    def _remove_replaced(self, old: str | None, new: str | None) -> None:
+        if old and new and old != new and is_main_process() and os.path.isfile(old):
+            os.remove(old)
+
+
+def _accumulated_gradients(runner: Any) -> dict[str, Any]:
+    """Gradients that wait for their update; none on several ranks, where they differ."""
+    wrapper = runner.optim_wrapper
+    counts = getattr(wrapper, '_accumulative_counts', 1)
+    if counts <= 1 or getattr(wrapper, '_inner_count', 0) % counts == 0:
+        return {}
+    if runner.world_size > 1:
+        runner.logger.warning(
+            'This checkpoint falls between two optimizer updates: a resume from it repeats'
+            f' the sum of gradients. Save at multiples of {counts} steps to avoid that.'
+        )
+        return {}
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}

@@ -1,0 +1,332 @@
+"""Training loops that go on exactly where a checkpoint was written.
+
+Legend: W ranks, b samples a rank and step. A *position* is the number of steps taken
+since the current pass over the data began.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank, get_world_size
+from mmengine.logging import print_log
+from mmengine.runner import BaseLoop
+from mmengine.runner.utils import calc_dynamic_intervals
+from torch.utils.data import BatchSampler, DataLoader
+
+from ..errors import ConfigError
+from ..registry import LOOPS
+
+FETCH_STREAM, MODEL_STREAM = 1, 2
+
+
+def seed_step(seed: int, step: int, *, rank: int = 0, stream: int = MODEL_STREAM) -> None:
+    """Seed Python's, NumPy's and PyTorch's generators for one training step.
+
+    The generators then depend on (seed, step, rank) alone, so nothing that happened
+    before (a validation, a resume, another number of workers) changes a step.
+
+    Args:
+        seed: Seed of the run.
+        step: Steps taken before.
+        rank: Rank of this process.
+        stream: Keeps uses within a step apart.
+    """
+    words = np.random.SeedSequence([seed % 2**32, step, rank, stream]).generate_state(3)
+    random.seed(int(words[0]))
+    np.random.seed(int(words[1]))
+    torch.manual_seed(int(words[2]))
+
+
+class _TrainLoop(BaseLoop):
+    """What both loops share.
+
+    Stands for MMEngine's loops, which resume at the start of an epoch only, or load all
+    the data seen before once more.
+    """
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: DataLoader | dict,
+        *,
+        val_begin: int,
+        val_interval: int,
+        dynamic_intervals: list[tuple[int, int]] | None,
+    ) -> None:
+        super().__init__(runner, dataloader)
+        # Making an iterator draws a seed for the workers: not from the global generator, for a
+        # resumed run makes one at another step.
+        self.dataloader.generator = torch.Generator().manual_seed(runner.seed)
+        self._epoch = 0
+        self._iter = 0
+        self._pass_begin = 0  # the iteration at which the current pass over the data began
+        self.val_begin = val_begin
+        self.val_interval = val_interval
+        self.stop_training = False  # set by EarlyStoppingHook
+        self.dynamic_milestones, self.dynamic_intervals = calc_dynamic_intervals(
+            val_interval, dynamic_intervals
+        )
+        metainfo = getattr(self.dataloader.dataset, 'metainfo', None)
+        if metainfo is not None:
+            runner.visualizer.dataset_meta = metainfo
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished."""
+        return self._epoch
+
+    @property
+    def iter(self) -> int:
+        """Steps finished."""
+        return self._iter
+
+    @property
+    def samples_per_step(self) -> int:
+        """Samples of one step over all ranks, W b."""
+        return self._batch_size * get_world_size()
+
+    @property
+    def _batch_size(self) -> int:
+        size = self.dataloader.batch_size
+        return size if size is not None else getattr(self.dataloader.batch_sampler, 'batch_size', 1)
+
+    def position(self, *, epoch: int, iteration: int) -> dict[str, int]:
+        """Where the data stands in a checkpoint whose meta says ``epoch`` and ``iteration``."""
+        batches = iteration - self._pass_begin if epoch == self._epoch else 0
+        return dict(batches=batches, samples_per_step=self.samples_per_step)
+
+    def restore_position(self, position: dict[str, int] | None) -> None:
+        """Go on at ``position``, also where the number of samples a step has changed."""
+        if position is None:  # a checkpoint of another framework: only the epoch is known
+            self._pass_begin = self._iter if self._by_epoch else 0
+            return
+        batches = position['batches']
+        if position['samples_per_step'] != self.samples_per_step:
+            batches = round(batches * position['samples_per_step'] / self.samples_per_step)
+            print_log(
+                f'A step has {self.samples_per_step} samples now and had'
+                f' {position["samples_per_step"]} in the checkpoint: the data goes on at the'
+                ' same sample, but the run is not the same as an uninterrupted one.',
+                'current',
+                30,
+            )
+        self._pass_begin = self._iter - batches
+
+    _by_epoch = True
+
+    def _seek(self, batches: int) -> int:
+        """Let the data loader begin ``batches`` steps later; return how many are left to skip."""
+        sampler: Any = self.dataloader.sampler
+        batch_sampler: Any = self.dataloader.batch_sampler
+        if hasattr(batch_sampler, 'set_start'):
+            batch_sampler.set_start(batches, self._batch_size)
+            return 0
+        if type(batch_sampler) is BatchSampler and hasattr(sampler, 'set_start'):
+            sampler.set_start(batches, self._batch_size)
+            return 0
+        if batches:
+            print_log(
+                f'{type(sampler).__name__} cannot start in the middle: {batches} batches are'
+                ' loaded once more. KeyedSampler can.',
+                'current',
+                30,
+            )
+        return batches
+
+    def _is_endless(self) -> bool:
+        sampler: Any = self.dataloader.sampler
+        return getattr(sampler, 'infinite', type(sampler).__name__ == 'InfiniteSampler')
+
+    def _step(self, batches: Iterator[Any], index: int) -> bool:
+        """Take one step with the next batch; False when there is none."""
+        # Transforms that run in this process draw as well, so the model gets its own seed.
+        seed_step(self.runner.seed, self._iter, rank=get_rank(), stream=FETCH_STREAM)
+        try:
+            data = next(batches)
+        except StopIteration:
+            return False
+        seed_step(self.runner.seed, self._iter, rank=get_rank())
+        self.runner.call_hook('before_train_iter', batch_idx=index, data_batch=data)
+        outputs = self.runner.model.train_step(data, optim_wrapper=self.runner.optim_wrapper)
+        self.runner.call_hook('after_train_iter', batch_idx=index, data_batch=data, outputs=outputs)
+        self._iter += 1
+        return True
+
+    def _validate(self, now: int, last: int) -> None:
+        """Validate if it is time, and note that it was done."""
+        step = int(np.searchsorted(self.dynamic_milestones, now + 1, side='right'))
+        self.val_interval = self.dynamic_intervals[step - 1]
+        hub = self.runner.message_hub
+        due = now >= self.val_begin and (now % self.val_interval == 0 or now == last)
+        if (
+            self.runner.val_loop is None
+            or not due
+            or hub.get_info('latest_validation') == self._iter
+        ):
+            return
+        # Noted before, so that the checkpoint which the validation itself writes says so.
+        hub.update_info('latest_validation', self._iter)
+        self.runner.val_loop.run()
+        self.runner.model.train()
+
+
+@LOOPS.register_module()
+class EpochBasedTrainLoop(_TrainLoop):
+    """Train for a number of passes over the data.
+
+    Args:
+        runner: The runner.
+        dataloader: The data loader or its config.
+        max_epochs: Passes over the data.
+        val_begin: The first epoch after which to validate.
+        val_interval: Epochs between validations; the last epoch is always validated.
+        dynamic_intervals: Pairs of a milestone and the interval from there on.
+    """
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: DataLoader | dict,
+        max_epochs: int,
+        val_begin: int = 1,
+        val_interval: int = 1,
+        dynamic_intervals: list[tuple[int, int]] | None = None,
+    ) -> None:
+        super().__init__(
+            runner,
+            dataloader,
+            val_begin=val_begin,
+            val_interval=val_interval,
+            dynamic_intervals=dynamic_intervals,
+        )
+        self._max_epochs = _whole_number('max_epochs', max_epochs)
+        self._max_iters = self._max_epochs * len(self.dataloader)
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs to train for."""
+        return self._max_epochs
+
+    @property
+    def max_iters(self) -> int:
+        """Steps to train for."""
+        return self._max_iters
+
+    def run(self) -> torch.nn.Module:
+        """Train."""
+        self.runner.call_hook('before_train')
+        if self._epoch > 0 and self._pass_begin == self._iter:
+            # Killed between the checkpoint of an epoch and the end of its validation.
+            self._validate(self._epoch, self._max_epochs)
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self._run_epoch()
+            self._validate(self._epoch, self._max_epochs)
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def _run_epoch(self) -> None:
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        done = self._iter - self._pass_begin
+        length = len(self.dataloader)
+        sampler: Any = self.dataloader.sampler
+        if hasattr(sampler, 'set_epoch'):
+            sampler.set_epoch(self._epoch)
+        skip = self._seek(self._iter if self._is_endless() else done)
+        batches = itertools.islice(iter(self.dataloader), skip, None)
+        for index in range(done, length):
+            if not self._step(batches, index):
+                break
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+        self._pass_begin = self._iter
+
+
+@LOOPS.register_module()
+class IterBasedTrainLoop(_TrainLoop):
+    """Train for a number of steps.
+
+    Args:
+        runner: The runner.
+        dataloader: The data loader or its config.
+        max_iters: Steps.
+        val_begin: The first step after which to validate.
+        val_interval: Steps between validations; the last step is always validated.
+        dynamic_intervals: Pairs of a milestone and the interval from there on.
+    """
+
+    _by_epoch = False
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: DataLoader | dict,
+        max_iters: int,
+        val_begin: int = 1,
+        val_interval: int = 1000,
+        dynamic_intervals: list[tuple[int, int]] | None = None,
+    ) -> None:
+        super().__init__(
+            runner,
+            dataloader,
+            val_begin=val_begin,
+            val_interval=val_interval,
+            dynamic_intervals=dynamic_intervals,
+        )
+        self._max_iters = _whole_number('max_iters', max_iters)
+
+    @property
+    def max_epochs(self) -> int:
+        """One: the whole training counts as one epoch."""
+        return 1
+
+    @property
+    def max_iters(self) -> int:
+        """Steps to train for."""
+        return self._max_iters
+
+    def run(self) -> torch.nn.Module:
+        """Train."""
+        self.runner.call_hook('before_train')
+        self.runner.call_hook('before_train_epoch')
+        if self._iter > 0:
+            self._validate(self._iter, self._max_iters)
+        batches = self._stream(self._iter - self._pass_begin)
+        self.runner.model.train()
+        while self._iter < self._max_iters and not self.stop_training:
+            if not self._step(batches, self._iter):
+                raise ConfigError('train_dataloader: the data set yields no batch')
+            self._validate(self._iter, self._max_iters)
+        self.runner.call_hook('after_train_epoch')
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def _stream(self, done: int) -> Iterator[Any]:
+        """Batches without end, from the one after ``done``."""
+        if self._is_endless():
+            yield from itertools.islice(iter(self.dataloader), self._seek(done), None)
+            return
+        epoch, done = divmod(done, max(len(self.dataloader), 1))
+        sampler: Any = self.dataloader.sampler
+        while True:
+            if hasattr(sampler, 'set_epoch'):
+                sampler.set_epoch(epoch)
+            skip, count = self._seek(done), 0
+            for count, batch in enumerate(self.dataloader, 1):
+                if count > skip:
+                    yield batch
+            if count == 0:
+                return
+            epoch, done = epoch + 1, 0
+
+
+def _whole_number(name: str, value: Any) -> int:
+    if int(value) != value or value < 0:
+        raise ConfigError(f'train_cfg.{name}: expected a whole number, got {value!r}')
+    return int(value)

@@ -1,0 +1,193 @@
+"""MMEngine's runner with the few parts replaced that do not serve here.
+
+Each override says which upstream behaviour it stands for.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import broadcast_object_list, is_distributed
+from mmengine.model import is_model_wrapper
+from mmengine.runner import BaseLoop
+from mmengine.runner import Runner as _Runner
+from mmengine.runner.checkpoint import _load_checkpoint_to_model
+from torch import nn
+
+from ..errors import CheckpointError
+from ..registry import LOOPS, RUNNERS
+from .checkpoint import ATOMIC_BACKEND, find_resumable, load_checkpoint_file
+from .distributed import CPUDistributedDataParallel, init_distributed
+
+
+@RUNNERS.register_module()
+class Runner(_Runner):
+    """Trains, validates and tests what a config describes.
+
+    Use it as MMEngine's: ``Runner.from_cfg(cfg).train()``. What differs: checkpoints
+    are whole or absent and hold plain data, a resumed run equals the uninterrupted one,
+    and distributed training runs on CPUs.
+    """
+
+    _checkpoint: dict[str, Any] | None = None
+
+    @classmethod
+    def from_cfg(cls, cfg: Any) -> Runner:
+        """Build a runner from a config."""
+        cfg = copy.deepcopy(cfg)
+        randomness = cfg.setdefault('randomness', {})
+        if cfg.get('resume') and randomness.get('seed') is None:
+            # MMEngine takes over the seed of a resumed run only after the sampler was built.
+            path = cfg.get('load_from') or find_resumable(cfg['work_dir'])
+            if path:
+                meta = load_checkpoint_file(path, mmap=True).get('meta', {})
+                randomness['seed'] = meta.get('seed')
+        return super().from_cfg(cfg)
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Join the process group ourselves: MMEngine's start-up needs CUDA."""
+        if self.distributed and not is_distributed():
+            init_distributed(self.launcher, **env_cfg.get('dist_cfg', {}))
+        super().setup_env(env_cfg)
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Wrap for distributed training, on the CPU too.
+
+        Stands for MMEngine passing ``device_ids`` to DistributedDataParallel and
+        converting batch norm to SyncBatchNorm, both of which PyTorch refuses on a CPU.
+        """
+        if not self.distributed or is_model_wrapper(model) or torch.cuda.is_available():
+            return super().wrap_model(model_wrapper_cfg, model)
+        if self.cfg.get('sync_bn') is not None:
+            self.logger.warning('sync_bn is ignored: SyncBatchNorm runs on GPUs only.')
+        options = dict(
+            broadcast_buffers=False,
+            find_unused_parameters=self.cfg.get('find_unused_parameters', False),
+        )
+        options.update(model_wrapper_cfg or {})
+        options.pop('type', None)
+        return CPUDistributedDataParallel(model, **options)
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the training loop; ``by_epoch`` chooses between our two."""
+        if isinstance(loop, dict) and 'type' not in loop:
+            loop = copy.deepcopy(loop)
+            kind = 'EpochBasedTrainLoop' if loop.pop('by_epoch') else 'IterBasedTrainLoop'
+            return LOOPS.build(
+                dict(type=f'registry_losses.{kind}', **loop),
+                default_args=dict(runner=self, dataloader=self._train_dataloader),
+            )
+        return super().build_train_loop(loop)
+
+    def load_or_resume(self) -> None:
+        """Load or resume what the config asks for.
+
+        Stands for MMEngine following the absolute path in ``last_checkpoint``. Rank 0
+        looks, so that all ranks take the same file.
+        """
+        if self._has_loaded or not self._resume or self._load_from is not None:
+            super().load_or_resume()
+            return
+        found = [find_resumable(self.work_dir) if self.rank == 0 else None]
+        broadcast_object_list(found)
+        if found[0] is None:
+            self.logger.info(f'No checkpoint to resume in {self.work_dir}: starting afresh.')
+            return
+        self.resume(str(found[0]))
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: str | Callable = 'cpu',
+        strict: bool = False,
+        revise_keys: list[tuple[str, str]] = [(r'^module.', '')],  # noqa: B006
+    ) -> dict[str, Any]:
+        """Load weights; local files never run code (``weights_only``)."""
+        if '://' in str(filename):
+            return super().load_checkpoint(filename, map_location, strict, revise_keys)
+        checkpoint = load_checkpoint_file(filename, map_location=map_location)
+        self._checkpoint = checkpoint
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        checkpoint = _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=revise_keys)
+        self._has_loaded = True
+        self.logger.info(f'Loaded the checkpoint {filename}')
+        return checkpoint
+
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: str | Callable = 'default',
+    ) -> None:
+        """Restore everything that decides how training goes on.
+
+        MMEngine restores weights, averaged weights, optimizer and schedulers; added here
+        are the position in the data and gradients that were being accumulated. The
+        random generators need no state: they are keyed by (seed, step).
+        """
+        super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+        checkpoint, self._checkpoint = self._checkpoint, None
+        if checkpoint is None:
+            return
+        if 'optimizer' not in checkpoint and resume_optimizer:
+            raise CheckpointError(
+                f'{filename} holds weights but no training state, so training cannot go on from'
+                ' it. To start from these weights: --cfg-options load_from=PATH without --resume.'
+            )
+        if hasattr(self.train_loop, 'restore_position'):
+            self.train_loop.restore_position(checkpoint['meta'].get('position'))
+        self._restore_gradients(checkpoint.get('gradients'))
+        self._relocate_paths(Path(filename).resolve().parent)
+
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename: str,
+        file_client_args: dict | None = None,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: dict | None = None,
+        by_epoch: bool = True,
+        backend_args: dict | None = None,
+    ) -> None:
+        """Save a checkpoint, atomically unless another storage is asked for."""
+        meta = dict(meta or {})
+        meta.setdefault('epoch', self.epoch + (1 if by_epoch else 0))
+        meta.setdefault('iter', self.iter + (0 if by_epoch else 1))
+        if hasattr(self.train_loop, 'position'):
+            meta['position'] = self.train_loop.position(epoch=meta['epoch'], iteration=meta['iter'])
+        if backend_args is None and file_client_args is None and '://' not in str(out_dir):
+            backend_args = dict(backend=ATOMIC_BACKEND)
+        super().save_checkpoint(
+            out_dir,
+            filename,
+            file_client_args,
+            save_optimizer,
+            save_param_scheduler and self.param_schedulers is not None,
+            meta,
+            by_epoch,
+            backend_args,
+        )
+
+    def _restore_gradients(self, gradients: dict[str, torch.Tensor] | None) -> None:
+        if not gradients:
+            return
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        for name, parameter in model.named_parameters():
+            if name in gradients:
+                parameter.grad = gradients[name].to(parameter.device, copy=True)
+
+    def _relocate_paths(self, directory: Path) -> None:
+        """Let the paths kept from before a move of the work directory point to it."""
+        for key, value in self.message_hub.runtime_info.items():
+            if key.startswith('best_ckpt') and isinstance(value, str) and not os.path.isfile(value):
+                moved = directory / os.path.basename(value)
+                if moved.is_file():
+                    self.message_hub.update_info(key, str(moved))

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Evaluate with several processes on this host: tools/dist_test.sh CONFIG CHECKPOINT PROCESSES [options of test.py]
+# On GPUs one process a GPU (nccl), without GPUs on the CPU (gloo).
+# Several hosts: the same command on each with NNODES, NODE_RANK, MASTER_ADDR and PORT set.
+set -euo pipefail
+if [ $# -lt 3 ]; then
+  echo "usage: $0 CONFIG CHECKPOINT PROCESSES [options of tools/test.py]" >&2
+  exit 2
+fi
+config=$1
+checkpoint=$2
+processes=$3
+shift 3
+where=(--standalone)
+if [ "${NNODES:-1}" -gt 1 ]; then
+  where=(--node-rank="${NODE_RANK:?set NODE_RANK}" --master-addr="${MASTER_ADDR:?set MASTER_ADDR}" --master-port="${PORT:-29500}")
+fi
+"${PYTHON:-python}" -m torch.distributed.run "${where[@]}" --nnodes="${NNODES:-1}" \
+  --nproc-per-node="$processes" "$(dirname "$0")/test.py" "$config" "$checkpoint" --launcher pytorch "$@"
