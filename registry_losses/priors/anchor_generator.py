@@ -162,8 +162,9 @@ class AnchorGenerator(BaseAnchorGenerator):
                 'AnchorGenerator: give either scales, or octave_base_scale and scales_per_octave'
             )
         if scales is None:
-            count = int(scales_per_octave)  # type: ignore[arg-type]
-            scales = [2 ** (i / count) * octave_base_scale for i in range(count)]
+            assert octave_base_scale is not None and scales_per_octave is not None
+            steps = range(scales_per_octave)
+            scales = [2 ** (i / scales_per_octave) * octave_base_scale for i in steps]
         if not 0 <= center_offset <= 1:
             raise ConfigError(f'center_offset: expected 0 to 1, got {center_offset}')
         if centers is not None and center_offset:

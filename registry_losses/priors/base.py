@@ -139,11 +139,12 @@ class BasePriorGenerator(ABC):
         boxes = [self.level_boxes(i, size, device) for i, size in enumerate(sizes)]
         centers = [self.level_centers(i, size, device) for i, size in enumerate(sizes)]
         known = [c for c in centers if c is not None]
+        centers_or_none = torch.cat(known) if len(known) == len(centers) else None
         return Priors(
             boxes=torch.cat(boxes),
             strides=level_strides(levels, device=device),
             levels=levels,
-            centers=torch.cat(known) if len(known) == len(centers) else None,
+            centers=centers_or_none,  # type: ignore[arg-type]
         )
 
     def _valid_cells(

@@ -1,0 +1,69 @@
+"""Ranks within images, and the best few of each image, without a loop over images.
+
+Shapes: B images, N slots, K pairs.
+"""
+
+import torch
+from torch import Tensor
+
+from ..structures import Assignment
+
+_INT32_MAX = 2**31 - 1
+
+
+def descending_bits(values: Tensor) -> Tensor:
+    """Non-negative floats as int64 in [0, 2^31): the larger the float, the smaller.
+
+    Negative values count as 0. Not a number comes first, as the largest.
+    """
+    bits = values.detach().float().clamp(min=0).contiguous().view(torch.int32)
+    return _INT32_MAX - (bits & _INT32_MAX).long()
+
+
+def slot_ranks(assignment: Assignment, priority: Tensor) -> tuple[Tensor, Tensor]:
+    """Rank of each pair's slot among the positive slots of its image.
+
+    The pairs of one slot have one rank. Equal priorities: the lower slot first.
+
+    Args:
+        assignment: K pairs.
+        priority: ``(K,)`` int64 in [0, 2^32), smaller first, equal for pairs of a slot.
+
+    Returns:
+        ``(K,)`` int64 ranks from 0; ``(B,)`` int64 number of positive slots.
+    """
+    image, slot = assignment.image, assignment.slot
+    order = torch.argsort(slot, stable=True)
+    by_key = torch.argsort((image[order] << 32) + priority[order], stable=True)
+    order = order[by_key]
+    slot, image = slot[order], image[order]
+    new = torch.ones_like(slot)
+    new[1:] = slot[1:] != slot[:-1]
+    counts = torch.zeros(assignment.batch_size, dtype=torch.long, device=slot.device)
+    counts.index_add_(0, image, new)
+    before = (counts.cumsum(0) - counts)[image]
+    ranks = torch.empty_like(slot)
+    ranks[order] = new.cumsum(0) - 1 - before
+    return ranks, counts
+
+
+def take_smallest(keys: Tensor, candidates: Tensor, count: Tensor, limit: int) -> Tensor:
+    """The ``count`` candidates of each image with the smallest keys.
+
+    Args:
+        keys: ``(B, N)`` int32 or int64, distinct within an image.
+        candidates: ``(B, N)`` bool.
+        count: ``(B,)`` int64.
+        limit: No count is larger.
+
+    Returns:
+        ``(B, N)`` bool.
+    """
+    k = max(0, min(limit, keys.shape[1]))
+    chosen = torch.zeros_like(candidates)
+    if not k:
+        return chosen
+    masked = torch.where(candidates, keys, torch.iinfo(keys.dtype).max)
+    best = masked.topk(k, dim=1, largest=False).indices
+    wanted = torch.arange(k, device=keys.device) < count[:, None]
+    return chosen.scatter_(1, best, wanted) & candidates
