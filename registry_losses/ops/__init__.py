@@ -1,6 +1,7 @@
 """Tensor functions that know nothing of heads, losses or configs."""
 
 from .boxes import box_area, clip_boxes, cxcywh_to_xyxy, xyxy_to_cxcywh
+from .gaussians import gaussian_radius, gaussian_values
 from .iou import (
     BoxPair,
     bbox_overlaps,
@@ -27,6 +28,8 @@ __all__ = [
     'diou',
     'efficient_iou',
     'extended_iou',
+    'gaussian_radius',
+    'gaussian_values',
     'giou',
     'iof',
     'iou',
