@@ -6,6 +6,7 @@ from .bridge import AssignResult
 from .dynamic_soft_label import DynamicSoftLabelAssigner
 from .fcos import FCOSAssigner
 from .max_iou import MaxIoUAssigner
+from .point import PointAssigner
 from .simota import SimOTAAssigner
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     'DynamicSoftLabelAssigner',
     'FCOSAssigner',
     'MaxIoUAssigner',
+    'PointAssigner',
     'SimOTAAssigner',
 ]

@@ -17,6 +17,16 @@ from ..structures import Assignment, GroundTruth, Priors
 # a temporary, which stays in a CPU's cache and well under 64 MB in all.
 CHUNK_ELEMENTS = 1 << 18
 
+
+def block_elements(device: torch.device) -> int:
+    """Elements of the tensors worked on at a time.
+
+    On the CPU few enough to stay in cache; elsewhere more, since every block has its
+    launches, and often a wait.
+    """
+    return CHUNK_ELEMENTS if device.type == 'cpu' else CHUNK_ELEMENTS * 16
+
+
 _LOW_BITS = 0x7FFFFFFF
 
 
@@ -45,26 +55,29 @@ class GtRows:
         index: ``(G,)`` int64 in [0, M).
         boxes: ``(G, 4)``; zeros where ``valid`` is False.
         valid: ``(G,)`` bool.
+        centers: ``(G, 2)`` the gt's position (``gt.points``); the box centre by default.
     """
 
     image: Tensor
     index: Tensor
     boxes: Tensor
     valid: Tensor
+    centers: Tensor = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.centers is None:
+            centers = (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
+            object.__setattr__(self, 'centers', centers)
 
     @property
     def num_rows(self) -> int:
         """G."""
         return self.image.shape[0]
 
-    @property
-    def centers(self) -> Tensor:
-        """``(G, 2)`` box centres."""
-        return (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
-
-    def part(self, rows: slice) -> 'GtRows':
-        """Some of the rows."""
-        return GtRows(self.image[rows], self.index[rows], self.boxes[rows], self.valid[rows])
+    def part(self, rows: slice | Tensor) -> 'GtRows':
+        """Some of the rows: a slice or an index."""
+        fields = (self.image, self.index, self.boxes, self.valid, self.centers)
+        return GtRows(*(values[rows] for values in fields))
 
 
 def gt_rows(gt: GroundTruth) -> GtRows:
@@ -77,13 +90,16 @@ def gt_rows(gt: GroundTruth) -> GtRows:
     b, m = gt.valid.shape
     if gt.device.type == 'cpu':
         image, index = gt.valid.nonzero(as_tuple=True)
-        boxes = gt.boxes.reshape(-1, 4).index_select(0, image * m + index)
-        return GtRows(image, index, boxes, torch.ones_like(image, dtype=torch.bool))
+        row = image * m + index
+        boxes = gt.boxes.reshape(-1, 4).index_select(0, row)
+        centers = gt.points.reshape(-1, 2).index_select(0, row)
+        return GtRows(image, index, boxes, torch.ones_like(image, dtype=torch.bool), centers)
     image = torch.arange(b, device=gt.device).repeat_interleave(m, output_size=b * m)
     index = torch.arange(m, device=gt.device).repeat(b)
     valid = gt.valid.reshape(-1)
     boxes = torch.where(valid[:, None], gt.boxes.reshape(-1, 4), 0)
-    return GtRows(image, index, boxes, valid)
+    centers = torch.where(valid[:, None], gt.points.reshape(-1, 2), 0)
+    return GtRows(image, index, boxes, valid, centers)
 
 
 # --- Pairs ---------------------------------------------------------------------------
@@ -239,7 +255,7 @@ def centers_inside(points: Tensor, boxes: Tensor, *, margin: float = 0) -> Tenso
 
 def prior_chunks(priors: Priors, gt_count: int, batch_size: int) -> Iterator[slice]:
     """Slices of the slots such that a ``(B, n, M)`` block stays small."""
-    step = max(CHUNK_ELEMENTS // max(gt_count * batch_size, 1), 1)
+    step = max(block_elements(priors.device) // max(gt_count * batch_size, 1), 1)
     for start in range(0, priors.num_priors, step):
         yield slice(start, min(start + step, priors.num_priors))
 
@@ -287,22 +303,21 @@ def in_ignore_mask(priors: Priors, mask: Tensor) -> Tensor:
 # --- Nearest -------------------------------------------------------------------------
 
 
-def nearest_priors(priors: Priors, image: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """For each box the candidate whose centre is nearest to its own, streamed.
+def nearest_priors(priors: Priors, rows: GtRows) -> tuple[Tensor, Tensor]:
+    """For each gt the candidate whose centre is nearest to its own, streamed.
 
     Args:
         priors: Slots that are not ``valid`` do not count.
-        image: ``(G,)`` int64.
-        boxes: ``(G, 4)`` xyxy.
+        rows: The gts.
 
     Returns:
         ``(G,)`` int64 slot, of equally near ones the first; ``(G,)`` bool, whether the
         image has a candidate at all.
     """
-    center = (boxes[:, :2] + boxes[:, 2:]) / 2
-    best = center.new_full((boxes.shape[0],), torch.inf)
+    image, center = rows.image, rows.centers
+    best = center.new_full((rows.num_rows,), torch.inf)
     nearest = torch.zeros_like(image)
-    for part in prior_chunks(priors, boxes.shape[0], 1):
+    for part in prior_chunks(priors, rows.num_rows, 1):
         points = priors.centers[..., part, :]
         points = points[image] if priors.per_image else points[None]
         distance = (points - center[:, None]).square().sum(dim=-1)  # (G, n)

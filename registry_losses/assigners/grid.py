@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..structures import Level, Priors
+from .common import block_elements
 
 # Windows follow from the grid's description, from which boxes differ by rounding.
 CELL_MARGIN = 0.02
@@ -92,6 +93,18 @@ def nearest_slots(priors: Priors, centers: Tensor) -> Tensor:
     return grid.first + (cell.long() * grid.step).sum(dim=-1)
 
 
+def center_slots(priors: Priors, centers: Tensor) -> Tensor:
+    """The slot of each combination in the cell that holds a point: ``(G, 2) -> (G, C)``.
+
+    Cell (x, y) spans ``[x, x + 1) * stride``. A point on the border of the grid, or beyond
+    it, belongs to the last cell.
+    """
+    grid = combinations(priors.levels, priors.device)
+    cell = torch.floor(centers[:, None] / grid.stride).clamp_(min=0)  # (G, C, 2)
+    cell = torch.minimum(cell, grid.cells - 1)
+    return grid.first + (cell.long() * grid.step).sum(dim=-1)
+
+
 @dataclass(frozen=True, eq=False)
 class Windows:
     """P rectangles of cells.
@@ -155,14 +168,6 @@ def overlap_windows(priors: Priors, boxes: Tensor, least: Tensor) -> Windows:
     step = grid.step.index_select(0, combo)
     start = grid.first.index_select(0, combo) + first[0] * step[:, 0] + first[1] * step[:, 1]
     return Windows(row, start, step, count[0], cells)
-
-
-def block_elements(device: torch.device) -> int:
-    """Elements of the tensors worked on at a time.
-
-    On the CPU few enough to stay in cache; elsewhere many, since a block costs a wait.
-    """
-    return 1 << 18 if device.type == 'cpu' else 1 << 22
 
 
 def enumerate_cells(windows: Windows, total: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..structures import Level, Priors
-from .common import CHUNK_ELEMENTS, ordered_key
+from .common import block_elements, ordered_key
 
 # Off the CPU a level up to this size is searched whole: a certificate would cost a wait.
 WHOLE_LEVEL = 1024
@@ -158,7 +158,7 @@ def _search_level(priors: Priors, targets: Targets, first: int, size: int, k: in
     part = slice(first, first + size)
     index = torch.zeros(targets.image.shape[0], k, dtype=torch.long, device=priors.device)
     exists = torch.zeros_like(index, dtype=torch.bool)
-    step = max(CHUNK_ELEMENTS // max(size, 1), 1)
+    step = max(block_elements(priors.device) // max(size, 1), 1)
     for start in range(0, targets.image.shape[0], step):
         rows = slice(start, start + step)
         block = Targets(

@@ -1,0 +1,183 @@
+"""Every (gt, slot) pair whose IoU matters, from a grid or from bare boxes.
+
+Shapes: B images, N slots, M gts, G gts of the batch, C combinations, T pairs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..ops.iou import bbox_overlaps
+from ..structures import GroundTruth, Priors
+from .common import GtRows, batched_boxes, block_elements, prior_chunks
+from .grid import AREA_MARGIN, combinations, enumerate_cells, nearest_slots, overlap_windows
+
+#: ``slots_of(rows) -> (G, C)`` int64: slots among which each gt's best is (about) found.
+SlotsOf = Callable[[GtRows], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Overlaps:
+    """Pairs of a gt and a slot, ascending by gt row.
+
+    Args:
+        row: ``(T,)`` int64, the gt in the list of gts.
+        prior: ``(T,)`` int64 in [0, N).
+        iou: ``(T,)`` float32; -1 where the slot is no candidate.
+        num_lost: Gts of which it is not known whether any slot overlaps them.
+    """
+
+    row: Tensor
+    prior: Tensor
+    iou: Tensor
+    num_lost: int = 0
+
+    def best(self, num_rows: int) -> Tensor:
+        """``(G,)`` the largest IoU of each gt, -1 without any."""
+        return self.iou.new_full((num_rows,), -1).scatter_reduce_(0, self.row, self.iou, 'amax')
+
+
+def find_overlaps(
+    priors: Priors,
+    gt: GroundTruth,
+    rows: GtRows,
+    threshold: float,
+    *,
+    best_too: bool = True,
+    slots_of: SlotsOf | None = None,
+    eligible: Tensor | None = None,
+) -> Overlaps:
+    """The pairs with an IoU of at least ``threshold``, and each gt's best.
+
+    All pairs that reach the threshold are found, and for a gt whose best IoU among the
+    ``eligible`` slots is lower all pairs that reach that; some lower ones may be among
+    them. On a grid they are enumerated; bare boxes are streamed in chunks.
+
+    Args:
+        priors: Slots that are not ``valid`` are no candidates.
+        gt: The batch's ground truth.
+        rows: Its gts in a list.
+        threshold: IoU > 0.
+        best_too: Whether each gt's best is wanted where it is below the threshold.
+        slots_of: On a grid, where to look for a bound on the best: the nearest slots by
+            default. They must be eligible.
+        eligible: ``(B, N)`` bool, on bare boxes; slots among which the best is meant.
+    """
+    if priors.levels and not priors.per_image:
+        return _grid_overlaps(priors, rows, threshold, best_too, slots_of)
+    return _streamed_overlaps(priors, gt, rows, threshold, best_too, eligible)
+
+
+def candidate_iou(priors: Priors, rows: GtRows, row: Tensor, prior: Tensor) -> Tensor:
+    """``(T,)`` IoU of a gt and a slot, -1 where the slot is no candidate."""
+    image = rows.image.index_select(0, row)
+    boxes = priors.boxes_at(image, prior)
+    iou = bbox_overlaps(boxes, rows.boxes.index_select(0, row), is_aligned=True)
+    if priors.valid is not None:
+        valid = priors.valid.reshape(-1).index_select(0, image * priors.num_priors + prior)
+        iou = torch.where(valid, iou, -1)
+    return iou
+
+
+def iou_at(priors: Priors, rows: GtRows, slots: Tensor) -> Tensor:
+    """``(G, C)`` IoU of each gt with the slots ``(G, C)``; -1 where one is no candidate."""
+    g, c = slots.shape
+    row = torch.arange(g, device=slots.device).repeat_interleave(c, output_size=g * c)
+    return candidate_iou(priors, rows, row, slots.reshape(-1)).view(g, c)
+
+
+def _floor(best: Tensor, threshold: float, valid: Tensor) -> Tensor:
+    """``(G,)`` least IoU wanted of each gt: infinite where it is not valid.
+
+    ``best`` is a lower bound of the gt's best, up to rounding. 0 where it is not known to
+    overlap anything: then every slot that touches it is wanted.
+    """
+    best = torch.where(best > 0, best * (1 - AREA_MARGIN), 0)
+    return torch.where(valid, best.clamp(max=threshold), torch.inf)
+
+
+def _grid_overlaps(
+    priors: Priors,
+    rows: GtRows,
+    threshold: float,
+    best_too: bool,
+    slots_of: SlotsOf | None,
+) -> Overlaps:
+    areas = combinations(priors.levels, priors.device).area
+    step = max(block_elements(priors.device) // max(areas.shape[0], 1), 1)
+    found, lost = [], 0
+    for start in range(0, rows.num_rows, step):
+        block = rows.part(slice(start, start + step))
+        if best_too:
+            slots = slots_of(block) if slots_of else nearest_slots(priors, block.centers)
+            best = iou_at(priors, block, slots).amax(dim=1)
+        else:
+            best = torch.full_like(block.boxes[:, 0], threshold)
+        floor = _floor(best, threshold, block.valid)
+        # IoU = floor where the intersection is this share of the sum of both areas.
+        share = torch.where(block.valid, floor / (1 + floor), torch.inf)
+        size = block.boxes[:, 2:] - block.boxes[:, :2]
+        least = share[:, None] * ((size[:, 0] * size[:, 1])[:, None] + areas)
+        windows = overlap_windows(priors, block.boxes, least)
+        counts = torch.stack((windows.count.sum(), (floor == 0).sum()))
+        total, unsure = counts.tolist()  # sync: enumerate candidates
+        lost += unsure
+        for row, prior in enumerate_cells(windows, total):
+            iou = candidate_iou(priors, block, row, prior)
+            if iou.device.type == 'cpu':  # elsewhere counting would wait for the device
+                keep = (iou >= floor.index_select(0, row)).nonzero().squeeze(1)
+                row, prior, iou = (x.index_select(0, keep) for x in (row, prior, iou))
+            found.append((row + start, prior, iou))
+    return _join(found, priors, lost)
+
+
+def _streamed_overlaps(
+    priors: Priors,
+    gt: GroundTruth,
+    rows: GtRows,
+    threshold: float,
+    best_too: bool,
+    eligible: Tensor | None,
+) -> Overlaps:
+    b, m = gt.batch_size, gt.max_gts
+    best = gt.boxes.new_full((b, m), threshold)
+    if best_too:
+        best.fill_(-1)
+        for part in prior_chunks(priors, m, b):
+            iou = _iou_block(priors, gt, part)
+            if eligible is not None:
+                iou = torch.where(eligible[:, part, None], iou, -1)
+            best = torch.maximum(best, iou.amax(dim=1))
+    floor = _floor(best, threshold, gt.valid)
+    number = torch.zeros_like(gt.labels)  # (B, M) each gt's row
+    number[rows.image, rows.index] = torch.arange(rows.num_rows, device=number.device)
+    found = []
+    for part in prior_chunks(priors, m, b):
+        iou = _iou_block(priors, gt, part)
+        wanted = (iou >= floor[:, None]) & (iou > 0)
+        image, prior, index = wanted.nonzero(as_tuple=True)  # sync: once a chunk
+        row = number[image, index]
+        found.append((row, prior + part.start, iou[image, prior, index]))
+    pairs = _join(found, priors, 0)
+    order = torch.argsort(pairs.row, stable=True)
+    lost = int((floor == 0).sum()) if best_too else 0  # sync: gts that overlap nothing
+    return Overlaps(pairs.row[order], pairs.prior[order], pairs.iou[order], lost)
+
+
+def _iou_block(priors: Priors, gt: GroundTruth, part: slice) -> Tensor:
+    """``(B, n, M)``, -1 where the slot is no candidate or the gt is not valid."""
+    iou = bbox_overlaps(batched_boxes(priors, gt.batch_size, part), gt.boxes)
+    keep = gt.valid[:, None]
+    if priors.valid is not None:
+        keep = keep & priors.valid[:, part, None]
+    return torch.where(keep, iou, -1)
+
+
+def _join(found: list[tuple[Tensor, Tensor, Tensor]], priors: Priors, lost: int) -> Overlaps:
+    if not found:
+        none = torch.zeros(0, dtype=torch.long, device=priors.device)
+        return Overlaps(none, none, none.float(), lost)
+    row, prior, iou = found[0] if len(found) == 1 else map(torch.cat, zip(*found))
+    return Overlaps(row, prior, iou, lost)

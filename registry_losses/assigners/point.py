@@ -1,0 +1,148 @@
+"""PointAssigner: the points nearest to a gt's centre, on the level of its size.
+
+Shapes: B images, N slots, M gts, G gts of the batch, k positives of a gt.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..errors import ConfigError
+from ..registry import TASK_UTILS
+from ..structures import Assignment, GroundTruth, Predictions, Priors
+from .base import BaseAssigner
+from .common import GtRows, gt_rows, resolve_conflicts
+from .nearest import Targets, nearest_topk
+
+
+@TASK_UTILS.register_module()
+class PointAssigner(BaseAssigner):
+    """Each gt to the ``pos_num`` points nearest to its centre.
+
+    A gt of size (w, h) belongs to level ``trunc((log2(w / scale) + log2(h / scale)) / 2)``,
+    clamped to the levels there are, where a point of stride s is on level
+    ``trunc(log2 s)``. Distance is measured in units of the gt's size,
+    ``|((x - cx) / w, (y - cy) / h)|``. A point that several gts want goes to the nearest,
+    of equally near ones the first.
+
+    Yang et al., RepPoints, arXiv:1904.11490, section 4.2 and the assignment of its
+    released implementation.
+
+    Priors without a grid are grouped into levels by their own strides. Two levels of a
+    grid with the same number both serve its gts.
+
+    Args:
+        scale: Size in pixels of a gt on level 0.
+        pos_num: Points a gt takes.
+    """
+
+    priors_form = 'points'
+
+    def __init__(
+        self, scale: float = 4, pos_num: int = 3, *, ignore_iof_thr: float | None = None
+    ) -> None:
+        super().__init__(ignore_iof_thr=ignore_iof_thr)
+        if scale <= 0 or pos_num < 1:
+            raise ConfigError(f'expected scale > 0 and pos_num >= 1, got {scale} and {pos_num}')
+        self.scale = scale
+        self.pos_num = pos_num
+
+    def _assign(
+        self, priors: Priors, gt: GroundTruth, predictions: Predictions | None
+    ) -> Assignment:
+        b, n = gt.batch_size, priors.num_priors
+        rows = gt_rows(gt)
+        if n == 0 or rows.num_rows == 0:
+            return Assignment.empty(b, n, priors.device)
+        size = (rows.boxes[:, 2:] - rows.boxes[:, :2]).clamp(min=1e-6)
+        targets = Targets(rows.image, rows.centers, size)
+        level = (torch.log2(size / self.scale).sum(dim=1) / 2).trunc()
+        if priors.levels and not priors.per_image:
+            groups = _grid_groups(priors)
+        else:
+            groups = _bare_groups(priors, b)
+        lowest, highest = groups[0][0], groups[-1][0]
+        level = level.clamp(lowest, highest)
+        found = [
+            self._search(some, targets, level == number, first, count)
+            for number, some, first, count in groups
+        ]
+        prior, exists = (torch.cat(part, dim=1) for part in zip(*found))
+        return self._pairs(priors, gt, rows, targets, prior, exists)
+
+    def _search(
+        self, priors: Priors, targets: Targets, mine: Tensor, first: int, count: int
+    ) -> tuple[Tensor, Tensor]:
+        """``(G, k)`` nearest slots of one level, and which exist; for its gts alone."""
+        if mine.device.type != 'cpu':  # there counting would wait for the device
+            prior, exists = nearest_topk(priors, targets, first, count, self.pos_num)
+            return prior, exists & mine[:, None]
+        at = mine.nonzero().squeeze(1)
+        found, real = nearest_topk(priors, targets.at(at), first, count, self.pos_num)
+        prior = found.new_zeros(len(mine), found.shape[1]).index_copy_(0, at, found)
+        exists = real.new_zeros(len(mine), found.shape[1]).index_copy_(0, at, real)
+        return prior, exists
+
+    def _pairs(
+        self,
+        priors: Priors,
+        gt: GroundTruth,
+        rows: GtRows,
+        targets: Targets,
+        prior: Tensor,
+        exists: Tensor,
+    ) -> Assignment:
+        """The claims ``(G, K)`` that stand."""
+        n, (g, k) = priors.num_priors, prior.shape
+        row = torch.arange(g, device=prior.device)[:, None].expand(g, k)
+        image = rows.image[:, None].expand(g, k).reshape(-1)
+        points = priors.centers_at(image, prior.reshape(-1)).view(g, k, 2)
+        exists = (exists & rows.valid[:, None]).reshape(-1)
+        distance = torch.where(exists, targets.distances(points).reshape(-1), torch.inf)
+        index = rows.index.index_select(0, row.reshape(-1))
+        slot = image * n + prior.reshape(-1)
+        wins = resolve_conflicts(slot, distance, index, gt.batch_size * n, largest=False)
+        pair = (wins & exists).nonzero().squeeze(1)  # sync: compact pairs
+        return Assignment(
+            image.index_select(0, pair),
+            prior.reshape(-1).index_select(0, pair),
+            index.index_select(0, pair),
+            torch.zeros(gt.batch_size, n, dtype=torch.bool, device=prior.device),
+            one_to_one=True,
+        )
+
+    def _max_overlaps(
+        self,
+        pairs: Assignment,
+        priors: Priors,
+        gt: GroundTruth,
+        predictions: Predictions | None,
+    ) -> Tensor | None:
+        return None  # as there: points overlap nothing
+
+
+def _grid_groups(priors: Priors) -> list[tuple[int, Priors, int, int]]:
+    """(level number, priors, first slot, slots) of each level, by number."""
+    numbers = [math.trunc(math.log2(level.stride[0])) for level in priors.levels]
+    spans = zip(numbers, priors.level_starts, priors.level_sizes)
+    return sorted(((i, priors, first, size) for i, first, size in spans), key=lambda g: g[0])
+
+
+def _bare_groups(priors: Priors, batch_size: int) -> list[tuple[int, Priors, int, int]]:
+    """The same by the slots' own strides."""
+    number = torch.log2(priors.strides[..., 0]).trunc().long()
+    groups = []
+    for value in torch.unique(number).tolist():  # sync: the levels there are
+        member = number == value
+        if member.dim() == 1:
+            at = member.nonzero().squeeze(1)  # sync: the slots of a level
+            first, last = int(at[0]), int(at[-1])
+            if last - first + 1 == at.shape[0]:
+                groups.append((value, priors, first, at.shape[0]))
+                continue
+            member = member[None]
+        member = member.expand(batch_size, -1)
+        valid = member if priors.valid is None else member & priors.valid
+        groups.append((value, priors.with_valid(valid), 0, priors.num_priors))
+    return groups
