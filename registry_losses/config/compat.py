@@ -66,13 +66,19 @@ def _rename(new: str) -> Action:
     return action
 
 
+def _inner(node: MutableMapping, key: str) -> MutableMapping:
+    # ConfigDict.setdefault stores a copy of what it returns.
+    if node.get(key) is None:
+        node[key] = {}
+    return node[key]
+
+
 def _decoded_boxes(node: MutableMapping, key: str, value: Any) -> str:
     # Here the loss term says on which boxes it is computed; by default its loss decides.
     del node[key]
     if not value:
         return "dropped: the loss's own kind decides (encoded boxes for L1 and its kin)"
-    terms = node.setdefault('loss_terms', {})
-    terms.setdefault('loss_bbox', {}).setdefault('kind', 'box_decoded')
+    _inner(_inner(node, 'loss_terms'), 'loss_bbox').setdefault('kind', 'box_decoded')
     return "translated to loss_terms.loss_bbox.kind='box_decoded'"
 
 
@@ -85,7 +91,7 @@ def _merge_head_module(node: MutableMapping, key: str, value: Any) -> str:
 
 
 def _flatten_mmyolo_assigner(node: MutableMapping, key: str, value: Any) -> str:
-    assigner = node.setdefault('train_cfg', {}).setdefault('assigner', {})
+    assigner = _inner(_inner(node, 'train_cfg'), 'assigner')
     assigner.setdefault('type', 'YOLOV5Assigner')
     assigner.setdefault(key, node.pop(key))
     return f'moved to train_cfg.assigner.{key}'
@@ -117,8 +123,14 @@ TABLE: tuple[Entry, ...] = (
         _refuse('deformable convolutions are not handled'),
         'refused: no deformable convolutions',
     ),
-    Entry('sync_num_pos', _drop('normalisers are always means over the ranks'), 'always so'),
-    Entry('sync_cls_avg_factor', _drop('normalisers are always means over the ranks'), 'always so'),
+    Entry(
+        'sync_num_pos', _drop('normalisers are always means over the ranks'), 'dropped: always so'
+    ),
+    Entry(
+        'sync_cls_avg_factor',
+        _drop('normalisers are always means over the ranks'),
+        'dropped: always so',
+    ),
     # components in general
     Entry('conv_cfg', _refuse('this component has plain convolutions only'), 'refused unless None'),
     Entry('dcn', _refuse('deformable convolutions are not handled'), 'refused unless None'),
@@ -144,7 +156,11 @@ TABLE: tuple[Entry, ...] = (
     Entry('with_mask', _refuse('instance masks are not handled'), 'refused: no masks'),
     Entry('with_seg', _refuse('segmentation maps are not handled'), 'refused: no segmentation'),
     Entry('poly2mask', _drop('instance masks are not handled'), 'dropped: no masks'),
-    Entry('box_type', _drop('only horizontal boxes', harmless=lambda v: v in (None, 'hbox')), '-'),
+    Entry(
+        'box_type',
+        _drop('only horizontal boxes', harmless=lambda v: v in (None, 'hbox')),
+        'refused unless hbox',
+    ),
     Entry('format_only', _refuse('write the results with tools/test.py --out'), 'refused'),
     # train_cfg
     Entry(
@@ -177,10 +193,13 @@ TABLE: tuple[Entry, ...] = (
     ),
     # test_cfg
     Entry(
-        'multi_label', _drop('every class above score_thr counts', harmless=bool), '-', 'test_cfg'
+        'multi_label',
+        _drop('every class above score_thr counts', harmless=bool),
+        'dropped if True',
+        'test_cfg',
     ),
     Entry('yolox_style', _refuse('mmyolo detail without meaning here'), 'refused', 'test_cfg'),
-    Entry('with_nms', _drop('NMS is decided by nms', harmless=bool), '-', 'test_cfg'),
+    Entry('with_nms', _drop('NMS is decided by nms', harmless=bool), 'dropped if True', 'test_cfg'),
 )
 
 TYPE_NAMES: Mapping[str, str] = {

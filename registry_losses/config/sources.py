@@ -129,7 +129,7 @@ def _read(path: Path) -> _Source:
         return source
     text = path.read_text(encoding='utf-8')
     source.read_from_base.update(_BASE_PLACEHOLDER.findall(text))
-    tree = ast.parse(_BASE_PLACEHOLDER.sub("{{'_base_'", text) if '{{' in text else text)
+    tree = ast.parse(text)  # a bare {{_base_.name}} is valid Python, a set in a set
     bases: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):

@@ -2,7 +2,13 @@
 
 from .checkpoint import find_resumable, load_checkpoint_file
 from .distributed import CPUDistributedDataParallel, init_distributed
-from .hooks import CheckpointHook, NonFiniteLossHook, ProgressHook
+from .hooks import (
+    CheckpointHook,
+    DrawPredictionsHook,
+    NonFiniteLossHook,
+    ProgressHook,
+    ReportHook,
+)
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop, seed_step
 from .optim import CPUAmpOptimWrapper, amp_optim_wrapper
 from .runner import Runner
@@ -11,10 +17,12 @@ __all__ = [
     'CPUAmpOptimWrapper',
     'CPUDistributedDataParallel',
     'CheckpointHook',
+    'DrawPredictionsHook',
     'EpochBasedTrainLoop',
     'IterBasedTrainLoop',
     'NonFiniteLossHook',
     'ProgressHook',
+    'ReportHook',
     'Runner',
     'amp_optim_wrapper',
     'find_resumable',

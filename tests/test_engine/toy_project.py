@@ -122,3 +122,11 @@ class KillHook(Hook):
         with open(self.marker, 'w'):
             pass
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+@METRICS.register_module()
+class ToyLoss(ToyMetric):
+    """The mean square error, so that less is better."""
+
+    def compute_metrics(self, results) -> dict:
+        return dict(loss=sum(results) / len(results))

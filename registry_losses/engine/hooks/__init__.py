@@ -1,8 +1,14 @@
 """Hooks: what happens around a training step."""
 
 from .checkpoint import CheckpointHook
-from .draw import DrawPredictionsHook
+from .draw import DrawPredictionsHook, ReportHook
 from .non_finite import NonFiniteLossHook
 from .progress import ProgressHook
 
-__all__ = ['CheckpointHook', 'DrawPredictionsHook', 'NonFiniteLossHook', 'ProgressHook']
+__all__ = [
+    'CheckpointHook',
+    'DrawPredictionsHook',
+    'NonFiniteLossHook',
+    'ProgressHook',
+    'ReportHook',
+]

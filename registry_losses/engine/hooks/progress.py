@@ -33,7 +33,7 @@ class ProgressHook(Hook):
     log's lines with their ``eta`` stay.
 
     Args:
-        enabled: True or False to decide; None: only when stderr is a terminal.
+        enabled: True or False to decide; None: only when stdout is a terminal.
     """
 
     priority = 'BELOW_NORMAL'
@@ -92,7 +92,7 @@ class ProgressHook(Hook):
         self._close()
 
     def _open(self, runner: Any) -> None:
-        shown = sys.stderr.isatty() if self.enabled is None else self.enabled
+        shown = sys.stdout.isatty() if self.enabled is None else self.enabled
         if self._progress is not None or not shown or not is_main_process():
             return
         self._progress = Progress(
@@ -103,17 +103,17 @@ class ProgressHook(Hook):
             TextColumn('left'),
             TimeRemainingColumn(),
             TextColumn('{task.fields[note]}'),
-            console=Console(stderr=True, force_terminal=True),
+            console=Console(force_terminal=True),
             refresh_per_second=4,
         )
         self._progress.start()
         atexit.register(self._close)  # a run that raises leaves the cursor hidden otherwise
-        # Log handlers hold the stderr of before; their lines would tear the bar apart.
+        # Log handlers hold the stdout of before; their lines would tear the bar apart.
         for handler in runner.logger.handlers:
             if isinstance(handler, logging.StreamHandler) and not isinstance(
                 handler, logging.FileHandler
             ):
-                self._streams.append((handler, handler.setStream(sys.stderr)))
+                self._streams.append((handler, handler.setStream(sys.stdout)))
 
     def _start(self, name: str, total: int, completed: int = 0) -> None:
         if self._progress is not None:
@@ -125,5 +125,5 @@ class ProgressHook(Hook):
             return
         self._progress.stop()
         for handler, stream in self._streams:
-            handler.setStream(stream or sys.stderr)
+            handler.setStream(stream or sys.stdout)
         self._progress, self._tasks, self._streams = None, {}, []

@@ -1,0 +1,72 @@
+"""OpenMMLab's keys are translated or refused with the reason."""
+
+import pytest
+
+from registry_losses.config import OLD_TOP_LEVEL_KEYS, TABLE
+from registry_losses.errors import ConfigError
+
+from .test_check import model
+
+
+@pytest.mark.parametrize('value', [-1, 0, 1, 1.0])
+def test_pos_weight_that_changes_nothing_is_dropped(check, value):
+    cfg = check(model(detector=f'train_cfg=dict(pos_weight={value}, debug=False)'))
+    assert cfg.model.train_cfg == {}
+
+
+def test_pos_weight_is_refused_with_what_to_do(check):
+    with pytest.raises(ConfigError, match=r'model\.train_cfg\.pos_weight: .*class_weight'):
+        check(model(detector='train_cfg=dict(pos_weight=2)'))
+
+
+def test_allowed_border(check):
+    assert check(model(detector='train_cfg=dict(allowed_border=-1)')).model.train_cfg == {}
+    with pytest.raises(ConfigError, match='allowed_border'):
+        check(model(detector='train_cfg=dict(allowed_border=0)'))
+
+
+def test_decoded_boxes(check):
+    head = check(model('reg_decoded_bbox=True')).model.bbox_head
+    assert head.loss_terms == dict(loss_bbox=dict(kind='box_decoded'))
+    assert 'reg_decoded_bbox' not in head
+    assert 'loss_terms' not in check(model('reg_decoded_bbox=False')).model.bbox_head
+
+
+def test_renamed(check):
+    head = check(model('anchor_generator=None')).model.bbox_head
+    assert 'prior_generator' in head
+    with pytest.raises(ConfigError, match='anchor_generator: stands beside prior_generator'):
+        check(model('anchor_generator=None, prior_generator=None'))
+
+
+def test_mmyolo_head_module_is_merged(check):
+    text = (
+        "model = dict(type='CheckedDetector', bbox_head=dict(type='CheckedHead',"
+        " head_module=dict(type='Whatever', num_classes=7)))"
+    )
+    assert check(text).model.bbox_head.num_classes == 7
+
+
+def test_a_key_that_the_class_reads_is_left_alone(check):
+    """OpenModule takes anything, so nothing is translated for it."""
+    cfg = check("model = dict(type='OpenModule', reg_decoded_bbox=True)")
+    assert cfg.model.reg_decoded_bbox is True
+
+
+def test_detector_names(check):
+    text = (
+        "model = dict(type='RetinaNet', bbox_head=dict(type='CheckedHead', num_classes=1),"
+        " backbone=dict(type='OpenModule'))"
+    )
+    assert check(text).model.type == 'SingleStageDetector'
+
+
+@pytest.mark.parametrize('key', OLD_TOP_LEVEL_KEYS)
+def test_keys_of_the_2_x_era_name_their_place(check, key):
+    with pytest.raises(ConfigError, match=rf'{key}: (write|use|test-time)'):
+        check(f'{key} = dict()')
+
+
+def test_the_table_says_what_it_does():
+    assert all(len(e.effect) > 8 for e in TABLE)
+    assert len({(e.holder, e.key) for e in TABLE}) == len(TABLE)
