@@ -28,6 +28,7 @@ _MARGIN = 16
 
 _MIN_CONTRAST = 50.0
 _MIN_VISIBLE = 0.8
+_MAX_SHARED = 0.3
 _PLACE_TRIES = 30
 _COLOUR_TRIES = 12
 _SPLITS = ('train', 'val')
@@ -203,6 +204,7 @@ class _Placed:
     visible: np.ndarray
     x: int
     y: int
+    box: np.ndarray
     label: int
     sample: int
     colour: np.ndarray | None = None
@@ -242,7 +244,8 @@ def _render(rng: np.random.Generator, sample: np.ndarray, side: float) -> np.nda
     points = linear @ np.stack([xs, ys]).astype(np.float64)  # (2, P)
     low, high = points.min(1), points.max(1)
     scale = side / (high - low).max()
-    margin = 2.0
+    # The soft edge reaches up to a cell of the 8 x 8 sample beyond the ink.
+    margin = 2.0 + _CANON // 8 * scale
     offset = margin + rng.uniform(0, 1, 2) - low * scale
     matrix = np.hstack([linear * scale, offset[:, None]])
     width, height = np.ceil((high - low) * scale + 2 * margin + 1).astype(int)
@@ -272,25 +275,29 @@ def _smooth_ink(sample: np.ndarray, threshold: float) -> np.ndarray:
 def _propose(
     rng: np.random.Generator, alpha: np.ndarray, size: int, label: int, sample: int
 ) -> _Placed | None:
-    h, w = alpha.shape
-    if h > size or w > size:
+    """A random place with all the ink on the canvas; the soft edge may reach over it."""
+    ink = np.array(ink_box(alpha))
+    low, high = np.ceil(-ink[:2]), np.floor(size - ink[2:])
+    if (high < low).any():
         return None
-    x, y = int(rng.integers(0, size - w + 1)), int(rng.integers(0, size - h + 1))
-    return _Placed(alpha, alpha.copy(), x, y, label, sample)
+    x, y = (int(v) for v in rng.integers(low, high + 1))
+    part = alpha[max(0, -y) : size - y, max(0, -x) : size - x]
+    box = ink + [x, y, x, y]
+    return _Placed(part, part.copy(), max(0, x), max(0, y), box, label, sample)
 
 
 def _leaves_visible(new: _Placed, placed: list[_Placed]) -> bool:
-    """Whether every earlier digit keeps enough ink, and no two share half a box."""
+    """Whether every earlier digit keeps enough ink, and no two share much of their boxes."""
     for old in placed:
         overlap = _overlap(new, old)
         if overlap is None:
             continue
-        new_part, old_part = overlap
-        area = new.alpha[new_part].size
-        if area > 0.4 * min(new.alpha.size, old.alpha.size):
+        shared = np.minimum(new.box[2:], old.box[2:]) - np.maximum(new.box[:2], old.box[:2])
+        smaller = min((d.box[2:] - d.box[:2]).prod() for d in (new, old))
+        if np.clip(shared, 0, None).prod() > _MAX_SHARED * smaller:
             return False
         # Ink under a thin veil still counts as hidden in proportion to the veil.
-        hidden = float((old.visible[old_part] * new.alpha[new_part]).sum())
+        hidden = float((old.visible[overlap[1]] * new.alpha[overlap[0]]).sum())
         if old.visible.sum() - hidden < _MIN_VISIBLE * old.alpha.sum():
             return False
     return True
