@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..structures import GroundTruth, Level, Priors
-from .common import CHUNK_ELEMENTS, GtRows, prior_chunks
+from .common import GtRows, prior_chunks
 from .grid import combinations
 
 #: ``region(boxes (..., 4), strides (..., 2)) -> low (..., 2), high (..., 2)``: the open
@@ -258,7 +258,7 @@ def _row_and_plane(window: Tensor, num_planes: int) -> tuple[Tensor, Tensor]:
 def _search_bare(priors: Priors, rows: GtRows, gt: GroundTruth, region: Region) -> Candidates:
     """Without a grid: compare slots with gts block by block."""
     hits = []
-    for part, mask in _bare_blocks(priors, gt, region):
+    for part, mask in _bare_blocks(priors, rows, gt, region):
         found = mask.nonzero()  # sync: once a block
         hits.append(found + found.new_tensor([0, 0, part.start]))
     image, index, prior = torch.cat(hits).unbind(-1) if hits else rows.image.new_zeros(3, 0)
@@ -269,16 +269,20 @@ def _search_bare(priors: Priors, rows: GtRows, gt: GroundTruth, region: Region) 
     return Candidates(row, image, index, prior, torch.bincount(row, minlength=rows.num_rows))
 
 
-def _bare_blocks(priors: Priors, gt: GroundTruth, region: Region):
-    """Yield a slice of slots and ``(B, M, n)`` bool, whether they lie in the regions."""
+def _bare_blocks(
+    priors: Priors, rows: GtRows, gt: GroundTruth, region: Region
+) -> Iterator[tuple[slice, Tensor]]:
+    """Yield a slice of slots and ``(B, M, n)`` bool, whether they lie in the rows' regions."""
     b, m = gt.valid.shape
+    listed = torch.zeros_like(gt.valid)
+    listed[rows.image, rows.index] = rows.valid
     # Masks of one byte: blocks may be larger than those of float32 temporaries.
     for part in prior_chunks(priors, max(m // 4, 1), b):
         centers = priors.centers[..., part, :].expand(b, -1, 2)[:, None]
         strides = priors.strides[..., part, :].expand(b, -1, 2)[:, None]
         low, high = region(gt.boxes[:, :, None], strides)  # (B, M, n, 2)
         mask = ((centers > low) & (centers < high)).all(dim=-1)
-        yield part, mask & gt.valid[:, :, None]
+        yield part, mask & listed[:, :, None]
 
 
 def covered_slots(
@@ -295,7 +299,7 @@ def covered_slots(
     else:
         out = torch.zeros(b, n, dtype=torch.bool, device=priors.device)
         for region in regions:
-            for part, mask in _bare_blocks(priors, gt, region):
+            for part, mask in _bare_blocks(priors, rows, gt, region):
                 out[:, part] |= mask.any(dim=1)
     return out if priors.valid is None else out & priors.valid
 
@@ -318,15 +322,3 @@ def _paint(priors: Priors, rows: GtRows, b: int, regions: tuple[Region, ...]) ->
         parts.append((sums > 0).reshape(b, -1))
         plane += a
     return torch.cat(parts, dim=1)
-
-
-def gt_blocks(max_gts: int, batch_size: int, num_priors: int, device: torch.device):
-    """Slices of the gts such that a float32 ``(B, m, N)`` block stays small.
-
-    A block is about a megabyte on the CPU, to stay in its cache, and 16 MB elsewhere, to
-    need few launches.
-    """
-    elements = CHUNK_ELEMENTS if device.type == 'cpu' else CHUNK_ELEMENTS * 16
-    step = max(elements // max(batch_size * num_priors, 1), 1)
-    for start in range(0, max_gts, step):
-        yield slice(start, min(start + step, max_gts))

@@ -2,151 +2,59 @@
 
 Each gt takes its k cheapest slots, k the rounded sum of its best IoUs; a slot that several
 gts take goes to the gt for which it is cheapest. The reference implementations read the
-whole (N, M) cost; here only pairs near a gt are priced. A rule states a ``floor`` that the
-cost of every other pair exceeds, and what the near pairs cannot decide below the floor
-(a gt with too few of them, say) is decided by pricing that gt's whole row, so the answer is
-that of the whole matrix.
+whole (N, M) cost; here only the pairs near a gt are priced. A rule states a floor, below
+which no other pair costs; what the near pairs cannot decide below it (a gt with too few of
+them, say) is decided by wider neighbourhoods, and in the end by pricing that gt's whole
+row, so the answer is that of the whole matrix.
 
-Shapes: B images, N slots, M gts, G gts of the batch in one list, T pairs, K pairs chosen.
+Shapes: B images, N slots, M gts, G gts of the batch in one list, T pairs, D rows priced
+whole, K pairs chosen.
 """
 
-from abc import ABCMeta, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ..errors import ConfigError
 from ..ops.iou import bbox_overlaps
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .centers import Candidates, Region, candidate_blocks, covered_slots, gt_blocks
+from .centers import Candidates, Region, candidate_blocks, covered_slots
 from .common import CHUNK_ELEMENTS, GtRows, best_key, gt_rows, segment_topk
+from .pairs import TINY_QUALITY, PairReader, Pairs, sum_of_top_overlaps
 
-_GT_BITS = 0x7FFFFFFF
-
-
-@dataclass(frozen=True, eq=False)
-class Claims:
-    """Pairs that gts ask for; ``(T,)`` int64 each."""
-
-    image: Tensor
-    gt: Tensor
-    prior: Tensor
-
-    @staticmethod
-    def cat(parts: list['Claims']) -> 'Claims':
-        """One list of several."""
-        return Claims(*(torch.cat(v) for v in zip(*((p.image, p.gt, p.prior) for p in parts))))
-
-    def at(self, index: Tensor) -> 'Claims':
-        """The claims at an index."""
-        return Claims(
-            self.image.index_select(0, index),
-            self.gt.index_select(0, index),
-            self.prior.index_select(0, index),
-        )
+_LOW_BITS = 0x7FFFFFFF
+_LOWEST = torch.iinfo(torch.int64).min
 
 
 @dataclass(frozen=True, eq=False)
-class PairTerms(metaclass=ABCMeta):
-    """Prices pairs of one batch.
-
-    Args:
-        priors: The slots.
-        gt: The gts.
-        predictions: What the head answers.
-    """
-
-    priors: Priors
-    gt: GroundTruth
-    predictions: Predictions
-
-    #: No pair outside ``near`` costs less.
-    floor: float = 0.0
+class PairTerms(PairReader):
+    """Prices pairs of one batch."""
 
     @abstractmethod
-    def cost(self, pairs: Claims, overlaps: Tensor, *, near: bool) -> Tensor:
-        """``(T,)`` float32 cost of each pair.
+    def cost(self, pairs: Pairs, overlaps: Tensor) -> Tensor:
+        """``(T,)`` float32 cost of any pairs, given their ``(T,)`` IoUs."""
 
-        Args:
-            pairs: The pairs.
-            overlaps: ``(T,)`` IoU of the predicted box and the gt.
-            near: Whether all are known to be near pairs.
-        """
-
-    def overlaps(self, pairs: Claims) -> Tensor:
-        """``(T,)`` IoU of the predicted box and the gt."""
-        boxes = self.predictions.boxes.reshape(-1, 4).index_select(0, self.slot(pairs))
-        return bbox_overlaps(boxes, self.gt_boxes(pairs), is_aligned=True)
-
-    def slot(self, pairs: Claims) -> Tensor:
-        """``(T,)`` slot counted over the batch."""
-        return pairs.image * self.priors.num_priors + pairs.prior
-
-    def gt_boxes(self, pairs: Claims) -> Tensor:
-        """``(T, 4)`` gt boxes."""
-        index = pairs.image * self.gt.max_gts + pairs.gt
-        return self.gt.boxes.reshape(-1, 4).index_select(0, index)
-
-    def scores_at_label(self, pairs: Claims) -> Tensor:
-        """``(T,)`` predicted score of the gt's class."""
-        label = self.gt.labels.reshape(-1).index_select(0, pairs.image * self.gt.max_gts + pairs.gt)
-        scores = self.predictions.scores
-        return scores.reshape(-1).index_select(0, self.slot(pairs) * scores.shape[-1] + label)
+    def near_cost(self, pairs: Pairs, overlaps: Tensor) -> Tensor:
+        """The same of pairs known to be near, where that is simpler."""
+        return self.cost(pairs, overlaps)
 
 
-def sum_over_classes(scores: Tensor, term) -> Tensor:
-    """``(B * N,)`` sum over the classes of ``term(scores)``, streamed.
+@dataclass(frozen=True)
+class Neighbourhood:
+    """Pairs within ``region`` are near; no pair outside costs less than ``floor``."""
 
-    Args:
-        scores: ``(B, N, C)``.
-        term: Element by element, on a contiguous ``(R, C)``.
-    """
-    flat = scores.reshape(-1, scores.shape[-1])
-    out = flat.new_empty(flat.shape[0])
-    step = max(CHUNK_ELEMENTS // max(flat.shape[1], 1), 1)
-    if scores.device.type != 'cpu':
-        step *= 16
-    for start in range(0, flat.shape[0], step):
-        torch.sum(term(flat[start : start + step]), dim=1, out=out[start : start + step])
-    return out
-
-
-def planar(boxes: Tensor) -> Tensor:
-    """The same ``(B, N, 4)`` boxes, each coordinate contiguous in memory.
-
-    Whole-row arithmetic on them then runs on vectors.
-    """
-    return boxes.permute(2, 0, 1).contiguous().permute(1, 2, 0)
-
-
-def sum_of_top_overlaps(boxes: Tensor, gt: GroundTruth, allowed: Tensor, k: int) -> Tensor:
-    """``(B, M)`` sum of each gt's k largest IoUs with the allowed predicted boxes, streamed.
-
-    Args:
-        boxes: ``(B, N, 4)`` predicted boxes.
-        gt: The gts.
-        allowed: ``(B, N)`` bool.
-        k: How many to sum.
-    """
-    # A box of no size at the origin overlaps nothing.
-    boxes = planar(torch.where(allowed[..., None], boxes, 0))
-    out = boxes.new_zeros(gt.boxes.shape[:2])
-    k = min(k, boxes.shape[1])
-    for part in gt_blocks(gt.max_gts, gt.batch_size, boxes.shape[1], boxes.device):
-        overlaps = bbox_overlaps(gt.boxes[:, part], boxes)  # (B, m, N)
-        # Summed largest first, one after the other, as the reference implementations do:
-        # the sum is rounded down to a whole number.
-        top = overlaps.topk(k, dim=-1).values.movedim(-1, 0).contiguous()
-        out[:, part] = top.sum(dim=0)
-    return out
+    region: Region
+    floor: float
 
 
 class CostMatchingAssigner(BaseAssigner):
     """Base of the assigners that match by cost with a dynamic k.
 
-    A subclass says which slots take part (:meth:`_regions`), which pairs are near
-    (:meth:`_near_region`) and prices pairs (:meth:`_terms`).
+    A subclass says which slots take part (:meth:`_regions`), which pairs are near, from
+    narrow to wide (:meth:`_neighbourhoods`), and prices pairs (:meth:`_terms`).
 
     Args:
         topk: How many best IoUs a gt's k is summed from.
@@ -169,7 +77,9 @@ class CostMatchingAssigner(BaseAssigner):
     ) -> None:
         super().__init__(ignore_iof_thr=ignore_iof_thr, ignore_wrt_candidates=ignore_wrt_candidates)
         if quality not in ('iou', 'one'):
-            raise ValueError(f"quality: expected 'iou' or 'one', got {quality!r}")
+            raise ConfigError(f"quality: expected 'iou' or 'one', got {quality!r}")
+        if topk < 1:
+            raise ConfigError(f'the number of IoUs summed for k: expected >= 1, got {topk}')
         self.topk = topk
         self.quality = quality
 
@@ -178,8 +88,8 @@ class CostMatchingAssigner(BaseAssigner):
         """A slot takes part when it lies in one of these, of any gt of its image."""
 
     @abstractmethod
-    def _near_region(self) -> Region:
-        """Pairs in this region of the gt are near."""
+    def _neighbourhoods(self) -> tuple[Neighbourhood, ...]:
+        """From narrow to wide; the floors must not fall."""
 
     @abstractmethod
     def _terms(self, priors: Priors, gt: GroundTruth, predictions: Predictions) -> PairTerms:
@@ -197,12 +107,8 @@ class CostMatchingAssigner(BaseAssigner):
         totals = sum_of_top_overlaps(predictions.boxes, gt, covered, self.topk)
         k = totals.long().clamp(min=1).minimum(covered.sum(dim=1)[:, None]) * gt.valid
         terms = self._terms(priors, gt, predictions)
-        near_priors = priors.with_valid(covered)
-        claims, best = [], torch.full((b * n,), torch.iinfo(torch.int64).min, device=priors.device)
-        for some, near in candidate_blocks(near_priors, rows, gt, self._near_region()):
-            wanted = k[some.image, some.index]
-            claims.append(_claim(terms, some, near, wanted, covered, self.topk, best))
-        pairs = _one_gt_a_slot(terms, Claims.cat(claims), best)
+        matching = _Matching(terms, priors.with_valid(covered), k, self.topk)
+        pairs = matching.run(rows, self._neighbourhoods())
         overlaps = terms.overlaps(pairs)
         ones = torch.ones_like(overlaps)
         return Assignment(
@@ -229,87 +135,101 @@ class CostMatchingAssigner(BaseAssigner):
         return out
 
 
-# A pair's quality is over 0 even where the boxes do not meet.
-TINY_QUALITY = 1e-7
+class _Matching:
+    """One batch's matching.
 
+    Args:
+        terms: The prices.
+        priors: The slots; those that take part are the valid ones.
+        k: ``(B, M)`` int64, how many slots each gt takes; no more than take part.
+        most: The largest k.
+    """
 
-def _claim(
-    terms: PairTerms,
-    rows: GtRows,
-    near: Candidates,
-    k: Tensor,
-    covered: Tensor,
-    most: int,
-    best: Tensor,
-) -> Claims:
-    """Each gt's k cheapest slots; notes in ``best`` which gt finds each slot cheapest."""
-    pairs = Claims(near.image, near.gt, near.prior)
-    cost = terms.cost(pairs, terms.overlaps(pairs), near=True)
-    key = best_key(cost, near.gt, largest=False)
-    best.scatter_reduce_(0, terms.slot(pairs), key, 'amax')
-    index, exists = segment_topk(cost, near.counts, most, largest=False)  # (G, most)
-    if cost.numel() == 0:
-        decided = k == 0
-        wanted = torch.zeros_like(exists)
-    else:
-        rank = torch.arange(most, device=k.device)
-        wanted = rank < k[:, None]
-        below = exists & (cost[index] < terms.floor)
-        decided = (below | ~wanted).all(dim=1)
-        wanted = wanted & decided[:, None]
-    chosen = pairs.at(index[wanted])
-    rest = (~decided).nonzero().squeeze(1)  # sync: gts that need their whole row
-    if rest.numel() == 0:
-        return chosen
-    return Claims.cat([chosen, _claim_whole_rows(terms, rows, rest, k, covered)])
+    def __init__(self, terms: PairTerms, priors: Priors, k: Tensor, most: int) -> None:
+        self.terms = terms
+        self.priors = priors
+        self.k = k
+        self.most = most
+        # (B * N,) the lowest cost at which each slot was offered, and to which gt.
+        slots = k.shape[0] * priors.num_priors
+        self.best = torch.full((slots,), _LOWEST, device=priors.device)
 
+    def run(self, rows: GtRows, neighbourhoods: tuple[Neighbourhood, ...]) -> Pairs:
+        """The K pairs."""
+        claims = []
+        for near in neighbourhoods:
+            undecided = []
+            for some, found in candidate_blocks(self.priors, rows, self.terms.gt, near.region):
+                claimed, rest = self._claim(some, found, near.floor)
+                claims.append(claimed)
+                undecided.append(rest)
+            rows = _cat_rows(undecided)
+            if rows.num_rows == 0:
+                break
+        claims.extend(self._claim_whole_rows(rows))
+        return self._one_gt_a_slot(Pairs.cat(claims), neighbourhoods[0].floor)
 
-def _claim_whole_rows(
-    terms: PairTerms, rows: GtRows, which: Tensor, k: Tensor, covered: Tensor
-) -> Claims:
-    """The k cheapest of all slots that take part, for some gts."""
-    n = terms.priors.num_priors
-    slots = torch.arange(n, device=which.device)
-    parts = []
-    step = max(4 * CHUNK_ELEMENTS // n, 1)
-    for start in range(0, which.numel(), step):
-        some = which[start : start + step]
-        image, gt = rows.image[some], rows.index[some]
-        pairs = Claims(
-            image.repeat_interleave(n), gt.repeat_interleave(n), slots.repeat(some.numel())
-        )
-        cost = terms.cost(pairs, terms.overlaps(pairs), near=False).view(-1, n)
-        cost = torch.where(covered.index_select(0, image), cost, torch.inf)
-        # A stable sort keeps the lower of slots that cost the same.
-        order = torch.sort(cost, dim=1, stable=True).indices
-        wanted = torch.arange(n, device=which.device) < k[some, None]
-        row, rank = wanted.nonzero(as_tuple=True)
-        parts.append(Claims(image[row], gt[row], order[row, rank]))
-    return Claims.cat(parts)
+    def _claim(self, rows: GtRows, near: Candidates, floor: float) -> tuple[Pairs, GtRows]:
+        """The k cheapest near slots of the gts that they decide, and the other gts."""
+        pairs = self.terms.pairs(near.image, near.gt, near.prior)
+        cost = self.terms.near_cost(pairs, self.terms.overlaps(pairs))
+        self.best.scatter_reduce_(0, pairs.slot, best_key(cost, pairs.gt, largest=False), 'amax')
+        index, exists = segment_topk(cost, near.counts, self.most, largest=False)
+        wanted = torch.arange(self.most, device=cost.device)
+        wanted = wanted < self.k[rows.image, rows.index][:, None]  # (G, most)
+        if cost.numel():
+            exists = exists & (cost[index] < floor)
+        decided = (exists | ~wanted).all(dim=1)
+        chosen = pairs.at(index[wanted & decided[:, None]])
+        rest = (~decided).nonzero().squeeze(1)  # sync: gts that need a wider look
+        return chosen, GtRows(*(v[rest] for v in (rows.image, rows.index, rows.boxes, rows.valid)))
 
-
-def _one_gt_a_slot(terms: PairTerms, claims: Claims, best: Tensor) -> Claims:
-    """A slot claimed by several gts goes to the gt that finds it cheapest, claimant or not."""
-    slot = terms.slot(claims)
-    count = torch.zeros_like(best, dtype=torch.int32)
-    count.index_add_(0, slot, torch.ones_like(slot, dtype=torch.int32))
-    single = (count.index_select(0, slot) == 1).nonzero().squeeze(1)
-    shared = (count > 1).nonzero().squeeze(1)  # sync: slots in conflict
-    if shared.numel() == 0:
+    def _claim_whole_rows(self, rows: GtRows) -> list[Pairs]:
+        """The k cheapest of all slots that take part."""
+        n, claims = self.priors.num_priors, []
+        step = max(2 * CHUNK_ELEMENTS // n, 1)
+        for start in range(0, rows.num_rows, step):
+            image, gt = (v[start : start + step] for v in (rows.image, rows.index))
+            pairs = self.terms.rows(image, gt)
+            cost = self.terms.cost(pairs, self.terms.overlaps(pairs)).view(-1, n)
+            cost = torch.where(self.priors.valid[image], cost, torch.inf)
+            # A stable sort keeps the lower of slots that cost the same.
+            order = torch.sort(cost, dim=1, stable=True).indices[:, : self.most]
+            wanted = torch.arange(order.shape[1], device=cost.device) < self.k[image, gt][:, None]
+            row, rank = wanted.nonzero(as_tuple=True)
+            claims.append(self.terms.pairs(image[row], gt[row], order[row, rank]))
         return claims
-    n, m = terms.priors.num_priors, terms.gt.max_gts
-    key = best[shared]
-    winner = _GT_BITS - (key & 0xFFFFFFFF)
-    floor = best_key(torch.tensor([terms.floor]), torch.tensor([0]), largest=False)
-    undecided = (key <= floor.to(key)).nonzero().squeeze(1)
-    if undecided.numel():
-        image = shared[undecided] // n
-        gts = torch.arange(m, device=image.device).repeat(undecided.numel())
-        pairs = Claims(
-            image.repeat_interleave(m), gts, (shared[undecided] % n).repeat_interleave(m)
-        )
-        cost = terms.cost(pairs, terms.overlaps(pairs), near=False).view(-1, m)
-        cost = torch.where(terms.gt.valid[image], cost, torch.inf)
-        winner[undecided] = cost.argmin(dim=1)
-    resolved = Claims(shared // n, winner, shared % n)
-    return Claims.cat([claims.at(single), resolved])
+
+    def _one_gt_a_slot(self, claims: Pairs, floor: float) -> Pairs:
+        """A slot claimed by several gts goes to whom it is cheapest for, claimant or not."""
+        count = torch.zeros_like(self.best, dtype=torch.int32)
+        count.index_add_(0, claims.slot, torch.ones_like(claims.slot, dtype=torch.int32))
+        shared = (count > 1).nonzero().squeeze(1)  # sync: slots in conflict
+        if shared.numel() == 0:
+            return claims
+        single = claims.at(count.index_select(0, claims.slot) == 1)
+        n = self.priors.num_priors
+        image, prior = shared // n, shared % n
+        winner, open_ = self._best_offer(shared, floor)
+        if open_.numel():
+            pairs = self.terms.columns(image[open_], prior[open_])
+            cost = self.terms.cost(pairs, self.terms.overlaps(pairs))
+            cost = cost.view(-1, self.terms.gt.max_gts)
+            cost = torch.where(self.terms.gt.valid[image[open_]], cost, torch.inf)
+            winner[open_] = cost.argmin(dim=1)
+        return Pairs.cat([single, self.terms.pairs(image, winner, prior)])
+
+    def _best_offer(self, slots: Tensor, floor: float) -> tuple[Tensor, Tensor]:
+        """To which gt slots were offered cheapest, and which of them at no less than the floor."""
+        key = self.best.index_select(0, slots)
+        floors = best_key(key.new_full((1,), floor, dtype=torch.float32), 0, largest=False)
+        return _LOW_BITS - (key & 0xFFFFFFFF), (key <= floors).nonzero().squeeze(1)
+
+
+def _cat_rows(parts: list[GtRows]) -> GtRows:
+    return GtRows(
+        torch.cat([p.image for p in parts]),
+        torch.cat([p.index for p in parts]),
+        torch.cat([p.boxes for p in parts]),
+        torch.cat([p.valid for p in parts]),
+    )

@@ -13,7 +13,8 @@ from ..registry import TASK_UTILS
 from ..structures import GroundTruth, Predictions, Priors
 from .bridge import AssignResult
 from .centers import Region, inside_box
-from .cost_matching import Claims, CostMatchingAssigner, PairTerms, sum_over_classes
+from .cost_matching import CostMatchingAssigner, Neighbourhood, PairTerms
+from .pairs import Pairs, sum_over_classes
 from .simota import IOU_EPS
 
 # The nearest float32 below 1: a probability of 1 stands for a logit of 16.6, beyond which
@@ -24,12 +25,12 @@ _BOTTOM = 1e-30
 
 def _softplus_of_score(scores: Tensor) -> Tensor:
     """``softplus(logit) = -log(1 - p)``."""
-    return -torch.log1p(-scores.clamp(max=_TOP))
+    return scores.clamp(max=_TOP).neg_().log1p_().neg_()
 
 
 def _negative_soft_cost(scores: Tensor) -> Tensor:
     """Class cost of a class whose target is 0: ``BCE(p, 0) p^2``."""
-    return _softplus_of_score(scores) * scores * scores
+    return _softplus_of_score(scores).mul_(scores).mul_(scores)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,24 +47,22 @@ class SoftLabelTerms(PairTerms):
     iou_weight: float = field(kw_only=True)
     all_negative: Tensor = field(kw_only=True)
 
-    def cost(self, pairs: Claims, overlaps: Tensor, *, near: bool) -> Tensor:
+    def cost(self, pairs: Pairs, overlaps: Tensor) -> Tensor:
         """See the class; ``y`` is the IoU at the gt's class, 0 elsewhere."""
-        score = self.scores_at_label(pairs)
+        score = self.scores(pairs)
         softplus = _softplus_of_score(score)
         logit = torch.log(score.clamp(min=_BOTTOM)) + softplus
         right = (softplus - logit * overlaps) * (overlaps - score).square()
-        cls_cost = self.all_negative.index_select(0, self.slot(pairs))
+        cls_cost = self.all_negative.index_select(0, pairs.slot)
         # Rounding must not take the sum of the other classes below 0.
         cls_cost = (cls_cost - _negative_soft_cost(score)).clamp(min=0) + right
         iou_cost = -torch.log(overlaps + IOU_EPS) * self.iou_weight
         return cls_cost + iou_cost + self._center_cost(pairs)
 
-    def _center_cost(self, pairs: Claims) -> Tensor:
+    def _center_cost(self, pairs: Pairs) -> Tensor:
         boxes = self.gt_boxes(pairs)
-        points = self.priors.centers_at(pairs.image, pairs.prior)
-        stride = self.priors.strides_at(pairs.image, pairs.prior)[:, 0]
-        offset = points - (boxes[:, :2] + boxes[:, 2:]) / 2
-        distance = offset.square().sum(dim=-1).sqrt() / stride
+        offset = self.points(pairs) - (boxes[:, :2] + boxes[:, 2:]) / 2
+        distance = offset.square().sum(dim=-1).sqrt() / self.strides(pairs)[:, 0]
         return torch.pow(10, distance - self.soft_center_radius)
 
 
@@ -78,10 +77,10 @@ def _within(reach: float) -> Region:
     return region
 
 
-# How far beyond the soft radius pairs are priced at first, in strides: the distance term
-# is 10^2.5 = 316 there, more than the other terms together, so that hardly any gt needs
-# the slots further out.
-NEAR_MARGIN = 2.5
+# How far beyond the soft radius pairs are priced, in strides. The distance term is 10
+# there, which decides most gts, and then 316, more than the other terms together, so that
+# hardly any gt needs all slots.
+NEAR_MARGINS = (1.0, 2.5)
 
 
 @TASK_UTILS.register_module()
@@ -135,8 +134,12 @@ class DynamicSoftLabelAssigner(CostMatchingAssigner):
     def _regions(self) -> tuple[Region, ...]:
         return (inside_box,)
 
-    def _near_region(self) -> Region:
-        return _within(self.soft_center_radius + NEAR_MARGIN)
+    def _neighbourhoods(self) -> tuple[Neighbourhood, ...]:
+        # Less a trifle for rounding, and for an IoU that rounds to more than 1.
+        return tuple(
+            Neighbourhood(_within(self.soft_center_radius + margin), 10**margin * (1 - 1e-5) - 1e-3)
+            for margin in NEAR_MARGINS
+        )
 
     def _terms(self, priors: Priors, gt: GroundTruth, predictions: Predictions) -> SoftLabelTerms:
         return SoftLabelTerms(
@@ -146,8 +149,6 @@ class DynamicSoftLabelAssigner(CostMatchingAssigner):
             soft_center_radius=self.soft_center_radius,
             iou_weight=self.iou_weight,
             all_negative=sum_over_classes(predictions.scores, _negative_soft_cost),
-            # Less a trifle for rounding, and for an IoU that rounds to more than 1.
-            floor=10**NEAR_MARGIN * (1 - 1e-5) - 1e-3,
         )
 
     def assign(

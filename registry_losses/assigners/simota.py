@@ -11,7 +11,8 @@ from torch import Tensor
 from ..registry import TASK_UTILS
 from ..structures import GroundTruth, Predictions, Priors
 from .centers import Region, around_center, inside_both, inside_box
-from .cost_matching import Claims, CostMatchingAssigner, PairTerms, sum_over_classes
+from .cost_matching import CostMatchingAssigner, Neighbourhood, PairTerms
+from .pairs import Pairs, sum_over_classes
 
 # Added to the cost of pairs outside the box or far from its centre; the value, and with it
 # the rounding of such costs, is that of YOLOX.
@@ -24,12 +25,12 @@ LOG_FLOOR = -100.0
 
 def negative_bce(scores: Tensor) -> Tensor:
     """Binary cross entropy of scores that should be 0, each at most 100."""
-    return -torch.log1p(-scores).clamp(min=LOG_FLOOR)
+    return torch.log1p(-scores).clamp_(min=LOG_FLOOR).neg_()
 
 
 def positive_bce(scores: Tensor) -> Tensor:
     """Binary cross entropy of scores that should be 1, each at most 100."""
-    return -torch.log(scores).clamp(min=LOG_FLOOR)
+    return torch.log(scores).clamp_(min=LOG_FLOOR).neg_()
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,21 +49,22 @@ class SimOTATerms(PairTerms):
     cls_weight: float = field(kw_only=True)
     iou_weight: float = field(kw_only=True)
     all_negative: Tensor = field(kw_only=True)
-    floor: float = FAR_COST * (1 - 1e-6)
 
-    def cost(self, pairs: Claims, overlaps: Tensor, *, near: bool) -> Tensor:
+    def cost(self, pairs: Pairs, overlaps: Tensor) -> Tensor:
         """See the class."""
-        score = self.scores_at_label(pairs)
-        cls_cost = self.all_negative.index_select(0, self.slot(pairs))
+        return self.near_cost(pairs, overlaps) + FAR_COST * self._far(pairs)
+
+    def near_cost(self, pairs: Pairs, overlaps: Tensor) -> Tensor:
+        """Without the last term."""
+        score = self.scores(pairs)
+        cls_cost = self.all_negative.index_select(0, pairs.slot)
         cls_cost = cls_cost - negative_bce(score) + positive_bce(score)
         iou_cost = -torch.log(overlaps + IOU_EPS)
-        cost = cls_cost * self.cls_weight + iou_cost * self.iou_weight
-        return cost if near else cost + FAR_COST * self._far(pairs)
+        return cls_cost * self.cls_weight + iou_cost * self.iou_weight
 
-    def _far(self, pairs: Claims) -> Tensor:
-        points = self.priors.centers_at(pairs.image, pairs.prior)
-        strides = self.priors.strides_at(pairs.image, pairs.prior)
-        low, high = self.near_region(self.gt_boxes(pairs), strides)
+    def _far(self, pairs: Pairs) -> Tensor:
+        points = self.points(pairs)
+        low, high = self.near_region(self.gt_boxes(pairs), self.strides(pairs))
         return ~((points > low) & (points < high)).all(dim=-1)
 
 
@@ -126,6 +128,10 @@ class SimOTAAssigner(CostMatchingAssigner):
 
     def _near_region(self) -> Region:
         return inside_both(inside_box, around_center(self.center_radius))
+
+    def _neighbourhoods(self) -> tuple[Neighbourhood, ...]:
+        # A trifle less than the term itself, for an IoU that rounds to more than 1.
+        return (Neighbourhood(self._near_region(), FAR_COST * (1 - 1e-6)),)
 
     def _terms(self, priors: Priors, gt: GroundTruth, predictions: Predictions) -> SimOTATerms:
         return SimOTATerms(
