@@ -5,9 +5,15 @@ from .base import BaseAssigner
 from .bridge import AssignResult
 from .dynamic_soft_label import DynamicSoftLabelAssigner
 from .fcos import FCOSAssigner
+from .grid_assigner import GridAssigner
 from .max_iou import MaxIoUAssigner
 from .point import PointAssigner
 from .simota import SimOTAAssigner
+from .ssd import SSDAssigner
+from .uniform import UniformAssigner
+from .yolov1 import YOLOV1Assigner
+from .yolov3 import YOLOV3Assigner
+from .yolov5 import YOLOV5Assigner
 
 __all__ = [
     'ATSSAssigner',
@@ -16,7 +22,13 @@ __all__ = [
     'BatchATSSAssigner',
     'DynamicSoftLabelAssigner',
     'FCOSAssigner',
+    'GridAssigner',
     'MaxIoUAssigner',
     'PointAssigner',
+    'SSDAssigner',
     'SimOTAAssigner',
+    'UniformAssigner',
+    'YOLOV1Assigner',
+    'YOLOV3Assigner',
+    'YOLOV5Assigner',
 ]

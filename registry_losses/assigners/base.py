@@ -129,6 +129,12 @@ class BaseAssigner(OpenMMLabForm, metaclass=ABCMeta):
                 f'{priors.num_priors} bare boxes; use it with a dense head, or choose an '
                 'assigner that reads boxes alone, such as MaxIoUAssigner'
             )
+        self._check_sizes(priors, gt, predictions)
+
+    def _check_sizes(
+        self, priors: Priors, gt: GroundTruth, predictions: Predictions | None
+    ) -> None:
+        name = type(self).__name__
         if 'predictions' in self.needs and predictions is None:
             raise PairingError(f'{name} looks at what the head predicts: call it with predictions')
         b, n = gt.batch_size, priors.num_priors

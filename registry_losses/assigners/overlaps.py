@@ -142,6 +142,8 @@ def _streamed_overlaps(
     eligible: Tensor | None,
 ) -> Overlaps:
     b, m = gt.batch_size, gt.max_gts
+    number = torch.full_like(gt.labels, -1)  # (B, M) each gt's row, -1 if not wanted
+    number[rows.image, rows.index] = torch.arange(rows.num_rows, device=number.device)
     best = gt.boxes.new_full((b, m), threshold)
     if best_too:
         best.fill_(-1)
@@ -150,9 +152,7 @@ def _streamed_overlaps(
             if eligible is not None:
                 iou = torch.where(eligible[:, part, None], iou, -1)
             best = torch.maximum(best, iou.amax(dim=1))
-    floor = _floor(best, threshold, gt.valid)
-    number = torch.zeros_like(gt.labels)  # (B, M) each gt's row
-    number[rows.image, rows.index] = torch.arange(rows.num_rows, device=number.device)
+    floor = _floor(best, threshold, gt.valid & (number >= 0))
     found = []
     for part in prior_chunks(priors, m, b):
         iou = _iou_block(priors, gt, part)

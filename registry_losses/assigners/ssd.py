@@ -1,0 +1,184 @@
+"""SSDAssigner (MultiBox): bipartite best first, then every slot over a threshold.
+
+Shapes: B images, N slots, M gts, G gts of the batch, T pairs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import ConfigError
+from ..registry import TASK_UTILS
+from ..structures import Assignment, GroundTruth, Predictions, Priors
+from .base import BaseAssigner
+from .common import GtRows, gt_rows, segment_best
+from .overlaps import Overlaps, find_overlaps
+
+
+@TASK_UTILS.register_module()
+class SSDAssigner(BaseAssigner):
+    """MultiBox matching.
+
+    1. Bipartite: of all pairs of a free gt and a free slot the one of the highest IoU is
+       matched, again and again, until no free gt overlaps a free slot. Of equal IoUs the
+       lower gt comes first, then the lower slot.
+    2. Every slot still free goes to the gt it overlaps most, if that IoU is over
+       ``pos_iou_thr``; of equal ones to the first.
+
+    The rest is negative (a :class:`HardNegativeSampler` then keeps three a positive).
+    Liu et al., SSD, arXiv:1512.02325, section 2.2, "Matching strategy".
+
+    A gt that overlaps no free slot (of no area, say) stays unmatched.
+
+    Args:
+        pos_iou_thr: IoU over which a free slot is positive.
+        ignore_iof_thr: See :class:`BaseAssigner`.
+    """
+
+    def __init__(self, pos_iou_thr: float = 0.5, *, ignore_iof_thr: float | None = None) -> None:
+        super().__init__(ignore_iof_thr=ignore_iof_thr)
+        if not 0 < pos_iou_thr <= 1:
+            raise ConfigError(f'pos_iou_thr: expected over 0, up to 1; got {pos_iou_thr}')
+        self.pos_iou_thr = pos_iou_thr
+
+    def _assign(
+        self, priors: Priors, gt: GroundTruth, predictions: Predictions | None
+    ) -> Assignment:
+        b, n, device = gt.batch_size, priors.num_priors, priors.device
+        rows = gt_rows(gt)
+        if n == 0 or rows.num_rows == 0:
+            return Assignment.empty(b, n, device)
+        found = find_overlaps(priors, gt, rows, self.pos_iou_thr)
+        pairs = _to_host(found, rows, n)
+
+        def all_pairs(wanted: Tensor) -> _Pairs:
+            """Every pair of some gts, for the few that find their best slots taken."""
+            some = rows.part(wanted.to(device))
+            every = _to_host(find_overlaps(priors, gt, some, 1e-30, best_too=False), some, n)
+            return _Pairs(wanted[every.row], every.slot, every.iou)
+
+        row, slot = match_bipartite(pairs, rows.num_rows, (b, n), self.pos_iou_thr, all_pairs)
+        more_row, more_slot = _over_threshold(pairs, slot, b * n, self.pos_iou_thr)
+        row, slot = torch.cat((row, more_row)), torch.cat((slot, more_slot))
+        row, slot = row.to(device, non_blocking=True), slot.to(device, non_blocking=True)
+        image = rows.image[row]
+        ignored = torch.zeros(b, n, dtype=torch.bool, device=device)
+        return Assignment(image, slot - image * n, rows.index[row], ignored, one_to_one=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """Overlapping pairs, on the host: matching goes in rounds, each of which decides.
+
+    Args:
+        row: ``(T,)`` int64, the gt in the list of gts.
+        slot: ``(T,)`` int64, counted over the batch.
+        iou: ``(T,)`` float32 > 0.
+    """
+
+    row: Tensor
+    slot: Tensor
+    iou: Tensor
+
+    def select(self, keep: Tensor) -> '_Pairs':
+        """The pairs at a mask ``(T,)``."""
+        at = keep.nonzero().squeeze(1)
+        return _Pairs(*(x.index_select(0, at) for x in (self.row, self.slot, self.iou)))
+
+    def join(self, other: '_Pairs') -> '_Pairs':
+        """These and others."""
+        return _Pairs(
+            torch.cat((self.row, other.row)),
+            torch.cat((self.slot, other.slot)),
+            torch.cat((self.iou, other.iou)),
+        )
+
+
+def _to_host(found: Overlaps, rows: GtRows, num_priors: int) -> _Pairs:
+    slot = rows.image.index_select(0, found.row) * num_priors + found.prior
+    row, iou = found.row, found.iou
+    if iou.device.type != 'cpu':
+        bits = iou.view(torch.int32).long()
+        row, slot, bits = torch.stack((row, slot, bits)).cpu()  # sync: pairs to the host
+        iou = bits.int().view(torch.float32)
+    return _Pairs(row, slot, iou).select(iou > 0)
+
+
+def match_bipartite(
+    pairs: _Pairs,
+    num_rows: int,
+    shape: tuple[int, int],
+    complete_above: float,
+    all_pairs: Callable[[Tensor], _Pairs],
+) -> tuple[Tensor, Tensor]:
+    """Greedy matching by IoU, in rounds.
+
+    A pair that no other pair of its gt or slot outranks is what the greedy order must
+    pick, now or later, so that a round may take all such pairs at once. The list may lack
+    pairs of a gt below its floor: no pair below the highest floor of the image's free gts
+    is taken, and a gt that has no free pair left above its floor gets its whole list.
+
+    Args:
+        pairs: All pairs of a gt down to ``complete_above``, or down to its best pair
+            where that is less; any of the lower ones.
+        num_rows: G.
+        shape: B and N.
+        complete_above: IoU.
+        all_pairs: Gives every pair of the gts in an index ``(G',)``.
+
+    Returns:
+        ``(K,)`` gt row and ``(K,)`` slot of the matches.
+    """
+    b, n = shape
+    floor = _best(pairs, num_rows).clamp(0, complete_above)
+    free = torch.ones(num_rows, dtype=torch.bool)
+    taken = torch.zeros(b * n, dtype=torch.bool)
+    rows, slots = [pairs.row[:0]], [pairs.slot[:0]]
+    while pairs.row.numel() or free.any():
+        short = free & (floor > 0) & (_best(pairs, num_rows) < floor)
+        if short.any():
+            wanted = short.nonzero().squeeze(1)
+            pairs = pairs.select(~short[pairs.row]).join(all_pairs(wanted))
+            pairs = pairs.select(~taken[pairs.slot])
+            floor[wanted] = 0
+        if pairs.row.numel() == 0:
+            break
+        image = torch.div(pairs.slot, n, rounding_mode='floor')
+        limit = torch.zeros(b).scatter_reduce_(0, image, floor[pairs.row], 'amax')
+        first = segment_best(pairs.iou, pairs.row, pairs.slot, num_rows)
+        first &= _best_of_slot(pairs, b * n) & (pairs.iou >= limit[image])
+        match = pairs.select(first)
+        rows.append(match.row)
+        slots.append(match.slot)
+        free[match.row] = False
+        taken[match.slot] = True
+        pairs = pairs.select(free[pairs.row] & ~taken[pairs.slot])
+        floor[match.row] = 0
+    return torch.cat(rows), torch.cat(slots)
+
+
+def _best(pairs: _Pairs, num_rows: int) -> Tensor:
+    """``(G,)`` the highest IoU of each gt, 0 without a pair."""
+    return torch.zeros(num_rows).scatter_reduce_(0, pairs.row, pairs.iou, 'amax')
+
+
+def _best_of_slot(pairs: _Pairs, num_slots: int) -> Tensor:
+    """``(T,)`` bool: the pairs that no other pair of their slot outranks."""
+    slot = pairs.slot
+    if num_slots > 16 * slot.shape[0]:  # few pairs: renumber them, rather than all slots
+        slot = torch.unique(slot, return_inverse=True)[1]
+        num_slots = slot.shape[0]
+    return segment_best(pairs.iou, slot, pairs.row, num_slots)
+
+
+def _over_threshold(
+    pairs: _Pairs, matched: Tensor, num_slots: int, threshold: float
+) -> tuple[Tensor, Tensor]:
+    """Gt row and slot of the pairs of the second step."""
+    taken = torch.zeros(num_slots, dtype=torch.bool)
+    taken[matched] = True
+    pairs = pairs.select((pairs.iou > threshold) & ~taken[pairs.slot])
+    pairs = pairs.select(_best_of_slot(pairs, num_slots))
+    return pairs.row, pairs.slot

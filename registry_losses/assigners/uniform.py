@@ -1,0 +1,177 @@
+"""UniformAssigner: as many slots for every gt, large or small.
+
+Shapes: B images, N slots, M gts, G gts of the batch, k matches of a gt.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import ConfigError
+from ..ops.boxes import xyxy_to_cxcywh
+from ..ops.iou import bbox_overlaps
+from ..registry import TASK_UTILS
+from ..structures import Assignment, GroundTruth, Predictions, Priors
+from .base import BaseAssigner
+from .bridge import AssignResult
+from .common import (
+    GtRows,
+    block_elements,
+    check_iou_calculator,
+    gt_rows,
+    predictions_over,
+    segment_best,
+)
+
+
+@TASK_UTILS.register_module()
+class UniformAssigner(BaseAssigner):
+    """Each gt to the k predictions and the k priors nearest to it.
+
+    Distance is the L1 distance of the boxes in (cx, cy, w, h). Of the 2 k claims of a
+    gt, one whose *prior* overlaps it by less than ``pos_ignore_thr`` makes the slot
+    ignored. A slot claimed several times follows the claim last in the order (rank,
+    prediction before prior, gt), as the established implementation writes them. A slot
+    without a claim whose *prediction* overlaps any gt by more than ``neg_ignore_thr`` is
+    ignored, the rest are negative.
+
+    Chen et al., You Only Look One-level Feature, arXiv:2103.09460, section 4.2 (uniform
+    matching, k = 4).
+
+    Deviation: one gt a slot; YOLOF's own head also regresses the claims that lost. Where
+    equal distances straddle the k-th place, ``torch.topk`` chooses.
+
+    Args:
+        pos_ignore_thr: Least IoU of a positive's prior with its gt.
+        neg_ignore_thr: Largest IoU of a negative's prediction with any gt.
+        match_times: k.
+        iou_calculator: Accepted for OpenMMLab's configs: ``BboxOverlaps2D`` or None.
+        ignore_iof_thr: See :class:`BaseAssigner`.
+    """
+
+    needs = frozenset({'predictions'})
+    requires_grid = True
+
+    def __init__(
+        self,
+        pos_ignore_thr: float,
+        neg_ignore_thr: float,
+        match_times: int = 4,
+        iou_calculator: dict | None = None,
+        *,
+        ignore_iof_thr: float | None = None,
+    ) -> None:
+        super().__init__(ignore_iof_thr=ignore_iof_thr)
+        check_iou_calculator(iou_calculator)
+        if match_times < 1:
+            raise ConfigError(f'match_times: expected at least 1, got {match_times}')
+        self.pos_ignore_thr = pos_ignore_thr
+        self.neg_ignore_thr = neg_ignore_thr
+        self.match_times = match_times
+
+    def _assign(
+        self, priors: Priors, gt: GroundTruth, predictions: Predictions | None
+    ) -> Assignment:
+        assert predictions is not None  # __call__ sees to it
+        b, n = gt.batch_size, priors.num_priors
+        rows = gt_rows(gt)
+        if n == 0 or rows.num_rows == 0:
+            return Assignment.empty(b, n, priors.device)
+        ignored = predictions_over(predictions, gt, self.neg_ignore_thr)
+        slots, exists = self._claims(priors, rows, predictions)
+        prior = slots.reshape(-1)  # rank, prediction or prior, gt
+        number = torch.arange(prior.shape[0], device=prior.device)
+        row = number % rows.num_rows
+        image, index = rows.image[row], rows.index[row]
+        boxes = priors.boxes_at(image, prior)
+        near = bbox_overlaps(boxes, rows.boxes[row], is_aligned=True) >= self.pos_ignore_thr
+        exists = exists.reshape(-1) & rows.valid[row]
+        slot = image * n + prior
+        rank = torch.where(exists, number, -1)
+        last = segment_best(rank.float(), slot, number, b * n) & exists
+        flat = torch.cat((ignored.reshape(-1), ignored.new_zeros(1)))
+        flat.index_fill_(0, torch.where(last & ~near, slot, b * n), True)
+        pair = (last & near).nonzero().squeeze(1)  # sync: compact pairs
+        ignored = flat[:-1].view(b, n)
+        return Assignment(image[pair], prior[pair], index[pair], ignored, one_to_one=True)
+
+    def _claims(
+        self, priors: Priors, rows: GtRows, predictions: Predictions
+    ) -> tuple[Tensor, Tensor]:
+        """``(k, 2, G)`` slots, nearest first, by prediction and by prior; which exist."""
+        n = priors.num_priors
+        k = min(self.match_times, n)
+        slots = rows.image.new_zeros(k, 2, rows.num_rows)
+        exists = torch.zeros_like(slots, dtype=torch.bool)
+        step = max(block_elements(priors.device) // (4 * n), 1)
+        for start in range(0, rows.num_rows, step):
+            block = rows.part(slice(start, start + step))
+            own = xyxy_to_cxcywh(block.boxes)[:, None]
+            for i, boxes in enumerate((predictions.boxes, priors.boxes)):
+                boxes = boxes[block.image] if boxes.dim() == 3 else boxes[None]
+                distance = torch.cdist(xyxy_to_cxcywh(boxes), own, p=1)[..., 0]  # (g, n)
+                if priors.valid is not None:
+                    distance = torch.where(priors.valid[block.image], distance, torch.inf)
+                value, index = distance.topk(k, dim=1, largest=False)
+                slots[:, i, start : start + step] = index.t()
+                exists[:, i, start : start + step] = torch.isfinite(value).t()
+        return slots, exists
+
+    def assign(
+        self,
+        pred_instances: Any,
+        gt_instances: Any,
+        gt_instances_ignore: Any = None,
+        **kwargs: Any,
+    ) -> AssignResult:
+        """As :meth:`BaseAssigner.assign`; bare boxes will do.
+
+        Args:
+            pred_instances: ``priors`` and the predicted boxes, ``decoder_priors`` (the
+                name of OpenMMLab's head) or ``bboxes``.
+            gt_instances: See there.
+            gt_instances_ignore: See there.
+            **kwargs: Not read.
+
+        Returns:
+            ``max_overlaps`` is ``(m,)``, the largest IoU of each gt with any prior, and
+            the extra properties ``pos_idx``, ``pos_predicted_boxes`` and
+            ``target_boxes`` list all claims, as that head reads them.
+        """
+        predicted = getattr(pred_instances, 'decoder_priors', None)
+        if predicted is None:
+            predicted = getattr(pred_instances, 'bboxes', None)
+        priors, gt, _ = self._batch_of_one(pred_instances, gt_instances, gt_instances_ignore)
+        predictions = None
+        if predicted is not None:
+            boxes = predicted.detach().reshape(1, -1, 4).float()
+            predictions = Predictions(boxes, boxes.new_ones(1, boxes.shape[1], 1))
+        self._check_sizes(priors, gt, predictions)
+        assert predictions is not None and predicted is not None
+        form = priors, gt, predictions
+        result = self._result(self._run(*form, self._assign), *form)
+        rows = gt_rows(gt)
+        if rows.num_rows and priors.num_priors:
+            prior = self._claims(priors, rows, predictions)[0].reshape(-1)
+            own = rows.boxes.repeat(prior.shape[0] // rows.num_rows, 1)
+            overlap = bbox_overlaps(priors.boxes[prior], own, is_aligned=True)
+            result.max_overlaps = _best_of_gts(gt.boxes[0], priors.boxes)
+        else:
+            prior, own = gt.labels.new_zeros(0), gt.boxes.new_zeros(0, 4)
+            overlap = own[:, 0]
+            result.max_overlaps = None
+        result.set_extra_property('pos_idx', overlap >= self.pos_ignore_thr)
+        result.set_extra_property('pos_predicted_boxes', predicted[prior])
+        result.set_extra_property('target_boxes', own)
+        return result
+
+
+def _best_of_gts(gt_boxes: Tensor, boxes: Tensor) -> Tensor:
+    """``(m,)`` the largest IoU of each gt with any of ``boxes (n, 4)``, streamed."""
+    best = gt_boxes.new_zeros(gt_boxes.shape[0])
+    step = max(block_elements(boxes.device) // gt_boxes.shape[0], 1)
+    for start in range(0, boxes.shape[0], step):
+        part = bbox_overlaps(gt_boxes, boxes[start : start + step])
+        best = torch.maximum(best, part.amax(dim=1))
+    return best
