@@ -108,9 +108,18 @@ class BoxPair:
         """Squared centre distance over the squared diagonal of the enclosing box."""
         dx, dy = self.center_offset
         width, height = self.enclosing_size
-        # Of boxes that are not inverted it is at most 1; of inverted ones, whose
-        # enclosing box may be empty, it could be anything.
-        return ((dx * dx + dy * dy) / (width * width + height * height + eps)).clamp(max=1)
+        distance = dx * dx + dy * dy
+        return distance / (_at_least(width * width + height * height, distance) + eps)
+
+
+def _at_least(whole: Tensor, part: Tensor) -> Tensor:
+    """``whole``, or ``part`` where an inverted box makes that the larger.
+
+    Of boxes that are not inverted the enclosing box holds the rest, and a quotient by it
+    is at most 1. Otherwise it may be empty, and the quotient or its gradient overflow.
+    Not ``torch.max``, which would halve the gradient of equals.
+    """
+    return torch.where(whole < part, part, whole)
 
 
 def iou(boxes1: Tensor, boxes2: Tensor, *, eps: float = 1e-6) -> Tensor:
@@ -134,9 +143,8 @@ def giou(boxes1: Tensor, boxes2: Tensor, *, eps: float = 1e-6) -> Tensor:
     pair = BoxPair(boxes1, boxes2)
     union = pair.union.clamp(min=eps)
     width, height = pair.enclosing_size
-    enclosing = (width * height).clamp(min=eps)
-    # An inverted pair's enclosing box can be smaller than its union.
-    return pair.overlap / union - ((enclosing - union) / enclosing).clamp(min=-1)
+    enclosing = _at_least((width * height).clamp(min=eps), union)
+    return pair.overlap / union - (enclosing - union) / enclosing
 
 
 def diou(boxes1: Tensor, boxes2: Tensor, *, eps: float = 1e-6) -> Tensor:
@@ -194,7 +202,9 @@ def extended_iou(boxes1: Tensor, boxes2: Tensor, *, eps: float = 1e-6) -> Tensor
     (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = pair.corners
     left, top = torch.min(ax1, bx1), torch.min(ay1, by1)
     sx1, sy1 = torch.max(ax1, bx1) - left, torch.max(ay1, by1) - top
-    sx2, sy2 = torch.min(ax2, bx2) - left, torch.min(ay2, by2) - top
+    # Below 0 for inverted boxes alone.
+    sx2 = (torch.min(ax2, bx2) - left).clamp(min=0)
+    sy2 = (torch.min(ay2, by2) - top).clamp(min=0)
     low_x, high_x = torch.min(sx1, sx2), torch.max(sx1, sx2)
     low_y, high_y = torch.min(sy1, sy2), torch.max(sy1, sy2)
     overlap = sx2 * sy2 + low_x * low_y - sx1 * high_y - high_x * sy1
@@ -214,8 +224,7 @@ def efficient_iou(boxes1: Tensor, boxes2: Tensor, *, eps: float = 1e-6) -> Tenso
     pair = BoxPair(boxes1, boxes2)
     w1, h1, w2, h2 = pair.sizes
     width, height = pair.enclosing_size
-    shape = ((w2 - w1) ** 2 / (width**2 + eps)).clamp(max=1)
-    shape = shape + ((h2 - h1) ** 2 / (height**2 + eps)).clamp(max=1)
+    shape = (w2 - w1) ** 2 / (width**2 + eps) + (h2 - h1) ** 2 / (height**2 + eps)
     return pair.iou(eps) - pair.center_penalty(eps) - shape
 
 
@@ -247,9 +256,8 @@ def siou(
     dx, dy = (offset + eps for offset in pair.center_offset)
     angle = 2 * (dx * dy).abs() / (dx * dx + dy * dy).clamp(min=eps * eps)
     gamma = (angle - 2) if neg_gamma else (2 - angle)
-    # At most 1 but for inverted boxes, where exp would overflow.
-    ratio_x = (dx * dx / (width * width).clamp(min=eps)).clamp(max=1)
-    ratio_y = (dy * dy / (height * height).clamp(min=eps)).clamp(max=1)
+    ratio_x = dx * dx / _at_least(width * width, dx * dx).clamp(min=eps)
+    ratio_y = dy * dy / _at_least(height * height, dy * dy).clamp(min=eps)
     distance = 2 - torch.exp(gamma * ratio_x) - torch.exp(gamma * ratio_y)
     omega_w = (w1 - w2).abs() / torch.max(w1, w2).clamp(min=eps)
     omega_h = (h1 - h2).abs() / torch.max(h1, h2).clamp(min=eps)
