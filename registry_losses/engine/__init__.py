@@ -1,5 +1,6 @@
 """Training, evaluation, checkpoints and the command line around them."""
 
+from .build import build_model
 from .checkpoint import find_resumable, load_checkpoint_file
 from .distributed import CPUDistributedDataParallel, init_distributed
 from .hooks import (
@@ -25,6 +26,7 @@ __all__ = [
     'ReportHook',
     'Runner',
     'amp_optim_wrapper',
+    'build_model',
     'find_resumable',
     'init_distributed',
     'load_checkpoint_file',

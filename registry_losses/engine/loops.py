@@ -122,7 +122,7 @@ class _TrainLoop(BaseLoop):
 
     def _seek(self, batches: int) -> int:
         """Let the data loader begin ``batches`` steps later; return how many are left to skip."""
-        sampler: Any = self.dataloader.sampler
+        sampler = self._sampler
         batch_sampler: Any = self.dataloader.batch_sampler
         if hasattr(batch_sampler, 'set_start'):
             batch_sampler.set_start(batches, self._batch_size)
@@ -139,8 +139,13 @@ class _TrainLoop(BaseLoop):
             )
         return batches
 
+    @property
+    def _sampler(self) -> Any:
+        # With a batch sampler of its own a data loader's `sampler` is a placeholder.
+        return getattr(self.dataloader.batch_sampler, 'sampler', self.dataloader.sampler)
+
     def _is_endless(self) -> bool:
-        sampler: Any = self.dataloader.sampler
+        sampler = self._sampler
         return getattr(sampler, 'infinite', type(sampler).__name__ == 'InfiniteSampler')
 
     def _step(self, batches: Iterator[Any], index: int) -> bool:
@@ -235,7 +240,7 @@ class EpochBasedTrainLoop(_TrainLoop):
         self.runner.model.train()
         done = self._iter - self._pass_begin
         length = len(self.dataloader)
-        sampler: Any = self.dataloader.sampler
+        sampler = self._sampler
         if hasattr(sampler, 'set_epoch'):
             sampler.set_epoch(self._epoch)
         skip = self._seek(self._iter if self._is_endless() else done)
@@ -313,7 +318,7 @@ class IterBasedTrainLoop(_TrainLoop):
             yield from itertools.islice(iter(self.dataloader), self._seek(done), None)
             return
         epoch, done = divmod(done, max(len(self.dataloader), 1))
-        sampler: Any = self.dataloader.sampler
+        sampler = self._sampler
         while True:
             if hasattr(sampler, 'set_epoch'):
                 sampler.set_epoch(epoch)

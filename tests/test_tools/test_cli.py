@@ -1,0 +1,165 @@
+"""The command lines: what each option does to the config, and how a mistake looks."""
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from registry_losses.engine import cli
+from registry_losses.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+TOY = ROOT / 'tests' / 'test_engine' / 'toy_config.py'
+
+
+@pytest.fixture(autouse=True)
+def toy_project(monkeypatch):
+    monkeypatch.syspath_prepend(str(TOY.parent))
+
+
+def config(*arguments):
+    return cli.train_config(cli.train_parser().parse_args([str(TOY), *map(str, arguments)]))
+
+
+def test_defaults():
+    cfg = config()
+    assert cfg.work_dir == str(Path('work_dirs/toy_config'))
+    assert cfg.launcher == 'none'
+    assert not cfg.get('resume')
+
+
+def test_work_dir_and_options(tmp_path):
+    cfg = config(
+        '--work-dir', tmp_path, '--cfg-options', 'train_cfg.max_epochs=7', 'randomness.seed=9'
+    )
+    assert cfg.work_dir == str(tmp_path)
+    assert (cfg.train_cfg.max_epochs, cfg.randomness.seed) == (7, 9)
+
+
+def test_amp():
+    assert config('--amp').optim_wrapper.type == 'AmpOptimWrapper'
+    with pytest.raises(ConfigError, match=r'--amp: optim_wrapper\.type is CPUAmpOptimWrapper'):
+        config('--amp', '--cfg-options', 'optim_wrapper.type=CPUAmpOptimWrapper')
+
+
+def test_auto_scale_lr():
+    cfg = config('--auto-scale-lr')
+    assert cfg.auto_scale_lr.enable
+    with pytest.raises(ConfigError, match='base_batch_size'):
+        config('--auto-scale-lr', '--cfg-options', 'auto_scale_lr=None')
+
+
+@pytest.mark.parametrize('argument', [['--resume'], ['--resume', 'auto']])
+def test_resume_auto(argument):
+    cfg = config(*argument)
+    assert cfg.resume
+    assert cfg.load_from is None
+
+
+def test_resume_path(tmp_path):
+    (tmp_path / 'a.pth').touch()
+    assert config('--resume', tmp_path / 'a.pth').load_from == str(tmp_path / 'a.pth')
+    with pytest.raises(ConfigError, match=r'no such file .*b\.pth'):
+        config('--resume', tmp_path / 'b.pth')
+
+
+def test_train_then_test_in_mixed_precision_with_a_scaled_rate(tmp_path, capsys):
+    """The whole way: train, then evaluate the checkpoint and write the predictions."""
+    work_dir, out = tmp_path / 'run', tmp_path / 'out' / 'predictions.pkl'
+    cli.train_main(
+        [str(TOY), '--work-dir', str(work_dir), '--amp', '--auto-scale-lr', '--cfg-options']
+        + ['train_dataloader.batch_size=8', 'train_cfg.max_epochs=2', 'experiment_name=cli']
+        + ['param_scheduler=None', "custom_hooks=[dict(type='NonFiniteLossHook')]"]
+    )
+    text = capsys.readouterr().out
+    assert 'Scaling the original LR by 2.0' in text
+    assert 'lr: 2.0000e-02' in text
+    checkpoint = work_dir / 'epoch_2.pth'
+    cli.test_main(
+        [str(TOY), str(checkpoint), '--work-dir', str(tmp_path / 'test'), '--out', str(out)]
+        + ['--cfg-options', 'experiment_name=clitest', 'custom_hooks=None']
+    )
+    text = capsys.readouterr().out
+    assert 'toy/mAP' in text
+    with open(out, 'rb') as file:
+        predictions = pickle.load(file)
+    assert len(predictions) == 24
+    assert 'output' in predictions[0]
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['nowhere.py', 'a.pth'], "no config file 'nowhere.py'"),
+        ([str(TOY), 'nowhere.pth'], "checkpoint: no such file 'nowhere.pth'"),
+        ([str(TOY), str(TOY), '--out', 'a.json'], '--out: expected a name that ends in .pkl'),
+        (
+            [str(TOY), str(TOY), '--cfg-options', 'test_evaluator=None'],
+            'testing needs test_evaluator',
+        ),
+        ([str(TOY), str(TOY), '--cfg-options', 'modl.x=1'], 'Nearest: model'),
+    ],
+)
+def test_mistakes_are_one_message_without_a_traceback(arguments, message, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.test_main(arguments)
+    assert end.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith('ConfigError: ')
+    assert message in error
+    assert 'Traceback' not in error
+
+
+def test_the_traceback_on_demand(monkeypatch):
+    monkeypatch.setenv(cli.TRACEBACK, '1')
+    with pytest.raises(ConfigError):
+        cli.train_main(['nowhere.py'])
+
+
+def test_a_checkpoint_of_another_model_or_a_broken_one(tmp_path, capsys):
+    (tmp_path / 'broken.pth').write_bytes(b'PK\x03\x04 not the rest')
+    with pytest.raises(SystemExit):
+        cli.test_main(
+            [str(TOY), str(tmp_path / 'broken.pth'), '--work-dir', str(tmp_path)]
+            + ['--cfg-options', 'experiment_name=broken']
+        )
+    assert 'CheckpointError' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('name', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh'])
+def test_scripts_parse_and_say_how_to_use_them(name):
+    script = ROOT / 'tools' / name
+    done = subprocess.run(['bash', str(script)], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith('usage: ')
+
+
+def test_slurm_script_builds_the_command(tmp_path):
+    fake = tmp_path / 'srun'
+    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    fake.chmod(0o755)
+    done = subprocess.run(
+        ['bash', str(ROOT / 'tools' / 'slurm_train.sh'), 'part', 'job', 'c.py', '--amp'],
+        env={'PATH': f'{tmp_path}:/usr/bin:/bin', 'GPUS': '4', 'GPUS_PER_NODE': '0'},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = done.stdout.split()
+    assert '--ntasks=4' in words
+    assert not [w for w in words if w.startswith('--gres')]
+    assert words[-4:] == ['c.py', '--launcher', 'slurm', '--amp']
+
+
+def test_mmcv_that_is_missing_is_named_in_both_forms(tmp_path):
+    (tmp_path / 'mmcv.py').write_text('raise ImportError("not here")')
+    code = f'import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; import registry_losses'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert 'pip install mmcv-lite' in done.stderr
+    assert 'pip install mmcv`' in done.stderr
+    (tmp_path / 'mmcv.py').write_text('__version__ = "1.7.0"')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
+    assert "Found version '1.7.0'" in done.stderr
