@@ -63,7 +63,8 @@ class DeltaXYWHBBoxCoder(BaseBBoxCoder):
     def bounds(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Sizes within the clip, in encoded units."""
         sides = tuple(zip(self.means[2:], self.stds[2:]))
-        low = tuple((-self.max_log_ratio - mean) / std for mean, std in sides)
+        least = -INF if self.add_ctr_clamp else -self.max_log_ratio
+        low = tuple((least - mean) / std for mean, std in sides)
         high = tuple((self.max_log_ratio - mean) / std for mean, std in sides)
         return (-INF, -INF, *low), (INF, INF, *high)
 

@@ -1,0 +1,315 @@
+import copy
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from registry_losses.coders import (
+    BaseBBoxCoder,
+    CenterNetBBoxCoder,
+    DeltaXYWHBBoxCoder,
+    DistancePointBBoxCoder,
+    TBLRBBoxCoder,
+    YOLOBBoxCoder,
+    YOLOV1BBoxCoder,
+    YOLOV5BBoxCoder,
+)
+from registry_losses.errors import ConfigError, ShapeError
+from registry_losses.registry import TASK_UTILS
+
+DATA = Path(__file__).parents[1] / 'data' / 'components'
+
+
+def reference_cases(kind):
+    arrays = np.load(DATA / f'coder_{kind}.npz')
+    for case in json.loads(str(arrays['params']))['cases']:
+        tensors = {name: torch.tensor(arrays[f'{case["id"]}/{name}']) for name in case['arrays']}
+        coder = TASK_UTILS.build(dict(type=kind, **case['kwargs']))
+        yield case, tensors, coder
+
+
+def same(ours, theirs):
+    assert ours.shape == theirs.shape
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-4)
+
+
+def test_delta_equals_mmdet():
+    """Reference outputs of mmdet 3.3.0."""
+    for case, t, coder in reference_cases('DeltaXYWHBBoxCoder'):
+        priors, deltas, shape = t['in_priors'], t['in_deltas'], case['max_shape_hw']
+        same(coder.encode(priors, t['in_gt']), t['out_encode'])
+        same(coder.decode(priors, deltas, max_shape=shape), t['out_decode'])
+        same(coder.decode(priors, deltas), t['out_decode_noshape'])
+        same(coder.decode(priors, deltas.repeat(1, 3), max_shape=shape), t['out_decode_multi'])
+        batch = torch.stack((deltas, -deltas))
+        shapes = torch.tensor([shape, shape])
+        same(coder.decode(priors.expand(2, -1, 4), batch, max_shape=shapes), t['out_decode_batch'])
+        same(coder.decode(priors, batch, max_shape=shape), t['out_decode_batch'])
+
+
+def test_distances_equal_mmdet():
+    """Reference outputs of mmdet 3.3.0."""
+    for case, t, coder in reference_cases('DistancePointBBoxCoder'):
+        points, shape = t['in_points'], case['max_shape_hw']
+        encoded = coder.encode(points, t['in_gt'], max_dis=case['max_dis'], eps=case['eps'])
+        same(encoded, t['out_encode'])
+        same(coder.decode(points, t['in_dist'], max_shape=shape), t['out_decode'])
+        same(coder.decode(points, t['in_dist']), t['out_decode_noshape'])
+
+
+def test_tblr_equals_mmdet():
+    """Reference outputs of mmdet 3.3.0."""
+    for case, t, coder in reference_cases('TBLRBBoxCoder'):
+        same(coder.encode(t['in_priors'], t['in_gt']), t['out_encode'])
+        decoded = coder.decode(t['in_priors'], t['in_tblr'], max_shape=case['max_shape_hw'])
+        same(decoded, t['out_decode'])
+
+
+def test_yolo_equals_mmdet():
+    """Reference outputs of mmdet 3.3.0; the places predicted are past their sigmoid."""
+    for _, t, coder in reference_cases('YOLOBBoxCoder'):
+        same(coder.encode(t['in_priors'], t['in_gt'], t['in_stride']), t['out_encode'])
+        same(coder.decode(t['in_priors'], t['in_pred'], t['in_stride']), t['out_decode'])
+
+
+def test_yolov5_equals_mmyolo():
+    """Reference outputs of mmyolo 0.6.0, whose decode takes raw outputs."""
+    for _, t, coder in reference_cases('YOLOv5BBoxCoder'):
+        encoded = coder.activate(t['in_pred'])
+        same(coder.decode(t['in_priors'], encoded, t['in_stride']), t['out_decode'])
+
+
+CODERS = {
+    'delta': DeltaXYWHBBoxCoder(),
+    'delta_stds': DeltaXYWHBBoxCoder((0.1, 0, -0.2, 0), (0.1, 0.1, 0.2, 0.2)),
+    'delta_ctr': DeltaXYWHBBoxCoder(add_ctr_clamp=True, ctr_clamp=32),
+    'distance': DistancePointBBoxCoder(),
+    'distance_stride': DistancePointBBoxCoder(normalize_by_stride=True),
+    'distance_exp': DistancePointBBoxCoder(normalize_by_stride=True, activation='exp'),
+    'distance_bins': DistancePointBBoxCoder(normalize_by_stride=True, max_dis=16),
+    'tblr': TBLRBBoxCoder(normalizer=(4.0, 4.0, 2.0, 1.0)),
+    'tblr_pixels': TBLRBBoxCoder(normalizer=3.0, normalize_by_wh=False),
+    'yolo': YOLOBBoxCoder(),
+    'yolo_wide': YOLOBBoxCoder(scale_x_y=1.2),
+    'yolov5': YOLOV5BBoxCoder(),
+    'yolov1': YOLOV1BBoxCoder((400, 448)),
+    'yolov1_sigmoid': YOLOV1BBoxCoder((400, 448), activation='sigmoid'),
+    'centernet': CenterNetBBoxCoder(),
+    'centernet_half': CenterNetBBoxCoder(point_offset=0.5),
+}
+CONFINED = [
+    'distance_exp', 'distance_bins', 'yolo', 'yolo_wide', 'yolov5', 'yolov1_sigmoid',
+]  # fmt: skip
+
+position = st.floats(-40, 440, width=32)
+side = st.floats(1, 300, width=32)
+
+
+def make(x, y, w, h):
+    return torch.tensor([[x - w / 2, y - h / 2, x + w / 2, y + h / 2]])
+
+
+def reference_of(coder, boxes):
+    return boxes if coder.reference == 'boxes' else (boxes[:, :2] + boxes[:, 2:]) / 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    prior=st.tuples(position, position, side, side), gt=st.tuples(position, position, side, side)
+)
+@pytest.mark.parametrize('name', CODERS)
+def test_inverse_inside_the_reachable_set_and_clamped_into_it_outside(name, prior, gt):
+    coder = CODERS[name]
+    prior, gt = make(*prior), make(*gt)
+    reference, stride = reference_of(coder, prior), torch.tensor([[16.0, 8.0]])
+    encoded = coder.encode(reference, gt, stride=stride)
+    decoded = coder.decode(reference, encoded, stride=stride)
+    assert encoded.shape == (1, 4)
+    low, high = (torch.tensor(bound) for bound in coder.bounds())
+    if coder.reachable(reference, gt, stride).item():
+        torch.testing.assert_close(decoded, gt, rtol=1e-4, atol=2e-2)
+        assert (encoded >= low).all() and (encoded <= high).all()
+    elif name in CONFINED:
+        assert (encoded >= low).all() and (encoded <= high).all()
+        assert ((encoded == low) | (encoded == high)).any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    prior=st.tuples(position, position, side, side),
+    encoded=st.lists(st.integers(1, 99).map(lambda i: i / 100), min_size=4, max_size=4),
+)
+@pytest.mark.parametrize('name', [name for name in CODERS if name != 'delta_ctr'])
+def test_encode_undoes_decode(name, prior, encoded):
+    coder, prior = CODERS[name], make(*prior)
+    reference, stride = reference_of(coder, prior), torch.tensor([16.0])
+    encoded = torch.tensor([encoded])
+    back = coder.encode(reference, coder.decode(reference, encoded, stride=stride), stride=stride)
+    # Coordinates of hundreds of pixels round at 3e-5: a part of 1e-2 of the smallest side.
+    torch.testing.assert_close(back, encoded, rtol=1e-3, atol=2e-2)
+
+
+@pytest.mark.parametrize('name', CODERS)
+def test_the_share_that_can_be_reached(name):
+    """By hand: stride 16, prior 32 x 32 at (100, 100)."""
+    coder = CODERS[name]
+    prior, stride = make(100.0, 100, 32, 32), torch.tensor([16.0])
+    reference = reference_of(coder, prior)
+
+    def reaches(*gt):
+        return coder.reachable(reference, make(*gt), stride).item()
+
+    assert reaches(101.0, 99, 30, 40)
+    away = {'distance_exp', 'distance_bins', 'yolo', 'yolo_wide', 'yolov5', 'yolov1_sigmoid'}
+    assert reaches(140.0, 100, 32, 32) == (name not in away | {'delta_ctr'})
+    beside = {'yolo', 'yolo_wide', 'yolov1_sigmoid'}  # 10 px: another cell
+    assert reaches(110.0, 100, 32, 32) == (name not in beside)
+    assert reaches(109.0, 100, 32, 32) == (name not in beside - {'yolo_wide'})
+    large = {'yolov5', 'distance_bins', 'yolov1_sigmoid'}
+    assert reaches(100.0, 100, 600, 600) == (name not in large)
+    huge = large | {'delta', 'delta_stds', 'delta_ctr'}  # 32 * 62.5 = 2000
+    assert reaches(100.0, 100, 2100, 20) == (name not in huge)
+
+
+degenerate = st.sampled_from(
+    [(0.0, 0, 0, 0), (5.0, 5, 5, 9), (9.0, 9, 3, 2), (1e6, 1e6, 2e6, 2e6), (3.0, 3, 3, 3.0000002)]
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(prior=degenerate, gt=degenerate, raw=st.sampled_from([0.0, 1e4, -1e4, 60.0]))
+@pytest.mark.parametrize('name', CODERS)
+def test_finite_for_degenerate_boxes_and_extreme_outputs(name, prior, gt, raw):
+    coder = CODERS[name]
+    prior, gt = torch.tensor([prior]).float(), torch.tensor([gt]).float()
+    reference, stride = reference_of(coder, prior), torch.tensor([16.0])
+    assert torch.isfinite(coder.encode(reference, gt, stride=stride)).all()
+    output = torch.full((1, 4), raw, requires_grad=True)
+    decoded = coder.decode(reference, coder.activate(output), stride=stride)
+    decoded.sum().backward()
+    assert torch.isfinite(decoded).all()
+    assert torch.isfinite(output.grad).all()
+
+
+@pytest.mark.parametrize('name', CODERS)
+def test_batches_strides_and_clipping(name):
+    coder = CODERS[name]
+    generator = torch.Generator().manual_seed(0)
+    boxes = (torch.rand(7, 4, generator=generator) * 30).cumsum(-1)
+    reference = reference_of(coder, boxes)
+    pred = torch.rand(2, 7, 4, generator=generator)
+    strides = torch.tensor([8.0, 8, 8, 16, 16, 32, 32])
+    pairs = strides[:, None].expand(-1, 2)
+    each = torch.stack([coder.decode(reference, p, stride=strides) for p in pred])
+    assert torch.equal(coder.decode(reference, pred, stride=strides), each)
+    assert torch.equal(coder.decode(reference, pred, stride=pairs), each)
+    batched = coder.decode(reference.expand(2, -1, -1), pred, stride=pairs.expand(2, -1, -1))
+    assert torch.equal(batched, each)
+    assert torch.equal(coder.decode(reference.expand(2, -1, -1), pred, stride=pairs), each)
+    clipped = coder.decode(
+        reference, pred, max_shape=torch.tensor([[20, 50], [90, 10]]), stride=strides
+    )
+    limits = torch.tensor([[50.0, 20, 50, 20], [10, 90, 10, 90]])[:, None]
+    assert torch.equal(clipped, torch.minimum(each.clamp(min=0), limits))
+
+
+@pytest.mark.parametrize('name', CODERS)
+def test_half_precision_outputs_are_decoded_in_float32(name):
+    coder, boxes = CODERS[name], make(1000.0, 1000, 20, 20)
+    reference = reference_of(coder, boxes)
+    decoded = coder.decode(reference, torch.full((1, 4), 0.25).bfloat16(), stride=16.0)
+    assert decoded.dtype == torch.float32
+    assert torch.equal(decoded, coder.decode(reference, torch.full((1, 4), 0.25), stride=16.0))
+
+
+def test_hand_computed_codes():
+    prior, gt = make(100.0, 60, 32, 16), make(104.0, 56, 64, 4)
+    points, stride = torch.tensor([[100.0, 60]]), torch.tensor([16.0])
+    assert CODERS['delta'].encode(prior, gt).tolist()[0] == pytest.approx(
+        [4 / 32, -4 / 16, math.log(2), math.log(1 / 4)]
+    )
+    assert CODERS['distance'].encode(points, gt).tolist() == [[28, 6, 36, -2]]
+    assert CODERS['distance_stride'].encode(points, gt, stride=stride).tolist() == [
+        [1.75, 0.375, 2.25, -0.125]
+    ]
+    assert CODERS['distance_exp'].encode(points, gt, stride=stride).tolist() == [
+        [1.75, 0.375, 2.25, 0]
+    ]
+    assert CODERS['yolo'].encode(prior, gt, stride=stride).tolist()[0] == pytest.approx(
+        [0.75, 0.25, math.log(2), math.log(1 / 4)]
+    )
+    assert CODERS['yolov5'].encode(prior, gt, stride=stride).tolist()[0] == pytest.approx(
+        [0.625, 0.375, math.sqrt(2) / 2, 0.25]
+    )
+    assert CODERS['yolov1'].encode(points, gt, stride=stride).tolist()[0] == pytest.approx(
+        [0.75, 0.25, math.sqrt(64 / 448), math.sqrt(4 / 400)]
+    )
+    # The centre (104, 56) lies in cell (6, 3) of stride 16, half way along both sides.
+    corner = torch.tensor([[96.0, 48]])
+    assert CODERS['centernet'].encode(corner, gt, stride=stride).tolist() == [[0.5, 0.5, 4, 0.25]]
+    middle = torch.tensor([[104.0, 56]])
+    assert CODERS['centernet_half'].encode(middle, gt, stride=stride).tolist() == [
+        [0.5, 0.5, 4, 0.25]
+    ]
+
+
+def test_a_target_beyond_a_sigmoid_is_clamped_and_a_free_one_is_not():
+    """An offset of 3 cells under a binary cross entropy would be a bug, not a target."""
+    prior, gt, stride = make(100.0, 100, 32, 32), make(148.0, 100, 32, 32), torch.tensor([16.0])
+    assert CODERS['yolo'].encode(prior, gt, stride=stride)[0, 0].item() == pytest.approx(
+        1, abs=2e-6
+    )
+    assert CODERS['yolov5'].encode(prior, gt, stride=stride)[0, 0].item() == pytest.approx(
+        1, abs=2e-6
+    )
+    assert CODERS['delta'].encode(prior, gt)[0, 0].item() == 1.5
+    point = torch.tensor([[100.0, 100]])
+    assert CODERS['centernet'].encode(point, gt, stride=stride)[0, 0].item() == 3
+
+
+def test_activations():
+    raw = torch.tensor([[-1.0, 0, 2, 3]])
+    sigmoid = torch.sigmoid(raw)
+    assert CODERS['delta'].activate(raw) is raw
+    assert torch.equal(CODERS['yolo'].activate(raw)[:, :2], sigmoid[:, :2])
+    assert torch.equal(CODERS['yolo'].activate(raw)[:, 2:], raw[:, 2:])
+    assert torch.equal(CODERS['yolov5'].activate(raw), sigmoid)
+    assert torch.equal(CODERS['yolov1_sigmoid'].activate(raw), sigmoid)
+    assert torch.equal(CODERS['distance_exp'].activate(raw), raw.exp())
+    relu = DistancePointBBoxCoder(activation='relu')
+    assert torch.equal(relu.activate(raw), raw.relu())
+    plus = DistancePointBBoxCoder(activation='softplus')
+    torch.testing.assert_close(plus.activate(raw), (1 + raw.exp()).log())
+
+
+def test_a_head_may_say_that_its_distances_are_not_negative():
+    point, gt = torch.tensor([[0.0, 0]]), torch.tensor([[4.0, -2, 9, 5]])
+    free, confined = DistancePointBBoxCoder(), DistancePointBBoxCoder(nonnegative=True)
+    assert free.encode(point, gt).tolist() == [[-4, 2, 9, 5]]
+    assert confined.encode(point, gt).tolist() == [[0, 2, 9, 5]]
+    assert not confined.reachable(point, gt).item()
+
+
+def test_no_device_tensor_travels_with_a_copy():
+    coder = DeltaXYWHBBoxCoder()
+    coder.encode(make(1.0, 1, 2, 2), make(1.0, 1, 2, 2))
+    assert coder._constants
+    assert not copy.deepcopy(coder)._constants
+
+
+def test_errors():
+    with pytest.raises(ConfigError, match='plain tensors'):
+        DeltaXYWHBBoxCoder(use_box_type=True)
+    with pytest.raises(ConfigError, match='activation'):
+        DistancePointBBoxCoder(activation='tanh')
+    with pytest.raises(ConfigError, match='activation'):
+        YOLOV1BBoxCoder(activation='relu')
+    with pytest.raises(ShapeError, match='needs stride='):
+        YOLOBBoxCoder().encode(make(1.0, 1, 2, 2), make(1.0, 1, 2, 2))
+    with pytest.raises(TypeError):
+        BaseBBoxCoder()
