@@ -91,7 +91,15 @@ def suppress(
 
 
 def rescale_instances(results: Sequence[InstanceData], metas: Sequence[dict]) -> None:
-    """Bring boxes back to the original image, in place, by ``scale_factor`` (w, h)."""
+    """Bring boxes back to the original image, in place.
+
+    By ``pad_param`` (top, bottom, left, right), which a letterbox sets, and by
+    ``scale_factor`` (w, h).
+    """
     for instances, meta in zip(results, metas):
+        if 'pad_param' in meta:
+            top, _, left, _ = meta['pad_param']
+            offset = instances.bboxes.new_tensor((left, top, left, top))
+            instances.bboxes = instances.bboxes - offset
         factor = instances.bboxes.new_tensor(meta.get('scale_factor', (1.0, 1.0)))
         instances.bboxes = instances.bboxes / factor.repeat(2)
