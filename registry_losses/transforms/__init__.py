@@ -7,6 +7,7 @@ from .colour import (
     RandomChannelPermute,
     RandomInvert,
 )
+from .crop import Expand, MinIoURandomCrop, RandomCenterCropPad
 from .formatting import PackDetInputs
 from .geometric import (
     LetterResize,
@@ -18,19 +19,26 @@ from .geometric import (
 )
 from .keyed import KeyedTransform, RandomApply, RandomChoice, generator
 from .loading import CachedLoadImage, LoadAnnotations, LoadImageFromFile
+from .mix import MixUp, Mosaic, RandomAffine, YOLOv5MixUp
 
 __all__ = [
     'CachedLoadImage',
+    'Expand',
     'HSVJitter',
     'KeyedTransform',
     'LetterResize',
     'LoadAnnotations',
     'LoadImageFromFile',
+    'MinIoURandomCrop',
+    'MixUp',
+    'Mosaic',
     'PackDetInputs',
     'Pad',
     'PhotoMetricDistortion',
+    'RandomAffine',
     'RandomApply',
     'RandomBrightnessContrast',
+    'RandomCenterCropPad',
     'RandomChannelPermute',
     'RandomChoice',
     'RandomChoiceResize',
@@ -38,5 +46,6 @@ __all__ = [
     'RandomInvert',
     'RandomResize',
     'Resize',
+    'YOLOv5MixUp',
     'generator',
 ]
