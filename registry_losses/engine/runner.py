@@ -6,6 +6,7 @@ Each override says which upstream behaviour it stands for.
 from __future__ import annotations
 
 import copy
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 from mmengine.dist import broadcast_object_list, is_distributed
+from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as _Runner
@@ -23,6 +25,21 @@ from ..errors import CheckpointError
 from ..registry import LOOPS, RUNNERS
 from .checkpoint import ATOMIC_BACKEND, find_resumable, load_checkpoint_file
 from .distributed import CPUDistributedDataParallel, init_distributed
+
+
+# Long or repeated with every run: they go to the log file, not to the console.
+_FILE_ONLY = (
+    '\n----',  # the environment
+    'Config:',
+    'Hooks will be executed',
+    'paramwise_options',
+    '"FileClient" will be',
+    '"HardDiskBackend" is',
+)
+
+
+def _for_the_console(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(_FILE_ONLY)
 
 
 @RUNNERS.register_module()
@@ -54,6 +71,16 @@ class Runner(_Runner):
         if self.distributed and not is_distributed():
             init_distributed(self.launcher, **env_cfg.get('dist_cfg', {}))
         super().setup_env(env_cfg)
+
+    def build_logger(
+        self, log_level: int | str = 'INFO', log_file: str | None = None, **options: Any
+    ) -> MMLogger:
+        """Write everything to the file, and to the console what a user watches."""
+        logger = super().build_logger(log_level, log_file, **options)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(_for_the_console)
+        return logger
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap for distributed training, on the CPU too.
