@@ -107,6 +107,8 @@ class BaseSampler(ABC):
         if image_ids is None:
             image_ids = torch.arange(assignment.batch_size, device=device)
         check_shape('image_ids', image_ids, assignment.batch_size)
+        if not assignment.ignored.numel():
+            return assignment
         keys = image_keys(self.seed, step, image_ids.to(device, torch.long))
         inputs = SamplingInputs(assignment, priors, gt, keys, row_loss, predictions)
         with torch.no_grad():
