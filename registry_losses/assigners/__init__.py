@@ -10,6 +10,7 @@ from .max_iou import MaxIoUAssigner
 from .point import PointAssigner
 from .simota import SimOTAAssigner
 from .ssd import SSDAssigner
+from .task_aligned import BatchTaskAlignedAssigner, TaskAlignedAssigner
 from .uniform import UniformAssigner
 from .yolov1 import YOLOV1Assigner
 from .yolov3 import YOLOV3Assigner
@@ -20,6 +21,7 @@ __all__ = [
     'AssignResult',
     'BaseAssigner',
     'BatchATSSAssigner',
+    'BatchTaskAlignedAssigner',
     'DynamicSoftLabelAssigner',
     'FCOSAssigner',
     'GridAssigner',
@@ -27,6 +29,7 @@ __all__ = [
     'PointAssigner',
     'SSDAssigner',
     'SimOTAAssigner',
+    'TaskAlignedAssigner',
     'UniformAssigner',
     'YOLOV1Assigner',
     'YOLOV3Assigner',

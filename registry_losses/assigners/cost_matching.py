@@ -23,7 +23,8 @@ from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
 from .centers import Candidates, Region, candidate_blocks, covered_slots
 from .common import CHUNK_ELEMENTS, GtRows, best_key, gt_rows, segment_topk
-from .pairs import TINY_QUALITY, PairReader, Pairs, sum_of_top_overlaps
+from .overlapping import sum_of_top_overlaps
+from .pairs import TINY_QUALITY, PairReader, Pairs
 
 _LOW_BITS = 0x7FFFFFFF
 _LOWEST = torch.iinfo(torch.int64).min
@@ -129,7 +130,7 @@ class CostMatchingAssigner(BaseAssigner):
     ) -> Tensor:
         # The reference implementations leave -INF, their 1e5, at unmatched slots.
         assert predictions is not None
-        out = predictions.boxes.new_full((priors.num_priors,), -1e5)
+        out = predictions.boxes.new_full((priors.num_priors,), -1e5 if gt.max_gts else 0)
         matched = predictions.boxes[0, pairs.prior]
         out[pairs.prior] = bbox_overlaps(matched, gt.boxes[0, pairs.gt], is_aligned=True)
         return out

@@ -3,7 +3,7 @@
 Shapes: B images, N slots, M gts, T pairs, C classes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,9 +16,6 @@ from .common import CHUNK_ELEMENTS
 
 # A pair's quality is over 0 even where the boxes do not meet.
 TINY_QUALITY = 1e-7
-
-# Gts an image in a block of a streamed (b, m, N) computation.
-GTS_IN_BLOCK = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +72,11 @@ class PairReader:
         gt_at = image * self.gt.max_gts + gt
         return Pairs(image, gt, prior, gt_at, image * self.priors.num_priors + prior)
 
+    def no_pairs(self) -> Pairs:
+        """T = 0."""
+        none = torch.zeros(0, dtype=torch.long, device=self.priors.device)
+        return self.pairs(none, none, none)
+
     def rows(self, image: Tensor, gt: Tensor) -> Pairs:
         """Some gts with every slot of their image: ``(D,) -> T = D * N``."""
         n = self.priors.num_priors
@@ -125,9 +127,6 @@ class PairReader:
         return self.priors.strides_at(pairs.image, pairs.prior)
 
 
-# --- Streams -------------------------------------------------------------------------
-
-
 def sum_over_classes(scores: Tensor, term: Callable[[Tensor], Tensor]) -> Tensor:
     """``(B * N,)`` sum over the classes of ``term(scores)``, streamed.
 
@@ -137,60 +136,8 @@ def sum_over_classes(scores: Tensor, term: Callable[[Tensor], Tensor]) -> Tensor
     """
     flat = scores.reshape(-1, scores.shape[-1])
     out = flat.new_empty(flat.shape[0])
-    step = max(_block_elements(scores.device) // max(flat.shape[1], 1), 1)
+    elements = CHUNK_ELEMENTS if scores.device.type == 'cpu' else CHUNK_ELEMENTS * 16
+    step = max(elements // max(flat.shape[1], 1), 1)
     for start in range(0, flat.shape[0], step):
         torch.sum(term(flat[start : start + step]), dim=1, out=out[start : start + step])
-    return out
-
-
-def planar(boxes: Tensor) -> Tensor:
-    """The same ``(B, N, 4)`` boxes, each coordinate contiguous in memory.
-
-    Whole-row arithmetic on them then runs on vectors.
-    """
-    return boxes.permute(2, 0, 1).contiguous().permute(1, 2, 0)
-
-
-def gt_blocks(
-    batch_size: int, max_gts: int, num_priors: int, device: torch.device
-) -> Iterator[tuple[slice, slice]]:
-    """Slices of the images and of the gts such that a float32 ``(b, m, N)`` block is small.
-
-    About a megabyte on the CPU, to stay in its cache, and 16 MB elsewhere, to need few
-    launches. Several gts an image, so that what depends on the slot alone costs little.
-    """
-    elements = _block_elements(device)
-    gts = max(min(elements // max(num_priors, 1), GTS_IN_BLOCK, max_gts), 1)
-    images = max(elements // max(num_priors * gts, 1), 1)
-    if images >= batch_size:  # room for more gts
-        images = batch_size
-        gts = max(elements // max(num_priors * images, 1), 1)
-    for i in range(0, batch_size, images):
-        for j in range(0, max_gts, gts):
-            yield slice(i, min(i + images, batch_size)), slice(j, min(j + gts, max_gts))
-
-
-def _block_elements(device: torch.device) -> int:
-    return CHUNK_ELEMENTS if device.type == 'cpu' else CHUNK_ELEMENTS * 16
-
-
-def sum_of_top_overlaps(boxes: Tensor, gt: GroundTruth, allowed: Tensor, k: int) -> Tensor:
-    """``(B, M)`` sum of each gt's k largest IoUs with the allowed predicted boxes, streamed.
-
-    Args:
-        boxes: ``(B, N, 4)`` predicted boxes.
-        gt: The gts.
-        allowed: ``(B, N)`` bool.
-        k: How many to sum.
-    """
-    # A box of no size at the origin overlaps nothing.
-    boxes = planar(torch.where(allowed[..., None], boxes, 0))
-    out = boxes.new_zeros(gt.boxes.shape[:2])
-    k = min(k, boxes.shape[1])
-    for images, gts in gt_blocks(*gt.valid.shape, boxes.shape[1], boxes.device):
-        overlaps = bbox_overlaps(gt.boxes[images, gts], boxes[images])  # (b, m, N)
-        # Summed largest first, one after the other, as the reference implementations do:
-        # the sum is rounded down to a whole number.
-        top = overlaps.topk(k, dim=-1).values.movedim(-1, 0).contiguous()
-        out[images, gts] = top.sum(dim=0)
     return out
