@@ -62,7 +62,7 @@ def nearest_names(name: str, candidates: Iterable[str], *, limit: int = 3) -> li
         >>> nearest_names('FocalLos', ['FocalLoss', 'GIoULoss'])
         ['FocalLoss']
     """
-    plain = {}
+    plain: dict[str, str] = {}
     for candidate in candidates:
         plain.setdefault(_plain(candidate), candidate)
     wanted = _plain(name)

@@ -35,8 +35,7 @@ def accepted_keys(target: Any) -> AcceptedKeys:
     not be known.
     """
     if not inspect.isclass(target):
-        names, rest = _signature(target)
-        return AcceptedKeys(names, rest)
+        return AcceptedKeys(*_signature(target))
     names: frozenset[str] = frozenset()
     constructors = [vars(c)['__init__'] for c in target.__mro__[:-1] if '__init__' in vars(c)]
     rest = False

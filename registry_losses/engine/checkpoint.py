@@ -181,7 +181,7 @@ def _load_with_stand_ins(path: Path, options: dict[str, Any], error: Exception) 
         ) from error
     try:
         unknown = find(path)
-        stand_ins = [(_stand_in(name), name) for name in unknown]
+        stand_ins: list[Any] = [(_stand_in(name), name) for name in unknown]
         with torch.serialization.safe_globals(stand_ins):
             checkpoint = torch.load(path, **options)
     except Exception as second:

@@ -26,7 +26,6 @@ from ..registry import LOOPS, RUNNERS
 from .checkpoint import ATOMIC_BACKEND, find_resumable, load_checkpoint_file
 from .distributed import CPUDistributedDataParallel, init_distributed
 
-
 # Long or repeated with every run: they go to the log file, not to the console.
 _FILE_ONLY = (
     '\n----',  # the environment

@@ -58,7 +58,7 @@ def run_tool(
 
 def final_state(work_dir: str | os.PathLike) -> dict[str, Any]:
     """The newest whole checkpoint of a work directory."""
-    path = find_resumable(work_dir)
+    path = find_resumable(Path(work_dir))
     assert path is not None, f'{work_dir}: no whole checkpoint'
     return load_checkpoint_file(path)
 
@@ -100,3 +100,48 @@ def _equal(a: Any, b: Any) -> bool:
     if isinstance(a, (list, tuple)):
         return len(a) == len(b) and all(map(_equal, a, b))
     return a == b
+
+
+def assert_processes_equal_one(
+    config: str | os.PathLike,
+    work_dir: str | os.PathLike,
+    *options: str,
+    batch_size: int,
+    processes: int = 2,
+    python_path: str | os.PathLike | None = None,
+    atol: float = 1e-5,
+    rtol: float = 1e-4,
+) -> None:
+    """Assert that several processes train the weights that one with their whole batch does.
+
+    Args:
+        config: A config of a few steps, without batch norm in training mode and without
+            random draws inside the model.
+        work_dir: Folder for the two runs.
+        *options: Further ``--cfg-options``.
+        batch_size: Of each of the processes.
+        processes: How many.
+        python_path: Folder to put on the import path.
+        atol: Absolute tolerance of a weight.
+        rtol: Relative tolerance of a weight.
+    """
+    runs = []
+    for count in (processes, 1):
+        folder = Path(work_dir) / f'processes{count}'
+        size = batch_size * processes // count
+        run_tool(
+            'train',
+            config,
+            '--work-dir',
+            folder,
+            '--cfg-options',
+            f'train_dataloader.batch_size={size}',
+            *options,
+            processes=count,
+            python_path=python_path,
+        )
+        runs.append(final_state(folder))
+    many, one = runs
+    assert many['meta']['iter'] == one['meta']['iter'] > 0
+    different = weight_differences(many['state_dict'], one['state_dict'], atol=atol, rtol=rtol)
+    assert different == [], f'{len(different)} weights differ, for instance {different[:3]}'

@@ -23,6 +23,10 @@ class CheckpointHook(_CheckpointHook):
     previous best before the new file is written, and writes into the final name.
     """
 
+    backend_args: dict[str, Any] | None
+    best_ckpt_path: str | None
+    best_ckpt_path_dict: dict[str, str | None]
+
     def before_train(self, runner: Any) -> None:
         """Choose the storage, and clear away what a killed run left unfinished."""
         if self.backend_args is None and '://' not in str(self.out_dir or ''):
