@@ -16,6 +16,7 @@ from .iou import (
     siou,
 )
 from .nms import batched_nms, nms
+from .roi_align import roi_align
 
 __all__ = [
     'BoxPair',
@@ -35,6 +36,7 @@ __all__ = [
     'iou',
     'nms',
     'nwd',
+    'roi_align',
     'siou',
     'xyxy_to_cxcywh',
 ]
