@@ -24,7 +24,8 @@ class Resize(_Resize):
     """Resize the image, its boxes and its keypoints.
 
     Args:
-        scale: (width, height) to fit into (``keep_ratio``) or to become exactly.
+        scale: The exact (width, height); with ``keep_ratio`` the bounds of the sides, the
+            larger one for the longer side whatever its direction, as in OpenMMLab.
         scale_factor: Instead of ``scale``: a factor, or one for each of (w, h).
         keep_ratio: Keep the aspect ratio.
         clip_object_border: Clip boxes to the image and drop those without area.
