@@ -93,7 +93,13 @@ def check_config(cfg: Config | Mapping[str, Any]) -> None:
     for key in cfg:
         checker.section(key, cfg[key])
     if checker.problems:
-        raise ConfigError('\n'.join(checker.problems))
+        problems = list(checker.problems)
+        if any('does not read this key' in problem for problem in problems):
+            problems.append(
+                'A node that changes only its `type` keeps the keys of the config it inherits'
+                ' from; `_delete_=True` in the node drops them.'
+            )
+        raise ConfigError('\n'.join(problems))
 
 
 class _Checker:

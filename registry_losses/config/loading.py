@@ -6,6 +6,7 @@ import copy
 import difflib
 import importlib.util
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,8 @@ def load_config(
 
     Args:
         config: A path, a ``registry_losses::`` name, or a config.
-        options: Dotted keys and values that override the file's.
+        options: Dotted keys and values that override the file's. A dict whose ``type``
+            differs from the one in the file takes that node's place whole.
         check: Refuse keys that no part reads.
 
     Returns:
@@ -80,7 +82,7 @@ def load_config(
     """
     cfg = config if isinstance(config, Config) else Config.fromfile(str(resolve_config(config)))
     if options:
-        cfg.merge_from_dict(copy.deepcopy(options))  # MMEngine consumes `_delete_` in place
+        cfg.merge_from_dict(_replacing(cfg, options))
     import registry_losses  # noqa: F401  (registers everything)
 
     load_plugins(cfg)
@@ -90,3 +92,20 @@ def load_config(
         translate_config(cfg)
         check_config(cfg)
     return cfg
+
+
+def _replacing(cfg: Config, options: dict[str, Any]) -> dict[str, Any]:
+    """A copy of the options in which a node of another type replaces the old one.
+
+    Its old neighbours belong to the old type; MMEngine would keep them.
+    """
+    result = copy.deepcopy(options)  # MMEngine consumes `_delete_` in place
+    for path, value in result.items():
+        node: Any = cfg._cfg_dict
+        for name in path.split('.'):
+            node = node.get(name) if isinstance(node, Mapping) else None
+        if not isinstance(value, dict) or not isinstance(node, Mapping):
+            continue
+        if value.get('type', node.get('type')) != node.get('type'):
+            value.setdefault('_delete_', True)
+    return result

@@ -103,7 +103,9 @@ def test_keys_that_no_part_reads(check, text, message):
 def test_all_problems_come_at_once(check):
     with pytest.raises(ConfigError) as error:
         check(model('a=1, b=2') + '\nrandomness = dict(c=3)')
-    assert len(str(error.value).splitlines()) == 3
+    *problems, advice = str(error.value).splitlines()
+    assert len(problems) == 3
+    assert '_delete_=True' in advice
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 """Command line values become what Python would read, and nothing is run."""
 
 import argparse
+from pathlib import Path
 
 import pytest
 
-from registry_losses.config import ConfigOption, parse_value
+from registry_losses.config import ConfigOption, load_config, parse_value
 from registry_losses.errors import ConfigError
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
 
 
 @pytest.mark.parametrize(
@@ -58,3 +61,17 @@ def test_options_add_up():
     assert args.cfg_options == {'a.b': 1, 'c': 'x=y', 'd': [1]}
     with pytest.raises(SystemExit):
         parser.parse_args(['--cfg-options', 'novalue'])
+
+
+def test_a_node_of_another_type_takes_the_old_ones_place():
+    retinanet = CONFIGS / 'retinanet' / 'retinanet_tiny_digits.py'
+    swapped = load_config(
+        retinanet, options={'model.train_cfg.assigner': dict(type='ATSSAssigner', topk=5)}
+    )
+    assert swapped.model.train_cfg.assigner == dict(type='ATSSAssigner', topk=5)
+    changed = load_config(
+        retinanet,
+        options={'model.train_cfg.assigner': dict(type='MaxIoUAssigner', neg_iou_thr=0.3)},
+    )
+    assert changed.model.train_cfg.assigner.pos_iou_thr == 0.5
+    assert changed.model.train_cfg.assigner.neg_iou_thr == 0.3

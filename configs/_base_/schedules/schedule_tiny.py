@@ -1,8 +1,8 @@
 # Minutes on a CPU: AdamW, a tenth of the steps to warm up, then a cosine.
-_max_iters = 2500
-_warmup = 250
+_max_iters = 4000
+_warmup = 400
 
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=_max_iters, val_interval=500)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=_max_iters, val_interval=1000)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
