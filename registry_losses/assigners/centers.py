@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..structures import GroundTruth, Level, Priors
 from .common import GtRows, prior_chunks
-from .grid import combinations
+from .grid import Windows, combinations, expand_cells
 
 #: ``region(boxes (..., 4), strides (..., 2)) -> low (..., 2), high (..., 2)``: the open
 #: rectangle, in pixels, in which a slot's centre must lie. Boxes and strides broadcast.
@@ -113,7 +113,7 @@ def _level_strides(levels: tuple[Level, ...], device: torch.device) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Windows:
+class CellRanges:
     """Which cells of every plane lie in the region of every gt; all ``(G, P)`` int64."""
 
     x: Tensor
@@ -121,12 +121,12 @@ class Windows:
     num_x: Tensor
     num_y: Tensor
 
-    def part(self, rows: slice) -> 'Windows':
-        """The windows of a slice of gts."""
-        return Windows(self.x[rows], self.y[rows], self.num_x[rows], self.num_y[rows])
+    def part(self, rows: slice) -> 'CellRanges':
+        """The ranges of a slice of gts."""
+        return CellRanges(self.x[rows], self.y[rows], self.num_x[rows], self.num_y[rows])
 
 
-def windows(priors: Priors, rows: GtRows, region: Region) -> Windows:
+def cell_ranges(priors: Priors, rows: GtRows, region: Region) -> CellRanges:
     """Cells whose slot's centre lies strictly inside each gt's region, exactly.
 
     The bounds are found among the very coordinates of the slots, so the answer is that of
@@ -142,7 +142,7 @@ def windows(priors: Priors, rows: GtRows, region: Region) -> Windows:
         y, num_y = _axis_range(grid[:, 0, :, 1], low[:, i, 1], high[:, i, 1])
         parts.append((x, y, num_x, num_y))
     x, y, num_x, num_y = (torch.cat(part, dim=1) for part in zip(*parts))
-    return Windows(x, y, num_x * rows.valid[:, None], num_y)
+    return CellRanges(x, y, num_x * rows.valid[:, None], num_y)
 
 
 def _axis_range(positions: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
@@ -169,7 +169,7 @@ def find_candidates(priors: Priors, rows: GtRows, gt: GroundTruth, region: Regio
     pairs, and once more where ``priors.valid`` is given.
     """
     if priors.levels and not priors.per_image:
-        found = _expand_windows(priors, rows, windows(priors, rows, region))
+        found = _expand_windows(priors, rows, cell_ranges(priors, rows, region))
     else:
         found = _search_bare(priors, rows, gt, region)
     return _drop_invalid(priors, found)
@@ -191,7 +191,7 @@ def candidate_blocks(
             first = last - int(found.counts[part].sum())
             yield _part_of(rows, part), found.part(slice(first, last), part)
         return
-    cells = windows(priors, rows, region)
+    cells = cell_ranges(priors, rows, region)
     for part in _blocks_of((cells.num_x * cells.num_y).sum(dim=1), most):
         some = _part_of(rows, part)
         yield some, _drop_invalid(priors, _expand_windows(priors, some, cells.part(part)))
@@ -220,24 +220,11 @@ def _drop_invalid(priors: Priors, found: Candidates) -> Candidates:
     return found.select(priors.valid.reshape(-1).index_select(0, slot))
 
 
-def _expand_windows(priors: Priors, rows: GtRows, cells: Windows) -> Candidates:
-    planes = combinations(priors.levels, priors.device)
-    step_x, step_y = planes.step.unbind(-1)
-    num_x = cells.num_x.reshape(-1)
-    sizes = num_x * cells.num_y.reshape(-1)  # (G * P,)
+def _expand_windows(priors: Priors, rows: GtRows, cells: CellRanges) -> Candidates:
+    sizes = (cells.num_x * cells.num_y).reshape(-1)  # (G * P,)
     total = int(sizes.sum())  # sync: enumerate candidates
-    index = torch.arange(sizes.shape[0], device=sizes.device)
-    window = index.repeat_interleave(sizes, output_size=total)
-    # All that depends on the window alone is worked out per window, not per pair.
-    corner = planes.first + cells.y * step_y + cells.x * step_x
-    row, plane = _row_and_plane(window, planes.first.shape[0])
-    offset = torch.arange(total, device=sizes.device)
-    offset = offset - (sizes.cumsum(0) - sizes).index_select(0, window)
-    width = num_x.index_select(0, window)
-    down = offset // width
-    across = offset - down * width
-    prior = corner.reshape(-1).index_select(0, window)
-    prior += across * step_x.index_select(0, plane) + down * step_y.index_select(0, plane)
+    rectangles = rectangles_of(priors.levels, cells)
+    row, prior = expand_cells(rectangles, slice(None), total)
     if any(level.num_base > 1 for level in priors.levels):
         order = torch.argsort(row * priors.num_priors + prior)
         row, prior = row.index_select(0, order), prior.index_select(0, order)
@@ -250,9 +237,19 @@ def _expand_windows(priors: Priors, rows: GtRows, cells: Windows) -> Candidates:
     )
 
 
-def _row_and_plane(window: Tensor, num_planes: int) -> tuple[Tensor, Tensor]:
-    row = window // num_planes
-    return row, window - row * num_planes
+def rectangles_of(levels: tuple[Level, ...], cells: CellRanges) -> Windows:
+    """The ranges as rectangles of slots, ``G * P`` in the order gt, plane."""
+    planes = combinations(levels, cells.x.device)
+    g, p = cells.x.shape
+    row = torch.arange(g, device=cells.x.device).repeat_interleave(p, output_size=g * p)
+    corner = planes.first + cells.x * planes.step[:, 0] + cells.y * planes.step[:, 1]
+    return Windows(
+        row=row,
+        first=corner.reshape(-1),
+        step=planes.step.repeat(g, 1),
+        width=cells.num_x.reshape(-1),
+        count=(cells.num_x * cells.num_y).reshape(-1),
+    )
 
 
 def _search_bare(priors: Priors, rows: GtRows, gt: GroundTruth, region: Region) -> Candidates:
@@ -305,7 +302,7 @@ def covered_slots(
 
 
 def _paint(priors: Priors, rows: GtRows, b: int, regions: tuple[Region, ...]) -> Tensor:
-    found = [windows(priors, rows, region) for region in regions]
+    found = [cell_ranges(priors, rows, region) for region in regions]
     parts, plane = [], 0
     for level in priors.levels:
         h, w, a = level.height, level.width, level.num_base

@@ -196,10 +196,11 @@ def enumerate_cells(windows: Windows, total: int) -> Iterator[tuple[Tensor, Tens
             totals.append(total)
     for i in range(len(bounds) - 1):
         if totals[i + 1] > totals[i]:
-            yield _expand(windows, slice(bounds[i], bounds[i + 1]), totals[i + 1] - totals[i])
+            yield expand_cells(windows, slice(bounds[i], bounds[i + 1]), totals[i + 1] - totals[i])
 
 
-def _expand(windows: Windows, part: slice, total: int) -> tuple[Tensor, Tensor]:
+def expand_cells(windows: Windows, part: slice, total: int) -> tuple[Tensor, Tensor]:
+    """The cells of a slice of the windows, ``total`` in all: ``(T,)`` row and ``(T,)`` slot."""
     count = windows.count[part]
     window = torch.repeat_interleave(count, output_size=total)
 
