@@ -74,6 +74,8 @@ class DetDataset(BaseDataset):
         )
         self.pipeline: Compose
 
+    _fully_initialized: bool = False
+
     def full_init(self) -> None:
         """Read, filter, slice and serialise the annotations; an empty result raises."""
         if self._fully_initialized:

@@ -73,7 +73,7 @@ class CocoDataset(DetDataset):
     ) -> None:
         self.check_images = check_images
         self.strict = strict
-        self._explicit_classes = bool(metainfo) and 'classes' in metainfo
+        self._explicit_classes = 'classes' in (metainfo or {})
         super().__init__(
             ann_file=ann_file,
             metainfo=with_palette(metainfo),

@@ -173,7 +173,7 @@ def _images(images: list, problems: Problems) -> dict[Any, dict]:
                 f'and {image["file_name"]!r})',
                 image=image['id'],
             )
-        size = image.get('height'), image.get('width')
+        size: tuple[Any, Any] = (image.get('height'), image.get('width'))
         if not all(_is_number(s) and s > 0 for s in size):
             raise problems.fail(
                 f'expected a positive height and width, got {size[0]!r} and {size[1]!r}',

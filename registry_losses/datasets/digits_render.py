@@ -134,8 +134,8 @@ def _background(rng: np.random.Generator, size: int) -> np.ndarray:
     x, y = np.float32(np.cos(angle)) * grid, np.float32(np.sin(angle)) * grid
     grey = np.float32(rng.uniform(0, 50)) * (x[None, :] + y[:, None])  # (S, S)
     for cells, amplitude in ((4, 10), (int(rng.integers(10, 33)), 6)):
-        cloud = rng.standard_normal((cells, cells), np.float32)
-        cloud = cv2.resize(cloud, (size, size), interpolation=cv2.INTER_CUBIC)
+        noise = rng.standard_normal((cells, cells), np.float32)
+        cloud = cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)
         grey += cloud * np.float32(rng.uniform(0.2, 1) * amplitude)
     if rng.random() < 0.3:
         angle, period = rng.uniform(0, np.pi), rng.uniform(6, 24)
@@ -264,7 +264,7 @@ def _smooth_ink(sample: np.ndarray, threshold: float) -> np.ndarray:
     """
     padded = np.pad(sample, 1)
     scale = _CANON // 8
-    large = cv2.resize(
+    large: np.ndarray = cv2.resize(
         padded, (padded.shape[1] * scale, padded.shape[0] * scale), interpolation=cv2.INTER_CUBIC
     )
     large = np.pad(cv2.GaussianBlur(large, (0, 0), 2.0), _MARGIN - scale)
@@ -331,10 +331,10 @@ def _paste(
     mean = float((window.mean(2) * ring).sum() / ring.sum())
     # Contrast with the canvas is certain; one with every digit it touches is tried for.
     for _ in range(_COLOUR_TRIES):
-        digit.colour = _ink_colour(rng, mean)
-        if all(np.abs(digit.colour - c).max() >= _MIN_CONTRAST for c in neighbours):
+        digit.colour = colour = _ink_colour(rng, mean)
+        if all(np.abs(colour - c).max() >= _MIN_CONTRAST for c in neighbours):
             break
-    _blend(window, digit.alpha, digit.colour)
+    _blend(window, digit.alpha, colour)
     placed.append(digit)
 
 

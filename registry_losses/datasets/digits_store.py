@@ -108,7 +108,8 @@ def _write_all(folder: Path, spec: DigitsSpec, *, progress: bool) -> None:
 
 
 def _write_split(folder: Path, spec: DigitsSpec, split: str, count: int, advance) -> None:
-    images, annotations = [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
     draw = partial(_write_image, folder / split, spec, split)
     # OpenCV and NumPy's generators leave the interpreter lock, so threads share the work.
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:

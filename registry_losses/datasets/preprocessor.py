@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.logging import MessageHub
@@ -196,12 +197,12 @@ class BatchRandomResize:
         return inputs, samples
 
 
-def _info(key: str, default: object) -> object:
+def _info(key: str, default: Any) -> Any:
     hub = MessageHub.get_current_instance()
     return hub.get_info(key) if key in hub.runtime_info else default
 
 
-def _scale_sample(sample, sx: float, sy: float, batch_shape: tuple[int, int]) -> None:
+def _scale_sample(sample: Any, sx: float, sy: float, batch_shape: tuple[int, int]) -> None:
     for name in ('gt_instances', 'ignored_instances'):
         instances = getattr(sample, name, None)
         if instances is None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from mmengine.dist import get_dist_info, sync_random_seed
@@ -59,7 +60,7 @@ class KeyedSampler(Sampler):
 
     def __init__(
         self,
-        dataset: Sized,
+        dataset: Any,
         shuffle: bool = True,
         seed: int | None = None,
         *,
@@ -152,11 +153,12 @@ class AspectRatioBatchSampler(BatchSampler):
 
     def __init__(
         self,
-        sampler: KeyedSampler | Sampler,
+        sampler: KeyedSampler,
         batch_size: int,
         drop_last: bool = False,
     ) -> None:
         super().__init__(sampler, batch_size, drop_last)
+        self.keyed = sampler
         self._start = 0
         # -1 not looked up yet, 0 tall or square, 1 wide
         self._wide = np.full(len(sampler.dataset), -1, np.int8)
@@ -191,11 +193,11 @@ class AspectRatioBatchSampler(BatchSampler):
 
     def _is_wide(self, index: int) -> int:
         if self._wide[index] < 0:
-            info = self.sampler.dataset.get_data_info(int(index))
+            info = self.keyed.dataset.get_data_info(int(index))
             self._wide[index] = info['width'] > info['height']
         return int(self._wide[index])
 
     def __len__(self) -> int:
         if self.drop_last:
-            return len(self.sampler) // self.batch_size
-        return math.ceil(len(self.sampler) / self.batch_size)
+            return len(self.keyed) // self.batch_size
+        return math.ceil(len(self.keyed) / self.batch_size)

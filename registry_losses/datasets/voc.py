@@ -71,7 +71,7 @@ class VOCDataset(DetDataset):
     ) -> None:
         self.img_subdir = img_subdir
         self.ann_subdir = ann_subdir
-        self._explicit_classes = bool(metainfo) and 'classes' in metainfo
+        self._explicit_classes = 'classes' in (metainfo or {})
         super().__init__(
             ann_file=ann_file,
             metainfo=with_palette(metainfo),
@@ -142,10 +142,9 @@ class VOCDataset(DetDataset):
                 return None
             raise problems.fail(f'unknown class {name!r}; give metainfo=dict(classes=...)', **ids)
         try:
-            corners = [
-                float(node.findtext(f'bndbox/{k}')) for k in ('xmin', 'ymin', 'xmax', 'ymax')
-            ]
-        except (TypeError, ValueError) as error:
+            keys = ('xmin', 'ymin', 'xmax', 'ymax')
+            corners = [float(node.findtext(f'bndbox/{k}') or '') for k in keys]
+        except ValueError as error:
             raise problems.fail('expected bndbox with xmin, ymin, xmax, ymax', **ids) from error
         x1, y1, x2, y2 = corners[0] - 1, corners[1] - 1, corners[2], corners[3]
         box = check_box((x1, y1, x2 - x1, y2 - y1), width, height, problems, ids)

@@ -155,7 +155,9 @@ class CocoMetric(BaseMetric):
             iou_thresholds=self.iou_thrs,
             backend=self.backend,
         )
-        thresholds = np.linspace(0.5, 0.95, 10) if self.iou_thrs is None else self.iou_thrs
+        thresholds = (
+            np.linspace(0.5, 0.95, 10) if self.iou_thrs is None else np.array(self.iou_thrs)
+        )
         metrics = summarise(precision, recall, thresholds, self.max_dets)
         if self.classwise:
             names = [self._classes()[i] for i in labels]
@@ -168,7 +170,7 @@ class CocoMetric(BaseMetric):
 def summarise(
     precision: np.ndarray,
     recall: np.ndarray,
-    thresholds: Sequence[float],
+    thresholds: np.ndarray,
     max_dets: Sequence[int],
 ) -> dict[str, float]:
     """COCO's summary figures out of the precision and recall arrays."""

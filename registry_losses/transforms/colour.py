@@ -106,8 +106,10 @@ class PhotoMetricDistortion(KeyedTransform):
         hue_delta: float = 18,
     ) -> None:
         self.brightness_delta = brightness_delta
-        self.contrast_range = tuple(contrast_range)
-        self.saturation_range = tuple(saturation_range)
+        low, high = contrast_range
+        self.contrast_range = (low, high)
+        low, high = saturation_range
+        self.saturation_range = (low, high)
         self.hue_delta = hue_delta
 
     def transform(self, results: dict) -> dict:

@@ -214,9 +214,9 @@ class RandomCenterCropPad(KeyedTransform):
                 "test_pad_mode: expected ('logical_or', n) or ('size_divisor', n), "
                 f'got {test_pad_mode}'
             )
-        self.crop_size = crop_size
-        self.ratios = ratios
-        self.border = border
+        self.crop_size = tuple(crop_size or ())
+        self.ratios = tuple(ratios or ())
+        self.border = border or 0
         self.mean = tuple(mean)
         self.test_mode = test_mode
         self.test_pad_mode = test_pad_mode
@@ -232,7 +232,7 @@ class RandomCenterCropPad(KeyedTransform):
         height, width = results['img'].shape[:2]
         objects = _objects(results)
         for _ in range(_TRIES):
-            ratio = self.ratios[rng.integers(len(self.ratios))]
+            ratio = self.ratios[int(rng.integers(len(self.ratios)))]
             crop_h, crop_w = (max(1, int(s * ratio)) for s in self.crop_size)
             border_x, border_y = self._border(width), self._border(height)
             x = int(rng.integers(border_x, max(width - border_x, border_x + 1))) - crop_w // 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import mmcv
@@ -98,8 +99,8 @@ class RandomResize(KeyedTransform):
                 f'ratio_range, got scale={scale}, ratio_range={ratio_range}'
             )
         self.scale = scale
-        self.ratio_range = ratio_range
-        self.options = dict(
+        self.ratio_range = None if ratio_range is None else (ratio_range[0], ratio_range[1])
+        self.options: dict[str, Any] = dict(
             keep_ratio=keep_ratio,
             clip_object_border=clip_object_border,
             interpolation=interpolation,

@@ -95,7 +95,8 @@ class Mosaic(_WithPartners):
     ) -> None:
         super().__init__(pre_transform, prob)
         self.img_scale = tuple(img_scale)
-        self.center_ratio_range = tuple(center_ratio_range)
+        low, high = center_ratio_range
+        self.center_ratio_range = (low, high)
         self.pad_val = pad_val
 
     def mix(self, results: dict, rng: np.random.Generator) -> dict:
@@ -161,7 +162,8 @@ class MixUp(_WithPartners):
     ) -> None:
         super().__init__(pre_transform, prob)
         self.img_scale = tuple(img_scale)
-        self.ratio_range = tuple(ratio_range)
+        low, high = ratio_range
+        self.ratio_range = (low, high)
         self.flip_ratio = check_prob('MixUp.flip_ratio', flip_ratio)
         self.pad_val = pad_val
 

@@ -22,7 +22,7 @@ def draw_boxes(
     boxes: np.ndarray,
     *,
     texts: Sequence[str] = (),
-    colours: Colour | Sequence[Colour] = (0, 220, 0),
+    colours: Colour | list[Colour] = (0, 220, 0),
     thickness: int | None = None,
     text_height: int | None = None,
 ) -> np.ndarray:
@@ -32,7 +32,7 @@ def draw_boxes(
         image: RGB.
         boxes: ``(n, 4)`` xyxy in pixels of the image; not finite ones are skipped.
         texts: One a box, or none.
-        colours: One RGB colour, or one a box.
+        colours: One RGB colour, or a list of one a box.
         thickness: Of the lines. Default: grows with the image.
         text_height: Of capitals, in pixels. Default: grows with the image.
 
@@ -43,12 +43,12 @@ def draw_boxes(
     longest = max(canvas.shape[:2])
     thickness = thickness or max(1, round(longest / 400))
     text_height = text_height or max(7, round(longest / 45))
-    per_box = isinstance(colours, list)
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    per_box = colours if isinstance(colours, list) else [colours] * len(boxes)
     for i, box in enumerate(boxes):
         if not np.isfinite(box).all():
             continue
-        colour = tuple(int(c) for c in (colours[i] if per_box else colours))
+        colour = per_box[i]
         # Continuous edges to the pixels inside them; far-off ones would overflow OpenCV.
         x1, y1, x2, y2 = np.clip(np.round(box), -(2**14), 2**14).astype(int).tolist()
         cv2.rectangle(canvas, (x1, y1), (max(x2 - 1, x1), max(y2 - 1, y1)), colour, thickness)

@@ -123,7 +123,10 @@ class DetVisualizer(Visualizer):
         meta = self.dataset_meta or {}
         classes = meta.get('classes')
         palette = meta.get('palette') or make_palette(max(80, len(classes or ())))
-        colours = [tuple(palette[label % len(palette)]) for label in labels.tolist()]
+        colours = [
+            (int(r), int(g), int(b))
+            for r, g, b in (palette[label % len(palette)] for label in labels.tolist())
+        ]
         return draw_boxes(
             image,
             boxes * factor,
