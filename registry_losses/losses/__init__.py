@@ -1,8 +1,45 @@
-"""Losses, in the registry MODELS, and their functional forms."""
+"""Losses, in the registry MODELS, and their functional forms.
 
+Every loss is called as OpenMMLab's are: ``loss(pred, target, weight, avg_factor,
+reduction_override)``. Losses of classes take :class:`~registry_losses.structures.ClassTargets`,
+int labels or dense values as target.
+"""
+
+from .associative_embedding import AssociativeEmbeddingLoss, associative_embedding
+from .asymmetric import AsymmetricLoss, asymmetric_loss
 from .base import BaseLoss
-from .cross_entropy import CrossEntropyLoss
-from .focal import FocalLoss
+from .cross_entropy import CrossEntropyLoss, cross_entropy
+from .dice import DiceLoss, dice_loss
+from .distribution_focal import DistributionFocalLoss, distribution_focal_loss
+from .focal import FocalLoss, PolyLoss, poly_loss, sigmoid_focal_loss, softmax_focal_loss
+from .gaussian_focal import GaussianFocalLoss, gaussian_focal_loss
+from .ghm import GHMC, GHMR, ghmc_loss, ghmr_loss
+from .heatmap import AdaptiveWingLoss, KeypointMSELoss, KeypointOHKMMSELoss, adaptive_wing_loss
+from .iou import (
+    bounded_iou_loss,
+    ciou_loss,
+    diou_loss,
+    efficient_iou_loss,
+    eiou_loss,
+    giou_loss,
+    iou_loss,
+    nwd_loss,
+    siou_loss,
+    yolo_iou_loss,
+)
+from .iou_losses import (
+    BoundedIoULoss,
+    CIoULoss,
+    DIoULoss,
+    EfficientIoULoss,
+    EIoULoss,
+    GIoULoss,
+    IoULoss,
+    NWDLoss,
+    SIoULoss,
+    YOLOIoULoss,
+)
+from .keypoint import OKSLoss, PAFLoss, oks_loss, paf_loss
 from .l1 import (
     BalancedL1Loss,
     L1Loss,
@@ -13,19 +50,80 @@ from .l1 import (
     mse_loss,
     smooth_l1_loss,
 )
+from .quality import QualityFocalLoss, VarifocalLoss, quality_focal_loss, varifocal_loss
 from .reduction import reduce_loss
+from .seesaw import SeesawLoss, seesaw_loss
+from .yolo import YOLOV1Loss, YOLOV3Loss, small_box_weight, yolov1_loss, yolov3_loss
 
 __all__ = [
+    'GHMC',
+    'GHMR',
+    'AdaptiveWingLoss',
+    'AssociativeEmbeddingLoss',
+    'AsymmetricLoss',
     'BalancedL1Loss',
     'BaseLoss',
+    'BoundedIoULoss',
+    'CIoULoss',
     'CrossEntropyLoss',
+    'DIoULoss',
+    'DiceLoss',
+    'DistributionFocalLoss',
+    'EIoULoss',
+    'EfficientIoULoss',
     'FocalLoss',
+    'GIoULoss',
+    'GaussianFocalLoss',
+    'IoULoss',
+    'KeypointMSELoss',
+    'KeypointOHKMMSELoss',
     'L1Loss',
     'MSELoss',
+    'NWDLoss',
+    'OKSLoss',
+    'PAFLoss',
+    'PolyLoss',
+    'QualityFocalLoss',
+    'SIoULoss',
+    'SeesawLoss',
     'SmoothL1Loss',
+    'VarifocalLoss',
+    'YOLOIoULoss',
+    'YOLOV1Loss',
+    'YOLOV3Loss',
+    'adaptive_wing_loss',
+    'associative_embedding',
+    'asymmetric_loss',
     'balanced_l1_loss',
+    'bounded_iou_loss',
+    'ciou_loss',
+    'cross_entropy',
+    'dice_loss',
+    'diou_loss',
+    'distribution_focal_loss',
+    'efficient_iou_loss',
+    'eiou_loss',
+    'gaussian_focal_loss',
+    'ghmc_loss',
+    'ghmr_loss',
+    'giou_loss',
+    'iou_loss',
     'l1_loss',
     'mse_loss',
+    'nwd_loss',
+    'oks_loss',
+    'paf_loss',
+    'poly_loss',
+    'quality_focal_loss',
     'reduce_loss',
+    'seesaw_loss',
+    'sigmoid_focal_loss',
+    'siou_loss',
+    'small_box_weight',
     'smooth_l1_loss',
+    'softmax_focal_loss',
+    'varifocal_loss',
+    'yolo_iou_loss',
+    'yolov1_loss',
+    'yolov3_loss',
 ]

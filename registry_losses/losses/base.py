@@ -5,13 +5,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ..errors import ShapeError
+from ..errors import ConfigError, ShapeError
 from ..structures import ClassTargets
 from ..structures.loss_term import Kind
 from .reduction import check_reduction, in_float, reduce_loss
 
 TargetFormat = Literal['sparse', 'labels', 'label_score', 'dense']
 Activation = Literal['sigmoid', 'softmax', 'identity']
+# What a loss may be compared with: values, labels and scores, or sparse class targets.
+Target = Tensor | tuple[Tensor, Tensor] | ClassTargets
 
 
 def check_floating(name: str, tensor: Tensor) -> None:
@@ -26,6 +28,43 @@ def check_same_shape(pred: Tensor, target: Tensor) -> None:
         raise ShapeError(
             f'target: expected the shape of pred {tuple(pred.shape)}, got {tuple(target.shape)}'
         )
+
+
+def call_order(
+    reduction_override: object, avg_factor: object
+) -> tuple[str | None, Tensor | float | None]:
+    """Both arguments, told apart by their type.
+
+    A few of OpenMMLab's losses take them in the other order; a caller of either
+    convention is understood.
+    """
+    if isinstance(avg_factor, str) or not (
+        reduction_override is None or isinstance(reduction_override, str)
+    ):
+        reduction_override, avg_factor = avg_factor, reduction_override
+    return reduction_override, avg_factor  # type: ignore[return-value]
+
+
+def require_sigmoid(loss: nn.Module, use_sigmoid: bool) -> None:
+    """Refuse a softmax of a loss that has none."""
+    if not use_sigmoid:
+        raise ConfigError(
+            f'{type(loss).__name__}: only use_sigmoid=True is defined; for a softmax take '
+            'FocalLoss or CrossEntropyLoss'
+        )
+
+
+def need_tensor(loss: nn.Module, target: Target) -> Tensor:
+    """``target``, if it is a tensor.
+
+    Raises:
+        ShapeError: Else.
+    """
+    if not isinstance(target, Tensor):
+        raise ShapeError(
+            f'target: {type(loss).__name__} expected a tensor, got {type(target).__name__}'
+        )
+    return target
 
 
 class BaseLoss(nn.Module):
@@ -74,7 +113,7 @@ class BaseLoss(nn.Module):
     def forward(
         self,
         pred: Tensor,
-        target: Tensor | ClassTargets,
+        target: Target,
         weight: Tensor | None = None,
         avg_factor: Tensor | float | None = None,
         reduction_override: str | None = None,
@@ -97,7 +136,7 @@ class BaseLoss(nn.Module):
     def compute(
         self,
         pred: Tensor,
-        target: Tensor,
+        target: Target,
         weight: Tensor | None,
         reduction: str,
         avg_factor: Tensor | float | None,
@@ -106,6 +145,7 @@ class BaseLoss(nn.Module):
         if isinstance(target, ClassTargets):
             weight = row_weight(weight, target)
             target = target.dense()
+        target = need_tensor(self, target)
         check_same_shape(pred, target)
         loss = self.elements(in_float(pred), in_float(target))
         if weight is not None:

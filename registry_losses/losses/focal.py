@@ -1,55 +1,303 @@
-"""Focal loss.
+"""Focal loss and its relatives: sigmoid, softmax, Poly.
 
-Shapes: R rows, C classes.
+Shapes: R rows (class vectors), C classes.
 """
 
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import ConfigError
 from ..registry import MODELS
-from .sigmoid import SigmoidLoss, binary_cross_entropy
+from ..structures import ClassTargets
+from .base import Target
+from .negatives import ElementNegative, Negative, PowerNegative
+from .reduction import in_float, reduce_loss
+from .sigmoid import Column, SigmoidLoss, binary_cross_entropy, column_tensor
+from .softmax import exclusive_target
 
 
-def sigmoid_focal_elements(x: Tensor, value: Tensor, gamma: float, alpha: float | Tensor) -> Tensor:
-    """Focal loss of each logit against a target value in [0, 1]."""
-    p = x.sigmoid()
-    miss = (1 - p) * value + p * (1 - value)
+def sigmoid_focal_elements(
+    x: Tensor, value: Tensor, gamma: float = 2.0, alpha: float | Tensor = 0.25
+) -> Tensor:
+    """The focal loss of single logits.
+
+    ``a(v) m^gamma BCE(x, v)`` with ``m = v (1 - p) + (1 - v) p`` and
+    ``a(v) = alpha v + (1 - alpha) (1 - v)``, ``p = sigmoid(x)``: at v in {0, 1} equation 5
+    of T.-Y. Lin et al., Focal Loss for Dense Object Detection (2017).
+
+    Args:
+        x: Logits, any shape.
+        value: Targets in [0, 1].
+        gamma: How fast well classified examples lose weight; 0 leaves the balanced cross
+            entropy.
+        alpha: Weight of the positives against ``1 - alpha`` of the negatives.
+    """
     balance = alpha * value + (1 - alpha) * (1 - value)
-    return balance * miss.pow(gamma) * binary_cross_entropy(x, value)
+    return balance * power_of_miss(x, value, gamma) * binary_cross_entropy(x, value)
+
+
+def power_of_miss(x: Tensor, value: Tensor, gamma: float) -> Tensor:
+    """``m^gamma`` with ``m = v (1 - p) + (1 - v) p``, its gradient finite at m = 0."""
+    if gamma == 0:
+        return torch.ones_like(x)
+    miss = value * torch.sigmoid(-x) + (1 - value) * torch.sigmoid(x)
+    # The slope of m^gamma is infinite at 0 for gamma < 1; below tiny there is none.
+    return miss.clamp(min=torch.finfo(x.dtype).tiny).pow(gamma)
+
+
+def sigmoid_focal_loss(
+    pred: Tensor,
+    target: Tensor | ClassTargets,
+    *,
+    gamma: float = 2.0,
+    alpha: float | Sequence[float] = 0.25,
+    weight: Tensor | None = None,
+    reduction: str = 'mean',
+    avg_factor: Tensor | float | None = None,
+    class_weight: Sequence[float] | None = None,
+    compile: bool = False,
+) -> Tensor:
+    """Focal loss of independent classes; see :class:`FocalLoss`.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.zeros(2, 3)
+        >>> labels = torch.tensor([1, 3])  # 3 is background
+        >>> loss = sigmoid_focal_loss(logits, labels, reduction='sum')
+        >>> round(loss.item(), 4)
+        0.6931
+    """
+    loss = FocalLoss(True, gamma, alpha, reduction, class_weight=class_weight, compile=compile).to(
+        pred.device
+    )
+    return loss(pred, target, weight, avg_factor)
+
+
+def softmax_focal_loss(
+    pred: Tensor,
+    target: Tensor | ClassTargets,
+    *,
+    gamma: float = 2.0,
+    alpha: float | Sequence[float] = 0.25,
+    weight: Tensor | None = None,
+    reduction: str = 'mean',
+    avg_factor: Tensor | float | None = None,
+    class_weight: Sequence[float] | None = None,
+) -> Tensor:
+    """Focal loss of exclusive classes; see :class:`FocalLoss`."""
+    loss = FocalLoss(False, gamma, alpha, reduction, class_weight=class_weight).to(pred.device)
+    return loss(pred, target, weight, avg_factor)
 
 
 @MODELS.register_module()
 class FocalLoss(SigmoidLoss):
-    """Focal loss.
+    """Focal loss: cross entropy that dwells on what is badly classified.
+
+    Sigmoid: :func:`sigmoid_focal_elements` of every logit, ``(R, C)``. Softmax, for a row
+    of class y: ``-alpha_y (1 - p_y)^gamma log p_y``, ``(R,)``. At gamma 0 both are the
+    alpha-balanced cross entropy.
+
+    Source: T.-Y. Lin et al., Focal Loss for Dense Object Detection (2017), equations 4
+    and 5; the softmax form applies them to the probability of the true class.
 
     Args:
-        use_sigmoid: Independent classes.
+        use_sigmoid: Independent classes; False for a softmax with background last.
         gamma: How fast well classified examples lose weight.
-        alpha: Weight of the positives; ``1 - alpha`` of the negatives.
+        alpha: Sigmoid: weight of the positives, ``1 - alpha`` of the negatives, for all
+            classes or for each. Softmax: weight of a row, by its class if a list.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
-        activated: Whether ``pred`` are probabilities already.
-        class_weight: C numbers that multiply the losses of each class.
+        activated: Whether ``pred`` are probabilities already (sigmoid only; the plain
+            formula on every element).
+        activation: ``'sigmoid'`` or ``'softmax'``, in place of ``use_sigmoid``.
+        class_weight: One number a class (with background for a softmax) that multiplies
+            its losses.
+        compile: Let ``torch.compile`` make the fused pass on the CPU.
     """
 
     def __init__(
         self,
         use_sigmoid: bool = True,
         gamma: float = 2.0,
-        alpha: float = 0.25,
+        alpha: float | Sequence[float] = 0.25,
         reduction: str = 'mean',
         loss_weight: float = 1.0,
         activated: bool = False,
         *,
+        activation: str | None = None,
         class_weight: Sequence[float] | None = None,
+        compile: bool = False,
     ) -> None:
-        super().__init__(reduction, loss_weight, class_weight)
+        super().__init__(reduction, loss_weight, class_weight, compile)
+        choose_activation(self, use_sigmoid, activation)
+        if gamma < 0:
+            raise ConfigError(f'{type(self).__name__}: gamma must be at least 0, got {gamma}')
+        if activated and not self.use_sigmoid:
+            raise ConfigError(f'{type(self).__name__}: activated=True needs use_sigmoid=True')
         self.gamma = gamma
-        self.alpha = alpha
         self.activated = activated
+        single = isinstance(alpha, (int, float))
+        # Read where there is no number for each class.
+        self.alpha = float(alpha) if isinstance(alpha, (int, float)) else 0.5
+        per_class = None if single else column_tensor(alpha)  # type: ignore[arg-type]
+        self.register_buffer('class_alpha', per_class, persistent=False)
+        self.class_alpha: Tensor | None
 
-    def at(self, x: Tensor, value: Tensor, positive: Tensor) -> Tensor:
+    def negative(self) -> Negative:
+        """``p^gamma softplus(x)``."""
+        return PowerNegative(self.gamma)
+
+    def negative_weight(self) -> float | Tensor:
+        """``1 - alpha``."""
+        return 1 - (self.alpha if self.class_alpha is None else self.class_alpha)
+
+    def at(self, x: Tensor, value: Tensor, positive: Tensor, column: Column) -> Tensor:
         """See :func:`sigmoid_focal_elements`."""
-        return sigmoid_focal_elements(x, value, self.gamma, self.alpha)
+        return sigmoid_focal_elements(x, value, self.gamma, self._alpha(column))
+
+    def at_probability(self, p: Tensor, value: Tensor, positive: Tensor, column: Column) -> Tensor:
+        """See :func:`sigmoid_focal_elements`."""
+        alpha = self._alpha(column)
+        miss = value * (1 - p) + (1 - value) * p
+        balance = alpha * value + (1 - alpha) * (1 - value)
+        power = miss.clamp(min=torch.finfo(p.dtype).tiny).pow(self.gamma)
+        return balance * power * F.binary_cross_entropy(p, value, reduction='none')
+
+    def exclusive_cost(self, log_p: Tensor) -> Tensor:
+        """``(R, K)`` loss of each class, were it the true one."""
+        # 1 - p by expm1: exact where p is nearly 1, which is where gamma works.
+        miss = -torch.expm1(log_p)
+        cost = -miss.clamp(min=torch.finfo(log_p.dtype).tiny).pow(self.gamma) * log_p
+        return cost * self._alpha(slice(None))
+
+    def compute(
+        self,
+        pred: Tensor,
+        target: Target,
+        weight: Tensor | None,
+        reduction: str,
+        avg_factor: Tensor | float | None,
+    ) -> Tensor:
+        """See :meth:`BaseLoss.compute`."""
+        if self.use_sigmoid:
+            return super().compute(pred, target, weight, reduction, avg_factor)
+        rows = exclusive_target(pred, target)
+        cost = self.exclusive_cost(F.log_softmax(in_float(pred), dim=1))
+        if self.class_weight is not None:
+            cost = cost * self.class_weight.to(cost.dtype)
+        loss = rows.expect(cost)
+        if weight is not None:
+            weight = in_float(weight).reshape(-1)
+        return self.loss_weight * reduce_loss(loss, reduction, weight, avg_factor)
+
+    def _alpha(self, column: Column) -> float | Tensor:
+        return self.alpha if self.class_alpha is None else self.class_alpha[column]
+
+
+def choose_activation(loss: SigmoidLoss, use_sigmoid: bool, activation: str | None) -> None:
+    """Set a loss's ``activation``, and the kinds it serves, from its two options."""
+    if activation not in (None, 'sigmoid', 'softmax'):
+        raise ConfigError(
+            f"{type(loss).__name__}: activation: expected 'sigmoid' or 'softmax', got "
+            f'{activation!r}'
+        )
+    softmax = activation == 'softmax' or (activation is None and not use_sigmoid)
+    loss.activation = 'softmax' if softmax else 'sigmoid'
+    if softmax:
+        loss.kinds = ('classification', 'objectness')
+
+
+def poly_loss(
+    pred: Tensor,
+    target: Tensor | ClassTargets,
+    *,
+    use_sigmoid: bool = True,
+    epsilon: float = 1.0,
+    gamma: float = 0.0,
+    alpha: float | None = None,
+    weight: Tensor | None = None,
+    reduction: str = 'mean',
+    avg_factor: Tensor | float | None = None,
+) -> Tensor:
+    """Poly-1 loss; see :class:`PolyLoss`."""
+    loss = PolyLoss(use_sigmoid, epsilon, gamma, alpha, reduction).to(pred.device)
+    return loss(pred, target, weight, avg_factor)
+
+
+@MODELS.register_module()
+class PolyLoss(FocalLoss):
+    """Poly-1: cross entropy or focal loss with another first polynomial coefficient.
+
+    ``a (m^gamma CE + epsilon m^(gamma + 1))`` with m, the probability of being wrong, and
+    the balance a of :class:`FocalLoss`: the logarithm is a series in m, of which the
+    first coefficient alone is changed.
+
+    Source: Z. Leng et al., PolyLoss (2022), equations 6 (gamma 0) and 8. Deviation: alpha
+    balances both terms; the paper's equations leave it out.
+
+    Args:
+        use_sigmoid: Independent classes; False for a softmax with background last.
+        epsilon: What is added to the coefficient of the first power.
+        gamma: 0 for Poly-1 cross entropy, above for Poly-1 focal loss.
+        alpha: See :class:`FocalLoss`; None for no balance at all.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        loss_weight: The loss is multiplied by it.
+        class_weight: One number a class that multiplies its losses.
+        activation: ``'sigmoid'`` or ``'softmax'``, in place of ``use_sigmoid``.
+    """
+
+    def __init__(
+        self,
+        use_sigmoid: bool = True,
+        epsilon: float = 1.0,
+        gamma: float = 0.0,
+        alpha: float | None = None,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+        *,
+        class_weight: Sequence[float] | None = None,
+        activation: str | None = None,
+    ) -> None:
+        super().__init__(
+            use_sigmoid,
+            gamma,
+            1.0 if alpha is None else alpha,
+            reduction,
+            loss_weight,
+            activation=activation,
+            class_weight=class_weight,
+        )
+        # Without a balance both sides weigh 1: twice what alpha = 0.5 gives them.
+        self.balance = 1.0
+        if alpha is None and self.use_sigmoid:
+            self.alpha, self.balance = 0.5, 2.0
+        self.epsilon = epsilon
+
+    def negative(self) -> Negative:
+        """``p^gamma (softplus(x) + epsilon p)``."""
+        power = PowerNegative(self.gamma)
+
+        def function(x: Tensor) -> Tensor:
+            return power(x) + self.epsilon * torch.exp((self.gamma + 1) * F.logsigmoid(x))
+
+        return ElementNegative(function)
+
+    def negative_weight(self) -> float | Tensor:
+        """``1 - alpha``, or 1 without a balance."""
+        return self.balance * super().negative_weight()
+
+    def at(self, x: Tensor, value: Tensor, positive: Tensor, column: Column) -> Tensor:
+        """See the class."""
+        alpha = self._alpha(column)
+        extra = power_of_miss(x, value, self.gamma + 1)
+        extra = (alpha * value + (1 - alpha) * (1 - value)) * self.epsilon * extra
+        return self.balance * (super().at(x, value, positive, column) + extra)
+
+    def exclusive_cost(self, log_p: Tensor) -> Tensor:
+        """See :meth:`FocalLoss.exclusive_cost`."""
+        miss = -torch.expm1(log_p)
+        extra = self.epsilon * miss.clamp(min=torch.finfo(log_p.dtype).tiny).pow(self.gamma + 1)
+        return super().exclusive_cost(log_p) + self._alpha(slice(None)) * extra

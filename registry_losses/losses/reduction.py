@@ -15,7 +15,7 @@ from ..errors import ConfigError, ShapeError
 REDUCTIONS = ('none', 'mean', 'sum')
 
 # OpenMMLab adds it to every avg_factor, which keeps 0 / 0 finite.
-_EPS = torch.finfo(torch.float32).eps
+EPS = torch.finfo(torch.float32).eps
 
 
 def in_float(tensor: Tensor) -> Tensor:
@@ -33,9 +33,7 @@ def check_reduction(reduction: str, avg_factor: Tensor | float | None = None) ->
             is 'sum' although there is an ``avg_factor`` to divide by.
     """
     if reduction not in REDUCTIONS:
-        raise ConfigError(
-            f"reduction: expected one of 'none', 'mean', 'sum', got {reduction!r}"
-        )
+        raise ConfigError(f"reduction: expected one of 'none', 'mean', 'sum', got {reduction!r}")
     if reduction == 'sum' and avg_factor is not None:
         raise ConfigError(
             'avg_factor can not be used with reduction="sum": a sum is divided by nothing; '
@@ -81,7 +79,7 @@ def mean_of(total: Tensor, count: int, avg_factor: Tensor | float | None) -> Ten
     With nothing to average the total, a zero that is still part of the graph.
     """
     if avg_factor is not None:
-        return total / (avg_factor + _EPS)
+        return total / (avg_factor + EPS)
     return total / max(count, 1)
 
 

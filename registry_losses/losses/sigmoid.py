@@ -3,87 +3,264 @@
 Shapes: R rows (class vectors), C classes, E non-zero entries of a sparse target.
 """
 
+import functools
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import ShapeError
+from ..errors import ConfigError, ShapeError
 from ..structures import ClassTargets
-from .base import BaseLoss, row_weight
-from .reduction import expand_weight, in_float, reduce_loss
+from ..structures.loss_term import Kind
+from .base import Activation, BaseLoss, Target
+from .fused import SparseJob, fused_elements, fused_sum
+from .negatives import Negative, softplus
+from .reduction import EPS, expand_weight, in_float, reduce_loss
+
+# What a per-class setting is indexed with: classes (E,), or all of them.
+Column = Tensor | slice
+ALL = slice(None)
+
+
+def binary_cross_entropy(x: Tensor, value: Tensor) -> Tensor:
+    """``-v log p - (1 - v) log(1 - p)`` at ``p = sigmoid(x)``, finite for any ``x``."""
+    # Not softplus(x) - v x, whose digits cancel for large x.
+    return value * softplus(-x) + (1 - value) * softplus(x)
+
+
+def column_tensor(values: Sequence[float] | Tensor | None) -> Tensor | None:
+    """``(C,)`` float32 of a per-class setting."""
+    if values is None:
+        return None
+    tensor = torch.as_tensor(values, dtype=torch.float32).detach().clone()
+    if tensor.dim() != 1:
+        raise ConfigError(f'per-class weights: expected a flat list, got {tuple(tensor.shape)}')
+    return tensor
 
 
 class SigmoidLoss(BaseLoss):
     """A loss of logits ``(R, C)`` against values in [0, 1], class by class.
 
-    The target may be :class:`ClassTargets`, int labels ``(R,)`` (C is background, negative
-    labels are ignored rows) or dense values of the shape of the logits.
+    A subclass says what it costs to predict ``x`` where the target is 0
+    (:meth:`negative`) and where it is not (:meth:`at`). The target may be
+
+    * :class:`ClassTargets`: one fused pass, no one-hot;
+    * int labels ``(R,)``, where C is background and a negative label an ignored row:
+      the same pass;
+    * dense values of the shape of the logits: the plain formula.
 
     Args:
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
         class_weight: C numbers that multiply the losses of each class.
+        compile: Let ``torch.compile`` make the fused pass on the CPU.
     """
 
-    kinds = ('classification', 'objectness', 'centerness', 'heatmap')
+    kinds: tuple[Kind, ...] = ('classification', 'objectness', 'centerness', 'heatmap')
     target_format = 'sparse'
-    activation = 'sigmoid'
+    activation: Activation = 'sigmoid'
+    # Whether the elements of the loss are rows, summed over the classes.
+    by_row = False
+    # Whether ``pred`` holds probabilities, on which the plain formula works alone.
+    activated = False
 
     def __init__(
         self,
         reduction: str = 'mean',
         loss_weight: float = 1.0,
         class_weight: Sequence[float] | None = None,
+        compile: bool = False,
     ) -> None:
         super().__init__(reduction, loss_weight)
-        weight = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32)
-        self.register_buffer('class_weight', weight, persistent=False)
+        self.register_buffer('class_weight', column_tensor(class_weight), persistent=False)
         self.class_weight: Tensor | None
+        self.compiled = compile
 
-    def at(self, x: Tensor, value: Tensor, positive: Tensor) -> Tensor:
-        """The loss of logits whose targets are ``value``; ``positive`` says which are objects."""
+    @abstractmethod
+    def negative(self) -> Negative:
+        """The loss at target 0, up to :meth:`negative_weight`."""
+
+    def negative_weight(self) -> float | Tensor:
+        """A number or ``(C,)`` that multiplies :meth:`negative`."""
+        return 1.0
+
+    @abstractmethod
+    def at(self, x: Tensor, value: Tensor, positive: Tensor, column: Column) -> Tensor:
+        """The loss of logits whose targets are ``value``.
+
+        Args:
+            x: Logits, any shape.
+            value: Their targets in [0, 1].
+            positive: bool, which of them are objects, not the skirt of one.
+            column: The classes of the logits, to index per-class settings with.
+        """
+
+    def at_probability(self, p: Tensor, value: Tensor, positive: Tensor, column: Column) -> Tensor:
+        """As :meth:`at`, for probabilities in place of logits."""
         raise NotImplementedError
+
+    def positive_at(self, value: Tensor) -> Tensor:
+        """Which dense target values are objects."""
+        return value > 0
+
+    def reads_probabilities(self, target: Target) -> bool:
+        """Whether ``pred`` is activated already, in a call with this target."""
+        return self.activated
+
+    def spread(self, column: Tensor, loss: Tensor) -> Tensor:
+        """Class weights ``(C,)`` in a shape that multiplies an element-wise loss."""
+        return column
+
+    def column_weight(self) -> Tensor | None:
+        """``(C,)`` that multiplies positive and negative terms alike."""
+        return self.class_weight
+
+    def read_target(self, pred: Tensor, target: Target) -> Tensor | ClassTargets:
+        """Labels to sparse targets; dense values and sparse targets as they are."""
+        if isinstance(target, ClassTargets):
+            return target
+        if isinstance(target, tuple):
+            raise ShapeError(
+                f'target: {type(self).__name__} expected ClassTargets, labels or dense values, '
+                'got a tuple'
+            )
+        if target.shape == pred.shape:
+            return in_float(target)
+        labels = pred.dim() == 2 and target.dim() == 1 and target.shape[0] == pred.shape[0]
+        if not labels or target.is_floating_point():
+            raise ShapeError(
+                f'target: expected ClassTargets, int labels {tuple(pred.shape[:1])} or values '
+                f'{tuple(pred.shape)}, got {target.dtype} {tuple(target.shape)}'
+            )
+        return ClassTargets.from_labels(target, pred.shape[1])
 
     def compute(
         self,
         pred: Tensor,
-        target: Tensor | ClassTargets,
+        target: Target,
         weight: Tensor | None,
         reduction: str,
         avg_factor: Tensor | float | None,
     ) -> Tensor:
         """See :meth:`BaseLoss.compute`."""
-        x = in_float(pred)
-        if isinstance(target, Tensor) and target.dim() == pred.dim() - 1:
-            target = ClassTargets.from_labels(target, pred.shape[-1])
-        if isinstance(target, ClassTargets):
-            if tuple(pred.shape) != (target.num_rows, target.num_classes):
-                raise ShapeError(
-                    f'pred: expected {(target.num_rows, target.num_classes)} (rows, classes of '
-                    f'the targets), got {tuple(pred.shape)}'
-                )
-            weight = row_weight(weight, target)
-            value = target.dense(x.dtype)
-            positive = torch.zeros_like(value, dtype=torch.bool)
-            positive[target.rows, target.classes] = target.positive
-        else:
-            value = in_float(target)
-            if value.shape != x.shape:
-                raise ShapeError(
-                    f'target: expected the shape of pred {tuple(pred.shape)}, labels or '
-                    f'ClassTargets, got {tuple(target.shape)}'
-                )
-            positive = value > 0
-        loss = self.at(x, value, positive)
-        if self.class_weight is not None:
-            loss = loss * self.class_weight.to(loss.dtype)
+        activated = self.reads_probabilities(target)
+        target = self.read_target(pred, target)
+        dense = functools.partial(
+            self._dense, pred, reduction=reduction, avg_factor=avg_factor, activated=activated
+        )
+        if isinstance(target, Tensor):
+            return dense(target, self.positive_at(target), weight)
+        if tuple(pred.shape) != (target.num_rows, target.num_classes):
+            raise ShapeError(
+                f'pred: expected {(target.num_rows, target.num_classes)}, the rows and classes '
+                f'of the targets, got {tuple(pred.shape)}'
+            )
+        if activated:
+            value, positive, weight = dense_target(target, weight)
+            return dense(value, positive, weight)
+        scale = self._scale(pred, reduction, avg_factor)
+        job = self._job(target, weight, scale)
+        if reduction != 'none':
+            return fused_sum(pred, job)
+        loss = fused_elements(pred, job)
+        return loss.sum(dim=1) if self.by_row else loss
+
+    def _dense(
+        self,
+        pred: Tensor,
+        value: Tensor,
+        positive: Tensor,
+        weight: Tensor | None,
+        *,
+        reduction: str,
+        avg_factor: Tensor | float | None,
+        activated: bool,
+    ) -> Tensor:
+        """The plain formula on every element."""
+        formula = self.at_probability if activated else self.at
+        loss = formula(in_float(pred), value, positive, ALL)
+        column = self.column_weight()
+        if column is not None:
+            loss = loss * self.spread(column.to(loss.dtype), loss)
+        if weight is not None and (weight.dim() >= loss.dim() or not self.by_row):
+            loss = loss * expand_weight(in_float(weight), loss)
+            weight = None
+        if self.by_row and loss.dim() > 1:
+            loss = loss.flatten(1).sum(dim=1)
         if weight is not None:
             loss = loss * expand_weight(in_float(weight), loss)
         return self.loss_weight * reduce_loss(loss, reduction, None, avg_factor)
 
+    def _scale(
+        self, pred: Tensor, reduction: str, avg_factor: Tensor | float | None
+    ) -> Tensor | float:
+        if reduction != 'mean':
+            return self.loss_weight
+        if avg_factor is None:
+            return self.loss_weight / max(pred.shape[0] if self.by_row else pred.numel(), 1)
+        return self.loss_weight / (avg_factor + EPS)
 
-def binary_cross_entropy(x: Tensor, value: Tensor) -> Tensor:
-    """``softplus(x) - value x``: ``-v log p - (1 - v) log(1 - p)`` at ``p = sigmoid(x)``."""
-    return F.softplus(x) - value * x
+    def _job(self, target: ClassTargets, weight: Tensor | None, scale: Tensor | float) -> SparseJob:
+        rows, classes = target.rows, target.classes
+        row, full = split_weight(weight, target)
+        column, factor = self.column_weight(), self.negative_weight()
+        entry_weight: Tensor | float = 1.0
+        if row is not None:
+            entry_weight = row.index_select(0, rows)
+        if full is not None:
+            entry_weight = entry_weight * full[rows, classes]
+        if column is not None:
+            entry_weight = entry_weight * column.index_select(0, classes)
+        if isinstance(factor, Tensor):
+            column, factor = factor if column is None else column * factor, 1.0
+        return SparseJob(
+            negative=self.negative(),
+            flat=rows * target.num_classes + classes,
+            entry=lambda x: self.at(x, target.values.to(x.dtype), target.positive, classes),
+            factor=factor,
+            entry_weight=entry_weight,
+            row=row,
+            column=column,
+            full=full,
+            scale=scale,
+            compile=self.compiled,
+        )
+
+
+def dense_target(target: ClassTargets, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Values, positives and weights ``(R, C)`` of a sparse target."""
+    row, full = split_weight(weight, target)
+    value = target.dense()
+    positive = torch.zeros_like(value, dtype=torch.bool)
+    positive.index_put_((target.rows, target.classes), target.positive)
+    dense = torch.ones_like(value) if full is None else full
+    return value, positive, dense if row is None else dense * row[:, None]
+
+
+def split_weight(
+    weight: Tensor | None, target: ClassTargets
+) -> tuple[Tensor | None, Tensor | None]:
+    """A loss's weight as ``(R,)`` row weights, 0 in ignored rows, and ``(R, C)`` weights.
+
+    Raises:
+        ShapeError: If it is neither ``(R,)``, ``(R, 1)``, ``(R, C)`` nor flat ``(R * C,)``.
+    """
+    r, c = target.num_rows, target.num_classes
+    row = full = None
+    if weight is not None:
+        weight = in_float(weight)
+        if weight.numel() == r and weight.shape[:1] == (r,):
+            row = weight.reshape(r)
+        elif weight.numel() == r * c:
+            full = weight.reshape(r, c)
+        else:
+            raise ShapeError(
+                f'weight: expected ({r},), ({r}, 1) or ({r}, {c}), got {tuple(weight.shape)}'
+            )
+    # Reading one flag is free on the CPU and a wait on any other device.
+    if target.ignored.device.type == 'cpu' and not bool(target.ignored.any()):
+        return row, full
+    if row is None:
+        return (~target.ignored).float(), full
+    return torch.where(target.ignored, 0.0, row), full

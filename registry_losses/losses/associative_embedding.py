@@ -1,0 +1,225 @@
+"""Associative embedding: tags alike within a person, different between persons.
+
+Shapes: B images, P persons of the batch, J joints of the batch, K joint types, L tag
+dimensions, H, W map.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ConfigError, ShapeError
+from ..registry import MODELS
+from .base import check_floating
+from .reduction import in_float
+
+FORMS = ('openmmlab', 'paper')
+
+
+def associative_embedding(
+    tags: Tensor,
+    person: Tensor,
+    image_of_person: Tensor,
+    num_images: int,
+    *,
+    joint_weight: Tensor | None = None,
+    person_weight: Tensor | None = None,
+    form: str = 'openmmlab',
+    sigma: float | None = None,
+    diagonal: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """The pull and the push term of each image, two tensors ``(B,)``.
+
+    Of an image with N persons, h the tag of a joint and m_n the mean tag of person n:
+
+    * ``'openmmlab'``: pull ``1/N sum_n mean_k (h_nk - m_n)^2``, push
+      ``sum_nn' exp(-(m_n - m_n')^2) / (N (N - 1))``, 0 for one person, summed over L;
+    * ``'paper'``: pull ``1/N sum_n sum_k (h_nk - m_n)^2``, push
+      ``1/N^2 sum_nn' exp(-(m_n - m_n')^2 / (2 sigma^2))``; A. Newell et al., Associative
+      Embedding (2017), equation 1.
+
+    The sum over n' holds n itself in both, which makes far apart persons cost 1 and
+    1 / N. That adds no gradient; ``diagonal=False`` leaves it out.
+
+    Args:
+        tags: ``(J, L)`` tags at the joints.
+        person: ``(J,)`` int64 in [0, P), whose joint it is.
+        image_of_person: ``(P,)`` int64 in [0, B).
+        num_images: B.
+        joint_weight: ``(J,)``, 0 for joints that are not visible; a person without
+            weight does not exist.
+        person_weight: ``(P,)`` how much a person counts; a pair counts by the product.
+        form: ``'openmmlab'`` or ``'paper'``.
+        sigma: Width of the push term; by default the form's (``sqrt(1/2)`` and 1).
+        diagonal: Whether a person is pushed from itself.
+    """
+    if form not in FORMS:
+        raise ConfigError(f'form: expected one of {", ".join(FORMS)}, got {form!r}')
+    tags = in_float(tags)
+    num_persons, length = image_of_person.shape[0], tags.shape[1]
+    joint = tags.new_ones(tags.shape[0]) if joint_weight is None else joint_weight.to(tags.dtype)
+    total = tags.new_zeros(num_persons).index_add(0, person, joint)
+    exists = (total > 0).to(tags.dtype)
+    safe = torch.where(total > 0, total, 1)
+    mean = tags.new_zeros(num_persons, length).index_add(0, person, tags * joint[:, None])
+    mean = mean / safe[:, None]  # (P, L)
+    spread = (tags - mean[person]).square().sum(1) * joint
+    pull = tags.new_zeros(num_persons).index_add(0, person, spread)
+    if form == 'openmmlab':
+        pull = pull / (safe * length)
+    weight = exists if person_weight is None else exists * person_weight.to(tags.dtype)
+    pull = _per_image(pull * weight, weight, image_of_person, num_images)
+    push = _push(mean, weight, image_of_person, num_images, form, sigma, diagonal)
+    return pull, push
+
+
+def _per_image(value: Tensor, weight: Tensor, image: Tensor, num_images: int) -> Tensor:
+    """``(B,)`` sums over the persons of an image, over their weights."""
+    zeros = value.new_zeros(num_images)
+    count = zeros.index_add(0, image, weight)
+    return zeros.index_add(0, image, value) / torch.where(count > 0, count, 1)
+
+
+def _push(
+    mean: Tensor,
+    weight: Tensor,
+    image: Tensor,
+    num_images: int,
+    form: str,
+    sigma: float | None,
+    diagonal: bool,
+) -> Tensor:
+    """``(B,)`` push terms."""
+    if sigma is None:
+        sigma = 0.5**0.5 if form == 'openmmlab' else 1.0
+    gap = (mean[:, None] - mean[None]).square()  # (P, P, L)
+    if form == 'openmmlab':
+        near = torch.exp(-gap / (2 * sigma**2)).sum(-1)
+    else:
+        near = torch.exp(-gap.sum(-1) / (2 * sigma**2))
+    pairs = weight[:, None] * weight[None] * (image[:, None] == image[None])
+    own = torch.eye(len(weight), dtype=pairs.dtype, device=pairs.device)
+    zeros = mean.new_zeros(num_images)
+    total = zeros.index_add(0, image, weight)
+    squares = zeros.index_add(0, image, weight * weight)
+    between = total * total - squares  # N (N - 1) for weights of 1
+    if not diagonal:
+        pairs = pairs * (1 - own)
+    elif form == 'openmmlab':
+        # A person alone in its image has nobody to be pushed from.
+        pairs = pairs * (between > 0)[image][:, None]
+    norm = between + 1e-6 if form == 'openmmlab' else total * total
+    return zeros.index_add(0, image, (near * pairs).sum(1)) / torch.where(norm > 0, norm, 1)
+
+
+@MODELS.register_module()
+class AssociativeEmbeddingLoss(nn.Module):
+    """:func:`associative_embedding` of tag maps, summed over the images of a batch.
+
+    A head gives the tags at its joints to :meth:`grouped`; :meth:`forward` takes whole
+    maps, as in OpenMMLab.
+
+    Args:
+        loss_weight: Both terms are multiplied by it.
+        push_loss_factor: The push term is multiplied by it too.
+        form: ``'openmmlab'`` or ``'paper'``.
+        sigma: Width of the push term; the form's by default.
+        diagonal: Whether a person is pushed from itself, which costs but moves nothing.
+    """
+
+    kinds = ('embedding',)
+    kind = 'embedding'
+    activation = 'identity'
+
+    def __init__(
+        self,
+        loss_weight: float = 1.0,
+        push_loss_factor: float = 0.5,
+        *,
+        form: str = 'openmmlab',
+        sigma: float | None = None,
+        diagonal: bool = True,
+    ) -> None:
+        super().__init__()
+        if form not in FORMS or (sigma is not None and sigma <= 0):
+            raise ConfigError(
+                f'AssociativeEmbeddingLoss: expected form {" or ".join(FORMS)} and sigma > 0, got '
+                f'{form!r} and {sigma}'
+            )
+        self.loss_weight = loss_weight
+        self.push_loss_factor = push_loss_factor
+        self.form = form
+        self.sigma = sigma
+        self.diagonal = diagonal
+
+    def forward(
+        self,
+        tags: Tensor,
+        keypoint_indices: Sequence[Tensor] | Tensor,
+        person_weights: Sequence[Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """The pull and the push term.
+
+        Args:
+            tags: ``(B, L * K, H, W)``.
+            keypoint_indices: For each image ``(N, K, 2)`` int64: the place of a person's
+                joint in the flattened map, ``y W + x`` or that plus ``k H W``, and whether
+                it is visible.
+            person_weights: For each image ``(N,)``.
+        """
+        check_floating('tags', tags)
+        if tags.dim() != 4 or len(keypoint_indices) != tags.shape[0]:
+            raise ShapeError(
+                'tags and keypoint_indices: expected (B, L * K, H, W) and B tensors, got '
+                f'{tuple(tags.shape)} and {len(keypoint_indices)}'
+            )
+        index = torch.cat([part.reshape(-1, *part.shape[-2:]) for part in keypoint_indices])
+        counts = [part.shape[0] for part in keypoint_indices]
+        p, k = index.shape[:2]
+        images = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+        images = images.to(tags.device)
+        b, channels, h, w = tags.shape
+        if channels % k:
+            raise ShapeError(f'tags: expected a multiple of K = {k} channels, got {channels}')
+        place = index[..., 0] % (h * w)  # with or without the offset of the joint's map
+        joint = torch.arange(k, device=tags.device)
+        maps = tags.reshape(b, channels // k, k, h * w)
+        at = maps[images[:, None], :, joint[None], place]  # (P, K, L)
+        weights = None if person_weights is None else torch.cat(list(person_weights))
+        return self.grouped(
+            at.reshape(p * k, -1),
+            torch.arange(p, device=tags.device).repeat_interleave(k),
+            images,
+            b,
+            joint_weight=index[..., 1].reshape(-1),
+            person_weight=weights,
+        )
+
+    def grouped(
+        self,
+        tags: Tensor,
+        person: Tensor,
+        image_of_person: Tensor,
+        num_images: int,
+        *,
+        joint_weight: Tensor | None = None,
+        person_weight: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """The pull and the push term of tags at joints; see :func:`associative_embedding`."""
+        with torch.autocast(tags.device.type, enabled=False):
+            pull, push = associative_embedding(
+                tags,
+                person,
+                image_of_person,
+                num_images,
+                joint_weight=joint_weight,
+                person_weight=person_weight,
+                form=self.form,
+                sigma=self.sigma,
+                diagonal=self.diagonal,
+            )
+        return (
+            self.loss_weight * pull.sum(),
+            self.loss_weight * self.push_loss_factor * push.sum(),
+        )

@@ -1,0 +1,142 @@
+"""Dice loss.
+
+Shapes: N samples, each flattened to D elements.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ..registry import MODELS
+from ..structures import ClassTargets
+from .base import BaseLoss, Target, call_order, check_same_shape, need_tensor, require_sigmoid
+from .reduction import in_float, reduce_loss
+from .sigmoid import column_tensor, dense_target
+
+
+def dice_loss(
+    pred: Tensor,
+    target: Tensor,
+    *,
+    eps: float = 1e-3,
+    naive_dice: bool = False,
+    weight: Tensor | None = None,
+    reduction: str = 'mean',
+    avg_factor: Tensor | float | None = None,
+) -> Tensor:
+    """``1 - 2 |p v| / (|p|^2 + |v|^2)`` of every sample.
+
+    Source: F. Milletari et al., V-Net (2016), section 3.
+
+    Args:
+        pred: ``(N, ...)`` probabilities.
+        target: Its shape, in [0, 1].
+        eps: Keeps the fraction finite; by default it is added to both squares, with
+            ``naive_dice`` to numerator and denominator.
+        naive_dice: Plain sums in the denominator in place of sums of squares.
+        weight: ``(N,)``.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        avg_factor: What a mean divides by.
+    """
+    check_same_shape(pred, target)
+    p, v = in_float(pred), in_float(target)
+    # The size is written out: -1 is ambiguous for an empty batch.
+    size = p[0].numel() if p.shape[0] else 1
+    p, v = p.reshape(-1, size), v.reshape(-1, size)
+    both = (p * v).sum(1)
+    if naive_dice:
+        dice = (2 * both + eps) / (p.sum(1) + v.sum(1) + eps)
+    else:
+        dice = 2 * both / ((p * p).sum(1) + eps + ((v * v).sum(1) + eps))
+    return reduce_loss(1 - dice, reduction, weight, avg_factor)
+
+
+@MODELS.register_module()
+class DiceLoss(BaseLoss):
+    """:func:`dice_loss` with an optional sigmoid.
+
+    With sparse targets a sample is a class, over all rows that take part.
+
+    Args:
+        use_sigmoid: The activation; there is no other.
+        activate: Whether ``pred`` are logits.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        naive_dice: See :func:`dice_loss`.
+        loss_weight: The loss is multiplied by it.
+        eps: See :func:`dice_loss`.
+        class_weight: C numbers, the weights of the classes of a sparse target.
+    """
+
+    kinds = ('classification', 'heatmap')
+    target_format = 'sparse'
+
+    def __init__(
+        self,
+        use_sigmoid: bool = True,
+        activate: bool = True,
+        reduction: str = 'mean',
+        naive_dice: bool = False,
+        loss_weight: float = 1.0,
+        eps: float = 1e-3,
+        *,
+        class_weight: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(reduction, loss_weight)
+        require_sigmoid(self, use_sigmoid)
+        self.activation = 'sigmoid' if activate else 'identity'
+        self.naive_dice = naive_dice
+        self.eps = eps
+        self.register_buffer('class_weight', column_tensor(class_weight), persistent=False)
+        self.class_weight: Tensor | None
+
+    def forward(  # type: ignore[override]
+        self,
+        pred: Tensor,
+        target: Tensor | ClassTargets,
+        weight: Tensor | None = None,
+        reduction_override: str | None = None,
+        avg_factor: Tensor | float | None = None,
+    ) -> Tensor:
+        """The loss; note the order of the last two.
+
+        Args:
+            pred: ``(N, ...)``, or ``(R, C)`` with a sparse target.
+            target: Its shape, or :class:`ClassTargets`.
+            weight: ``(N,)``; with a sparse target ``(R,)`` or ``(R, C)``.
+            reduction_override: In place of ``reduction``.
+            avg_factor: What a mean divides by; with a sparse target it has no effect,
+                as a share of overlap needs no counting of positives.
+        """
+        reduction_override, avg_factor = call_order(reduction_override, avg_factor)
+        return super().forward(pred, target, weight, avg_factor, reduction_override)
+
+    def compute(
+        self,
+        pred: Tensor,
+        target: Target,
+        weight: Tensor | None,
+        reduction: str,
+        avg_factor: Tensor | float | None,
+    ) -> Tensor:
+        """See :meth:`BaseLoss.compute`."""
+        p = in_float(pred)
+        if self.use_sigmoid:
+            p = p.sigmoid()
+        if isinstance(target, ClassTargets):
+            target, _, mask = dense_target(target, weight)
+            check_same_shape(pred, target)
+            # A weight counts a row that often: it goes into products and squares alike.
+            root = mask.sqrt()
+            p, target = (p * root).T, (target * root).T
+            weight, avg_factor = self.class_weight, None
+        target = need_tensor(self, target)
+        loss = dice_loss(
+            p,
+            target,
+            eps=self.eps,
+            naive_dice=self.naive_dice,
+            weight=weight,
+            reduction=reduction,
+            avg_factor=avg_factor,
+        )
+        return self.loss_weight * loss

@@ -1,0 +1,196 @@
+"""One pass over the logits for the losses of independent classes on sparse targets.
+
+With targets that are zero but for E entries, a loss of sigmoid type is
+
+    L = sum_rc w_rc neg(x_rc) + sum_k [w_k at(x_k, v_k) - w_k neg(x_k)]
+
+so every logit is charged as a negative and the entries are put right afterwards: no
+one-hot exists, and value and gradient come from one pass over the logits. The entries'
+own negative terms are masked out of the sum, not subtracted from it: a confident positive
+would otherwise take the digits of everything else with it.
+
+Backends, chosen by device: chunks that fit the cache (CPU), one kernel made by
+``torch.compile`` (CPU, on request), a Triton kernel (CUDA, :mod:`.fused_triton`), and
+:meth:`SparseJob.elements`, the plain formula, for everything else.
+
+Shapes: R rows (class vectors), C classes, E entries.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from .fused_cpu import chunked_pass
+from .negatives import Negative, PowerNegative
+from .reduction import in_float
+
+
+@dataclass(frozen=True, eq=False)
+class SparseJob:
+    """A sparse loss but for its logits.
+
+    Args:
+        negative: The loss of a logit whose target is zero.
+        flat: ``(E,)`` int64 index of each entry in the flattened ``(R * C)``; no doubles.
+        entry: The loss of the entries, ``(E,)`` logits to ``(E,)`` losses without weights.
+        factor: What multiplies the negative terms alone.
+        entry_weight: ``(E,)`` or a number, what multiplies them.
+        row: ``(R,)`` float weights of rows, or None.
+        column: ``(C,)`` weights of the *negative* terms of each class, or None.
+        full: ``(R, C)`` float weights of single logits, or None.
+        scale: What multiplies the sum: a number or a 0-d tensor.
+        compile: Whether the CPU pass may be compiled.
+    """
+
+    negative: Negative
+    flat: Tensor
+    entry: Callable[[Tensor], Tensor]
+    factor: float = 1.0
+    entry_weight: Tensor | float = 1.0
+    row: Tensor | None = None
+    column: Tensor | None = None
+    full: Tensor | None = None
+    scale: Tensor | float = 1.0
+    compile: bool = False
+
+    def elements(self, x: Tensor) -> Tensor:
+        """``(R, C)`` weighted, scaled losses by the plain formula, for autograd."""
+        loss = self.negative(x) * self.factor
+        if self.row is not None:
+            loss = loss * self.row[:, None]
+        if self.column is not None:
+            loss = loss * self.column
+        if self.full is not None:
+            loss = loss * self.full
+        entries = self.entry(x.reshape(-1)[self.flat]) * self.entry_weight
+        flat = loss.reshape(-1).index_put((self.flat,), entries.to(loss.dtype))
+        return flat.reshape(x.shape) * self.scale
+
+    def entries(self, x: Tensor, need_grad: bool) -> tuple[Tensor, Tensor | None]:
+        """``(E,)`` weighted, unscaled losses of the entries, and their gradients."""
+        leaf = in_float(x.detach().reshape(-1).index_select(0, self.flat))
+        with torch.set_grad_enabled(need_grad):
+            leaf.requires_grad_(need_grad)
+            losses = self.entry(leaf) * self.entry_weight
+            if not need_grad:
+                return losses, None
+            (grad,) = torch.autograd.grad(losses.sum(), leaf)
+        return losses.detach(), grad
+
+
+def fused_sum(x: Tensor, job: SparseJob) -> Tensor:
+    """The scaled sum of ``job`` over the logits ``x (R, C)``, 0-d, at least float32."""
+    if _plain(x, job):
+        return job.elements(in_float(x)).sum()
+    return _FusedSum.apply(x, job, torch.is_grad_enabled() and x.requires_grad)
+
+
+def fused_elements(x: Tensor, job: SparseJob) -> Tensor:
+    """The scaled losses of ``job``, element by element: ``(R, C)``, at least float32."""
+    # In float16 the gradient must not be rounded before its incoming factor is known.
+    if x.device.type != 'cpu' or x.dtype == torch.float16 or _plain(x, job):
+        return job.elements(in_float(x))
+    return _FusedElements.apply(x, job, torch.is_grad_enabled() and x.requires_grad)
+
+
+def is_compiling() -> bool:
+    """Whether Dynamo is tracing this call."""
+    probe = getattr(torch.compiler, 'is_compiling', None)
+    return probe() if probe is not None else False
+
+
+def _plain(x: Tensor, job: SparseJob) -> bool:
+    """Whether the plain formula has to serve.
+
+    Under ``torch.compile`` Inductor fuses it by itself; weights or targets that want
+    gradients need autograd; other devices have no pass of their own.
+    """
+    if is_compiling() or x.numel() == 0:
+        return True
+    weights = (job.row, job.column, job.full, job.scale, job.entry_weight)
+    if any(isinstance(w, Tensor) and w.requires_grad for w in weights):
+        return True
+    return x.device.type != 'cpu' and not _has_kernel(x, job)
+
+
+def _has_kernel(x: Tensor, job: SparseJob) -> bool:
+    if x.device.type != 'cuda' or not isinstance(job.negative, PowerNegative):
+        return False
+    from . import fused_triton
+
+    return fused_triton.available() and x.dtype != torch.float64
+
+
+def _run(x: Tensor, job: SparseJob, need_grad: bool) -> tuple[Tensor, Tensor | None]:
+    """Scaled sum and its gradient, by the fastest pass there is for ``x``."""
+    if x.device.type == 'cuda':
+        from .fused_triton import triton_pass
+
+        return triton_pass(x, job, need_grad)
+    if job.compile and isinstance(job.negative, PowerNegative):
+        from .fused_compiled import compiled_pass
+
+        done = compiled_pass(x, job, need_grad)
+        if done is not None:
+            return done
+    return chunked_pass(x, job, need_grad)
+
+
+class _FusedSum(torch.autograd.Function):
+    """Value and gradient in the forward pass; the backward pass hands the gradient out."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, job: SparseJob, need_grad: bool) -> Tensor:
+        # float16 would lose small gradients before a loss scaler can lift them, so
+        # there the gradient waits for the incoming factor.
+        eager = need_grad and x.dtype != torch.float16
+        value, ctx.grad = _run(x, job, eager)
+        ctx.job = job
+        if need_grad:
+            ctx.save_for_backward(x)
+        return value
+
+    @staticmethod
+    def backward(ctx, grad_out: Tensor) -> tuple[Tensor | None, None, None]:
+        (x,) = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph: the gradient must have one too
+            value = ctx.job.elements(in_float(x)).sum()
+            (grad,) = torch.autograd.grad(value, x, grad_out, create_graph=True)
+            return grad, None, None
+        grad, ctx.grad = ctx.grad, None
+        if grad is None:  # float16, or a second backward of a retained graph
+            job = replace(ctx.job, scale=ctx.job.scale * grad_out)
+            return _run(x, job, True)[1], None, None
+        if x.device.type == 'cpu':
+            factor = float(grad_out)
+            return grad if factor == 1.0 else grad.mul_(factor), None, None
+        from .fused_triton import scale_in_place
+
+        return scale_in_place(grad, grad_out), None, None
+
+
+class _FusedElements(torch.autograd.Function):
+    """As :class:`_FusedSum`, for an element-wise loss."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, job: SparseJob, need_grad: bool) -> Tensor:
+        values = torch.empty(x.shape, dtype=in_float(x[:0]).dtype, device=x.device)
+        grad = chunked_pass(x, job, need_grad, values)[1]
+        ctx.job, ctx.grad = job, grad
+        if need_grad:
+            ctx.save_for_backward(x)
+        return values
+
+    @staticmethod
+    def backward(ctx, grad_out: Tensor) -> tuple[Tensor, None, None]:
+        (x,) = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            values = ctx.job.elements(in_float(x))
+            (grad,) = torch.autograd.grad(values, x, grad_out, create_graph=True)
+            return grad, None, None
+        grad, ctx.grad = ctx.grad, None
+        if grad is None:
+            grad = chunked_pass(x, ctx.job, True)[1]
+        return (grad * grad_out).to(x.dtype), None, None

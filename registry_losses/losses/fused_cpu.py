@@ -1,0 +1,125 @@
+"""The fused pass on the CPU: chunks that stay in the cache.
+
+Shapes: R rows, C classes, E entries, n logits of a chunk.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .negatives import Scratch
+from .reduction import in_float
+
+if TYPE_CHECKING:
+    from .fused import SparseJob
+
+# Smaller chunks lose to the cost of starting an operation, larger ones to the cache;
+# five buffers of this size are what the pass needs beside the gradient.
+CHUNK = 1 << 18
+
+
+def chunked_pass(
+    x: Tensor, job: SparseJob, need_grad: bool, values: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """The scaled sum of a sparse loss and its gradient.
+
+    Args:
+        x: ``(R, C)`` logits on the CPU.
+        job: The loss.
+        need_grad: Whether to compute the gradient.
+        values: ``(R, C)`` float, filled with the scaled element-wise loss if given.
+
+    Returns:
+        0-d sum (at least float32), gradient of the shape and dtype of ``x`` or None.
+    """
+    x = x.detach().contiguous()
+    losses, slopes = job.entries(x, need_grad)
+    for robust in (False, True):
+        total, grad = _pass(x, job, need_grad, values, robust)
+        # Logits so large that e^x overflows are rare enough to start again for.
+        if torch.isfinite(total):
+            break
+    scale = float(job.scale)
+    if grad is not None and slopes is not None:
+        grad.view(-1).index_copy_(0, job.flat, (slopes * scale).to(grad.dtype))
+    if values is not None:
+        values.mul_(scale * job.factor).view(-1).index_copy_(0, job.flat, losses * scale)
+    total = (total * job.factor + losses.sum(dtype=torch.float64)) * scale
+    return total.to(in_float(x[:0]).dtype), grad
+
+
+def _pass(
+    x: Tensor, job: SparseJob, need_grad: bool, values: Tensor | None, robust: bool
+) -> tuple[Tensor, Tensor | None]:
+    """The sum over the negatives, float64 and unscaled, and the scaled gradient."""
+    rows, classes = x.shape
+    step = max(1, CHUNK // classes)
+    size = step * classes
+    scale = float(job.scale) * job.factor
+    grad = torch.empty_like(x) if need_grad else None
+    wide = in_float(x[:0]).dtype
+    scratch = Scratch.like(x.new_empty(min(step, rows) * classes, dtype=wide))
+    widen = wide != x.dtype
+    # Half precision is worked on in copies of a chunk.
+    spare_x, spare_grad = (torch.empty_like(scratch.a[: None if widen else 0]) for _ in range(2))
+    xs = x.view(-1).split(size)
+    grads = grad.view(-1).split(size) if grad is not None else [None] * len(xs)
+    outs = values.view(-1).split(size) if values is not None else None
+    inside = _by_chunk(job.flat, size, len(xs))
+    for i, (chunk, slope) in enumerate(zip(xs, grads)):
+        n = chunk.numel()
+        buffers = scratch.head(n)
+        weigh = functools.partial(
+            _weigh, job=job, classes=classes, start=i * step, entries=inside[i]
+        )
+        if widen:
+            q, s = job.negative.chunk(
+                spare_x[:n].copy_(chunk),
+                weigh,
+                buffers,
+                None if slope is None else spare_grad[:n],
+                scale,
+                robust,
+            )
+            if slope is not None:
+                slope.copy_(spare_grad[:n])
+        else:
+            q, s = job.negative.chunk(chunk, weigh, buffers, slope, scale, robust)
+        if outs is None:
+            buffers.total.addcmul_(q, s)
+        else:
+            buffers.total.add_(torch.mul(q, s, out=outs[i]))
+    return scratch.total.sum(dtype=torch.float64), grad
+
+
+def _by_chunk(flat: Tensor, size: int, count: int) -> list[Tensor | None]:
+    """The entries of each chunk, counted from its start; None where there are none."""
+    if flat.numel() == 0:
+        return [None] * count
+    flat = flat.sort().values
+    edges = torch.searchsorted(flat, torch.arange(count + 1) * size).tolist()
+    return [
+        flat[edges[i] : edges[i + 1]] - i * size if edges[i] < edges[i + 1] else None
+        for i in range(count)
+    ]
+
+
+def _weigh(q: Tensor, job: SparseJob, classes: int, start: int, entries: Tensor | None) -> Tensor:
+    """Multiply a chunk that begins at row ``start`` by its weights; entries weigh nothing."""
+    for name in ('row', 'column', 'full'):
+        weight = getattr(job, name)
+        if weight is None:
+            continue
+        matrix = q.view(-1, classes)
+        if name == 'row':
+            weight = weight[start : start + matrix.shape[0], None]
+        elif name == 'full':
+            weight = weight[start : start + matrix.shape[0]]
+        matrix.mul_(weight)
+    if entries is not None:
+        q.index_fill_(0, entries, 0.0)
+    return q

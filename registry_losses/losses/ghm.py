@@ -1,0 +1,284 @@
+"""Gradient harmonised losses: every range of gradients counts alike.
+
+Shapes: R rows, C classes or coordinates; bins of the gradient norm.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..errors import ConfigError
+from ..registry import MODELS
+from ..structures import ClassTargets
+from .base import BaseLoss, Target, call_order, check_same_shape, need_tensor, require_sigmoid
+from .reduction import in_float, reduce_loss
+from .sigmoid import binary_cross_entropy, column_tensor, dense_target
+
+
+def gradient_density(
+    norm: Tensor, valid: Tensor, edges: Tensor, running: Tensor | None, momentum: float
+) -> tuple[Tensor, Tensor]:
+    """The weight ``total / (count of the bin * bins that hold anything)`` of every element.
+
+    Args:
+        norm: Gradient norms, any shape.
+        valid: bool, its shape, the elements that count.
+        edges: ``(bins + 1,)`` rising; what lies beyond the last weighs nothing.
+        running: ``(bins,)`` moving average of the counts, changed in place; None without.
+        momentum: How much of the average stays.
+
+    Returns:
+        Weights of the shape of ``norm``, and the number of elements that count (at least 1).
+    """
+    bins = edges.numel() - 1
+    index = torch.bucketize(norm.detach(), edges, right=True) - 1
+    inside = valid & (index >= 0) & (index < bins)
+    index = index.clamp(0, bins - 1)
+    counts = norm.new_zeros(bins).index_add_(
+        0, index.reshape(-1), inside.reshape(-1).to(norm.dtype)
+    )
+    filled = counts > 0
+    total = valid.sum().to(norm.dtype).clamp(min=1)
+    if running is not None and momentum > 0:
+        moved = momentum * running + (1 - momentum) * counts.to(running.dtype)
+        running.copy_(torch.where(filled, moved, running))
+        counts = running.to(norm.dtype)
+    per_bin = torch.where(filled, total / torch.where(filled, counts, 1), 0)
+    per_bin = per_bin / filled.sum().clamp(min=1)
+    return torch.where(inside, per_bin[index], 0), total
+
+
+def ghmc_loss(
+    pred: Tensor,
+    target: Tensor | ClassTargets,
+    *,
+    bins: int = 10,
+    weight: Tensor | None = None,
+    reduction: str = 'mean',
+) -> Tensor:
+    """GHM classification loss without momentum; see :class:`GHMC`."""
+    return GHMC(bins, reduction=reduction).to(pred.device)(pred, target, weight)
+
+
+@MODELS.register_module()
+class GHMC(BaseLoss):
+    """Binary cross entropy, each logit weighted against the crowd of its gradient norm.
+
+    ``g = |p - v|`` falls into one of ``bins`` unit regions of [0, 1]; a logit's weight is
+    the number of all valid logits over the number in its region and over the number of
+    regions that hold any. A mean is the weighted sum over the valid logits, whatever
+    ``avg_factor`` is.
+
+    Source: B. Li et al., Gradient Harmonized Single-stage Detector (2019), equations 7 to
+    11; the division by the non-empty regions is the official code's.
+
+    Args:
+        bins: Unit regions.
+        momentum: Of the moving average of the counts; 0 takes each batch for itself.
+        use_sigmoid: There is no other form.
+        loss_weight: The loss is multiplied by it.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        class_weight: C numbers that multiply the losses of each class.
+    """
+
+    kinds = ('classification', 'objectness', 'centerness')
+    target_format = 'sparse'
+    activation = 'sigmoid'
+
+    def __init__(
+        self,
+        bins: int = 10,
+        momentum: float = 0,
+        use_sigmoid: bool = True,
+        loss_weight: float = 1.0,
+        reduction: str = 'mean',
+        *,
+        class_weight: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(reduction, loss_weight)
+        require_sigmoid(self, use_sigmoid)
+        check_bins(self, bins, momentum)
+        self.bins = bins
+        self.momentum = momentum
+        edges = torch.arange(bins + 1, dtype=torch.float32) / bins
+        edges[-1] += 1e-6  # so that a norm of exactly 1 falls into the last region
+        self.register_buffer('edges', edges)
+        self.register_buffer('acc_sum', torch.zeros(bins) if momentum > 0 else None)
+        self.register_buffer('class_weight', column_tensor(class_weight), persistent=False)
+        self.edges: Tensor
+        self.acc_sum: Tensor | None
+        self.class_weight: Tensor | None
+
+    def forward(  # type: ignore[override]
+        self,
+        pred: Tensor,
+        target: Tensor | ClassTargets,
+        label_weight: Tensor | None = None,
+        reduction_override: str | None = None,
+        avg_factor: Tensor | float | None = None,
+        *,
+        weight: Tensor | None = None,
+    ) -> Tensor:
+        """The loss; note the order of the last two.
+
+        Args:
+            pred: ``(R, C)`` logits.
+            target: Dense values, int labels ``(R,)`` or :class:`ClassTargets`.
+            label_weight: ``(R,)`` or ``(R, C)``; only whether it is above 0 counts.
+            reduction_override: In place of ``reduction``.
+            avg_factor: Accepted for the shared call, and without effect.
+            weight: Another name of ``label_weight``.
+        """
+        reduction_override, _ = call_order(reduction_override, avg_factor)
+        weight = label_weight if weight is None else weight
+        return super().forward(pred, target, weight, None, reduction_override)
+
+    def compute(
+        self,
+        pred: Tensor,
+        target: Target,
+        weight: Tensor | None,
+        reduction: str,
+        avg_factor: Tensor | float | None,
+    ) -> Tensor:
+        """See :meth:`BaseLoss.compute`."""
+        x = in_float(pred)
+        value, valid = self._read(pred, target, weight)
+        norm = (x.detach().sigmoid() - value).abs()
+        density, total = gradient_density(
+            norm, valid, self.edges.to(x.dtype), self.acc_sum, self.momentum
+        )
+        loss = binary_cross_entropy(x, value)
+        if self.class_weight is not None:
+            loss = loss * self.class_weight.to(loss.dtype)
+        factor = total if reduction == 'mean' else None
+        return self.loss_weight * reduce_loss(loss, reduction, density, factor)
+
+    def _read(self, pred: Tensor, target: Target, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Dense values, and which of them count."""
+        if isinstance(target, Tensor) and target.dim() == pred.dim() - 1:
+            target = ClassTargets.from_labels(target, pred.shape[-1])
+        if isinstance(target, ClassTargets):
+            value, _, weight = dense_target(target, weight)
+            check_same_shape(pred, value)
+            return value.to(in_float(pred).dtype), weight > 0
+        target = need_tensor(self, target)
+        check_same_shape(pred, target)
+        valid = torch.ones_like(pred, dtype=torch.bool)
+        if weight is not None:
+            shape = weight.shape + (1,) * (pred.dim() - weight.dim())
+            valid = valid & (weight.reshape(shape) > 0)
+        return in_float(target), valid
+
+
+def ghmr_loss(
+    pred: Tensor,
+    target: Tensor,
+    *,
+    mu: float = 0.02,
+    bins: int = 10,
+    weight: Tensor | None = None,
+    reduction: str = 'mean',
+) -> Tensor:
+    """GHM regression loss without momentum; see :class:`GHMR`."""
+    return GHMR(mu, bins, reduction=reduction).to(pred.device)(pred, target, weight)
+
+
+@MODELS.register_module()
+class GHMR(BaseLoss):
+    """The authentic smooth L1 loss, each element weighted against its gradient's crowd.
+
+    ``sqrt(d^2 + mu^2) - mu``, whose gradient norm ``|d / sqrt(d^2 + mu^2)|`` is in [0, 1);
+    weighted as in :class:`GHMC`.
+
+    Source: B. Li et al., Gradient Harmonized Single-stage Detector (2019), equations 12
+    to 15.
+
+    Args:
+        mu: Where the parabola becomes a line.
+        bins: Unit regions.
+        momentum: Of the moving average of the counts; 0 takes each batch for itself.
+        loss_weight: The loss is multiplied by it.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+    """
+
+    kinds = ('box_encoded', 'field')
+
+    def __init__(
+        self,
+        mu: float = 0.02,
+        bins: int = 10,
+        momentum: float = 0,
+        loss_weight: float = 1.0,
+        reduction: str = 'mean',
+    ) -> None:
+        super().__init__(reduction, loss_weight)
+        check_bins(self, bins, momentum)
+        if mu <= 0:
+            raise ConfigError(f'GHMR: mu must be above 0, got {mu}')
+        self.mu = mu
+        self.bins = bins
+        self.momentum = momentum
+        edges = torch.arange(bins + 1, dtype=torch.float32) / bins
+        edges[-1] = 1e3
+        self.register_buffer('edges', edges)
+        self.register_buffer('acc_sum', torch.zeros(bins) if momentum > 0 else None)
+        self.edges: Tensor
+        self.acc_sum: Tensor | None
+
+    def forward(  # type: ignore[override]
+        self,
+        pred: Tensor,
+        target: Tensor,
+        label_weight: Tensor | None = None,
+        avg_factor: Tensor | float | None = None,
+        reduction_override: str | None = None,
+        *,
+        weight: Tensor | None = None,
+    ) -> Tensor:
+        """The loss.
+
+        Args:
+            pred: ``(K, 4)`` or any shape.
+            target: Its shape.
+            label_weight: Its shape, or ``(K,)``; only whether it is above 0 counts.
+            avg_factor: Accepted for the shared call, and without effect.
+            reduction_override: In place of ``reduction``.
+            weight: Another name of ``label_weight``.
+        """
+        weight = label_weight if weight is None else weight
+        return super().forward(pred, target, weight, None, reduction_override)
+
+    def compute(
+        self,
+        pred: Tensor,
+        target: Target,
+        weight: Tensor | None,
+        reduction: str,
+        avg_factor: Tensor | float | None,
+    ) -> Tensor:
+        """See :meth:`BaseLoss.compute`."""
+        target = need_tensor(self, target)
+        check_same_shape(pred, target)
+        difference = in_float(pred) - in_float(target)
+        root = torch.sqrt(difference * difference + self.mu * self.mu)
+        norm = (difference / root).abs()
+        valid = torch.ones_like(norm, dtype=torch.bool)
+        if weight is not None:
+            shape = weight.shape + (1,) * (pred.dim() - weight.dim())
+            valid = valid & (weight.reshape(shape) > 0)
+        density, total = gradient_density(
+            norm, valid, self.edges.to(norm.dtype), self.acc_sum, self.momentum
+        )
+        factor = total if reduction == 'mean' else None
+        return self.loss_weight * reduce_loss(root - self.mu, reduction, density, factor)
+
+
+def check_bins(loss: BaseLoss, bins: int, momentum: float) -> None:
+    """Refuse settings a histogram cannot have."""
+    if bins < 1 or not 0 <= momentum < 1:
+        raise ConfigError(
+            f'{type(loss).__name__}: expected bins >= 1 and momentum in [0, 1), got {bins} and '
+            f'{momentum}'
+        )

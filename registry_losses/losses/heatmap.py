@@ -1,0 +1,291 @@
+"""Losses of keypoint heatmaps.
+
+Shapes: B images, K keypoints, H, W map; or R rows (pixels) of C classes.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import ConfigError, ShapeError
+from ..registry import MODELS
+from ..structures import ClassTargets
+from .base import BaseLoss, Target, check_same_shape, need_tensor, row_weight
+from .l1 import mse_loss
+from .reduction import in_float, reduce_loss, reducible
+
+
+@reducible
+def adaptive_wing_loss(
+    pred: Tensor,
+    target: Tensor,
+    alpha: float = 2.1,
+    omega: float = 14.0,
+    epsilon: float = 1.0,
+    theta: float = 0.5,
+) -> Tensor:
+    """A wing loss that is steep around peaks and flat on the background.
+
+    With ``d = |v - y|`` and the exponent ``e = alpha - v``: ``omega ln(1 + (d / epsilon)^e)``
+    below ``theta``, else the line ``A d - C`` that continues it.
+
+    Source: X. Wang et al., Adaptive Wing Loss (2019), equation 3.
+
+    Args:
+        pred: Heatmap values y, any shape.
+        target: Values v in [0, 1], its shape.
+        alpha: More than 1 above the largest target, for a loss smooth at 0.
+        omega: Scale of the curved part.
+        epsilon: Width of the curved part.
+        theta: Where the line begins.
+    """
+    d = (target - pred).abs()
+    e = alpha - target
+    edge = (theta / epsilon) ** e
+    slope = omega * e * (theta / epsilon) ** (e - 1) / ((1 + edge) * epsilon)
+    offset = theta * slope - omega * torch.log1p(edge)
+    curve = omega * torch.log1p((d.clamp(max=theta) / epsilon).pow(e))
+    return torch.where(d < theta, curve, slope * d - offset)
+
+
+def weighted_heatmap(
+    loss: Tensor, target_weights: Tensor | None, mask: Tensor | None
+) -> Tensor | None:
+    """The product of keypoint weights and a mask, in a shape that multiplies ``loss``.
+
+    Args:
+        loss: ``(B, K, H, W)`` or ``(R, C)``.
+        target_weights: ``(B, K)``, ``(B, K, H, W)``, ``(R,)``, ``(R, 1)`` or ``(R, C)``;
+            with one dimension more, of size 1, likewise. ``(P, K)`` weights of the persons
+            of a batch do not weigh a map that all persons share, and are refused.
+        mask: ``(B, 1, H, W)``, ``(B, H, W)`` or ``(B, K, H, W)``.
+    """
+    weight = None
+    for name, part in (('target_weights', target_weights), ('mask', mask)):
+        if part is None:
+            continue
+        if name == 'mask' and part.dim() == loss.dim() - 1 == 3:
+            part = part[:, None]
+        part = in_float(part).reshape(part.shape + (1,) * (loss.dim() - part.dim()))
+        if part.dim() != loss.dim() or any(
+            p not in (1, size) for p, size in zip(part.shape, loss.shape)
+        ):
+            raise ShapeError(
+                f'{name}: expected to broadcast over {tuple(loss.shape)}, got {tuple(part.shape)}'
+            )
+        weight = part if weight is None else weight * part
+    return weight
+
+
+class HeatmapLoss(BaseLoss):
+    """A loss of heatmaps, with OpenMMLab's call for keypoints.
+
+    Args:
+        use_target_weight: Whether ``target_weights`` count; a head's ``weight`` always does.
+        loss_weight: The loss is multiplied by it.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+    """
+
+    kinds = ('heatmap',)
+
+    def __init__(
+        self, use_target_weight: bool = False, loss_weight: float = 1.0, reduction: str = 'mean'
+    ) -> None:
+        super().__init__(reduction, loss_weight)
+        self.use_target_weight = use_target_weight
+
+    def forward(  # type: ignore[override]
+        self,
+        output: Tensor,
+        target: Tensor | ClassTargets,
+        target_weights: Tensor | None = None,
+        mask: Tensor | float | None = None,
+        reduction_override: str | None = None,
+        *,
+        weight: Tensor | None = None,
+        avg_factor: Tensor | float | None = None,
+    ) -> Tensor:
+        """The loss.
+
+        Args:
+            output: ``(B, K, H, W)`` or ``(R, C)``.
+            target: Its shape, or :class:`ClassTargets` for ``(R, C)``.
+            target_weights: ``(B, K)`` or ``(B, K, H, W)``; see ``use_target_weight``.
+            mask: ``(B, 1, H, W)``, 0 where nothing is annotated. A number in this place
+                is the ``avg_factor`` of the shared call.
+            reduction_override: In place of ``reduction``.
+            weight: Weights that always count: as ``target_weights``, or ``(R,)``.
+            avg_factor: What a mean divides by.
+        """
+        if mask is not None and (not isinstance(mask, Tensor) or mask.dim() == 0):
+            mask, avg_factor = None, mask
+        if weight is None and self.use_target_weight:
+            weight = target_weights
+        if isinstance(target, ClassTargets):
+            weight = row_weight(weight, target)
+            target = target.dense()
+        self._mask = mask
+        try:
+            return super().forward(output, target, weight, avg_factor, reduction_override)
+        finally:
+            self._mask = None
+
+    def compute(
+        self,
+        pred: Tensor,
+        target: Target,
+        weight: Tensor | None,
+        reduction: str,
+        avg_factor: Tensor | float | None,
+    ) -> Tensor:
+        """See :meth:`BaseLoss.compute`."""
+        target = need_tensor(self, target)
+        check_same_shape(pred, target)
+        target = in_float(target)
+        loss = self.elements(in_float(pred), target)
+        weight = self.channel_weight(target, weighted_heatmap(loss, weight, self._mask))
+        return self.loss_weight * reduce_loss(loss, reduction, weight, avg_factor)
+
+    def channel_weight(self, target: Tensor, weight: Tensor | None) -> Tensor | None:
+        """Change the weights by what the target holds."""
+        return weight
+
+
+@MODELS.register_module()
+class KeypointMSELoss(HeatmapLoss):
+    """Mean squared error of heatmaps, with keypoint weights and a mask.
+
+    Args:
+        use_target_weight: Whether ``target_weights`` count.
+        skip_empty_channel: Leave out the maps that hold no keypoint.
+        loss_weight: The loss is multiplied by it.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``; a mean is over all elements, also
+            those of weight 0.
+    """
+
+    def __init__(
+        self,
+        use_target_weight: bool = False,
+        skip_empty_channel: bool = False,
+        loss_weight: float = 1.0,
+        *,
+        reduction: str = 'mean',
+    ) -> None:
+        super().__init__(use_target_weight, loss_weight, reduction)
+        self.skip_empty_channel = skip_empty_channel
+
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
+        """See :func:`mse_loss`."""
+        return mse_loss(pred, target, reduction='none')
+
+    def channel_weight(self, target: Tensor, weight: Tensor | None) -> Tensor | None:
+        """Zero for maps without a keypoint, if so wished."""
+        if not self.skip_empty_channel:
+            return weight
+        dims = tuple(range(2, target.dim())) if target.dim() > 2 else (0,)
+        held = (target != 0).sum(dim=dims, keepdim=True).clamp(max=1).to(target.dtype)
+        return held if weight is None else weight * held
+
+
+@MODELS.register_module()
+class AdaptiveWingLoss(HeatmapLoss):
+    """:func:`adaptive_wing_loss` with keypoint weights and a mask.
+
+    Deviation from OpenMMLab: a weight multiplies the loss, not prediction and target; of
+    weights 0 and 1 the outcome is the same.
+
+    Args:
+        alpha: See :func:`adaptive_wing_loss`.
+        omega: Scale of the curved part.
+        epsilon: Width of the curved part.
+        theta: Where the line begins.
+        use_target_weight: Whether ``target_weights`` count.
+        loss_weight: The loss is multiplied by it.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 2.1,
+        omega: float = 14,
+        epsilon: float = 1,
+        theta: float = 0.5,
+        use_target_weight: bool = False,
+        loss_weight: float = 1.0,
+        *,
+        reduction: str = 'mean',
+    ) -> None:
+        super().__init__(use_target_weight, loss_weight, reduction)
+        if alpha <= 1 or epsilon <= 0 or theta <= 0:
+            raise ConfigError(
+                'AdaptiveWingLoss: expected alpha > 1, epsilon > 0 and theta > 0, got '
+                f'{alpha}, {epsilon}, {theta}'
+            )
+        self.alpha = alpha
+        self.omega = omega
+        self.epsilon = epsilon
+        self.theta = theta
+
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
+        """See :func:`adaptive_wing_loss`."""
+        return adaptive_wing_loss(
+            pred, target, self.alpha, self.omega, self.epsilon, self.theta, reduction='none'
+        )
+
+
+@MODELS.register_module()
+class KeypointOHKMMSELoss(HeatmapLoss):
+    """Squared error of each image's ``topk`` worst keypoints: online hard keypoint mining.
+
+    The mean over the map of each keypoint, then over the worst of an image: ``(B,)``. Rows
+    of pixels ``(R, C)`` are one image.
+
+    Source: Y. Chen et al., Cascaded Pyramid Network (2018), section 3.2.2.
+
+    Args:
+        use_target_weight: Whether ``target_weights`` count.
+        topk: How many keypoints of an image count.
+        loss_weight: The loss is multiplied by it.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+    """
+
+    def __init__(
+        self,
+        use_target_weight: bool = False,
+        topk: int = 8,
+        loss_weight: float = 1.0,
+        *,
+        reduction: str = 'mean',
+    ) -> None:
+        super().__init__(use_target_weight, loss_weight, reduction)
+        if topk < 1:
+            raise ConfigError(f'KeypointOHKMMSELoss: topk must be at least 1, got {topk}')
+        self.topk = topk
+
+    def compute(
+        self,
+        pred: Tensor,
+        target: Target,
+        weight: Tensor | None,
+        reduction: str,
+        avg_factor: Tensor | float | None,
+    ) -> Tensor:
+        """See :meth:`BaseLoss.compute`."""
+        target = need_tensor(self, target)
+        check_same_shape(pred, target)
+        if pred.shape[1] < self.topk:
+            raise ShapeError(
+                f'KeypointOHKMMSELoss: expected at least topk = {self.topk} keypoints, got '
+                f'{pred.shape[1]}'
+            )
+        loss = F.mse_loss(in_float(pred), in_float(target), reduction='none')
+        weight = weighted_heatmap(loss, weight, self._mask)
+        if weight is not None:
+            loss = loss * weight
+        if pred.dim() == 2:
+            by_keypoint = loss.sum(0, keepdim=True) / max(loss.shape[0], 1)  # (1, C)
+        else:
+            by_keypoint = loss.flatten(2).mean(-1)  # (B, K)
+        worst = by_keypoint.topk(self.topk, dim=1).values.mean(1)
+        # A head's avg_factor counts keypoints; the worst of an image are counted already.
+        return self.loss_weight * reduce_loss(worst, reduction)

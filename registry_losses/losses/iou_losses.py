@@ -1,0 +1,275 @@
+"""The IoU family as registered losses; see :mod:`.iou` for the functions.
+
+Shapes: K pairs; boxes are xyxy in pixels.
+"""
+
+from torch import Tensor
+
+from ..errors import ConfigError
+from ..registry import MODELS
+from .base import BaseLoss
+from .iou import (
+    IOU_MODES,
+    bounded_iou_loss,
+    ciou_loss,
+    diou_loss,
+    efficient_iou_loss,
+    eiou_loss,
+    giou_loss,
+    iou_loss,
+    nwd_loss,
+    siou_loss,
+    yolo_iou_loss,
+)
+
+
+class _OverlapLoss(BaseLoss):
+    kinds = ('box_decoded',)
+
+    def __init__(
+        self, eps: float = 1e-6, reduction: str = 'mean', loss_weight: float = 1.0
+    ) -> None:
+        super().__init__(reduction, loss_weight)
+        self.eps = eps
+
+
+@MODELS.register_module()
+class IoULoss(_OverlapLoss):
+    """:func:`iou_loss` with weights and reduction.
+
+    Args:
+        linear: The same as ``mode='linear'``.
+        eps: The IoU counts as at least this much.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        loss_weight: The loss is multiplied by it.
+        mode: ``'linear'``, ``'square'`` or ``'log'``.
+    """
+
+    def __init__(
+        self,
+        linear: bool = False,
+        eps: float = 1e-6,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+        mode: str = 'log',
+    ) -> None:
+        super().__init__(eps, reduction, loss_weight)
+        self.mode = 'linear' if linear else mode
+        if self.mode not in IOU_MODES:
+            raise ConfigError(f'IoULoss: mode: expected {", ".join(IOU_MODES)}, got {mode!r}')
+
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
+        """See :func:`iou_loss`."""
+        return iou_loss(pred, target, self.mode, self.eps, reduction='none')
+
+
+@MODELS.register_module()
+class GIoULoss(_OverlapLoss):
+    """:func:`giou_loss` with weights and reduction.
+
+    Args:
+        eps: Keeps denominators from 0.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        loss_weight: The loss is multiplied by it.
+    """
+
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
+        """See :func:`giou_loss`."""
+        return giou_loss(pred, target, self.eps, reduction='none')
+
+
+@MODELS.register_module()
+class DIoULoss(_OverlapLoss):
+    """:func:`diou_loss` with weights and reduction.
+
+    Args:
+        eps: Keeps denominators from 0.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        loss_weight: The loss is multiplied by it.
+    """
+
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
+        """See :func:`diou_loss`."""
+        return diou_loss(pred, target, self.eps, reduction='none')
+
+
+@MODELS.register_module()
+class CIoULoss(_OverlapLoss):
+    """:func:`ciou_loss` with weights and reduction.
+
+    Args:
+        eps: Keeps denominators from 0.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        loss_weight: The loss is multiplied by it.
+    """
+
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
+        """See :func:`ciou_loss`."""
+        return ciou_loss(pred, target, self.eps, reduction='none')
+
+
+@MODELS.register_module()
+class EIoULoss(_OverlapLoss):
+    """:func:`eiou_loss` (extended IoU) with weights and reduction.
+
+    Args:
+        eps: Keeps denominators from 0.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        loss_weight: The loss is multiplied by it.
+        smooth_point: Where the parabola ends.
+    """
+
+    def __init__(
+        self,
+        eps: float = 1e-6,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+        smooth_point: float = 0.1,
+    ) -> None:
+        super().__init__(eps, reduction, loss_weight)
+        if smooth_point <= 0:
+            raise ConfigError(f'EIoULoss: smooth_point must be above 0, got {smooth_point}')
+        self.smooth_point = smooth_point
+
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
+        """See :func:`eiou_loss`."""
+        return eiou_loss(pred, target, self.smooth_point, self.eps, reduction='none')
+
+
+@MODELS.register_module()
+class EfficientIoULoss(_OverlapLoss):
+    """:func:`efficient_iou_loss` with weights and reduction.
+
+    Args:
+        eps: Keeps denominators from 0.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        loss_weight: The loss is multiplied by it.
+    """
+
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
+        """See :func:`efficient_iou_loss`."""
+        return efficient_iou_loss(pred, target, self.eps, reduction='none')
+
+
+@MODELS.register_module()
+class SIoULoss(_OverlapLoss):
+    """:func:`siou_loss` with weights and reduction.
+
+    Args:
+        eps: Keeps denominators from 0.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        loss_weight: The loss is multiplied by it.
+        neg_gamma: True for the sign of the paper.
+    """
+
+    def __init__(
+        self,
+        eps: float = 1e-6,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+        neg_gamma: bool = False,
+    ) -> None:
+        super().__init__(eps, reduction, loss_weight)
+        self.neg_gamma = neg_gamma
+
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
+        """See :func:`siou_loss`."""
+        return siou_loss(pred, target, self.eps, self.neg_gamma, reduction='none')
+
+
+@MODELS.register_module()
+class NWDLoss(BaseLoss):
+    """:func:`nwd_loss` with weights and reduction.
+
+    Args:
+        constant: Scale in pixels.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        loss_weight: The loss is multiplied by it.
+        mode: ``'linear'`` or ``'log'``.
+    """
+
+    kinds = ('box_decoded',)
+
+    def __init__(
+        self,
+        constant: float = 12.8,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+        *,
+        mode: str = 'linear',
+    ) -> None:
+        super().__init__(reduction, loss_weight)
+        if constant <= 0 or mode not in ('linear', 'log'):
+            raise ConfigError(
+                f'NWDLoss: expected constant > 0 and mode linear or log, got {constant}, {mode!r}'
+            )
+        self.constant = constant
+        self.mode = mode
+
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
+        """See :func:`nwd_loss`."""
+        return nwd_loss(pred, target, self.constant, self.mode, reduction='none')
+
+
+@MODELS.register_module()
+class BoundedIoULoss(_OverlapLoss):
+    """:func:`bounded_iou_loss` with weights and reduction.
+
+    Args:
+        beta: Where the parabola of the smooth L1 loss ends.
+        eps: Keeps denominators from 0.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        loss_weight: The loss is multiplied by it.
+    """
+
+    def __init__(
+        self,
+        beta: float = 0.2,
+        eps: float = 1e-3,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(eps, reduction, loss_weight)
+        if beta <= 0:
+            raise ConfigError(f'BoundedIoULoss: beta must be above 0, got {beta}')
+        self.beta = beta
+
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
+        """See :func:`bounded_iou_loss`."""
+        return bounded_iou_loss(pred, target, self.beta, self.eps, reduction='none')
+
+
+@MODELS.register_module()
+class YOLOIoULoss(_OverlapLoss):
+    """:func:`yolo_iou_loss` with weights and reduction.
+
+    Args:
+        iou_mode: ``'ciou'``, ``'giou'`` or ``'siou'``.
+        bbox_format: ``'xyxy'``, what the heads of this package decode to, or ``'xywh'``.
+        eps: Keeps denominators from 0.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        loss_weight: The loss is multiplied by it.
+    """
+
+    def __init__(
+        self,
+        iou_mode: str = 'ciou',
+        bbox_format: str = 'xyxy',
+        eps: float = 1e-7,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(eps, reduction, loss_weight)
+        if iou_mode not in ('ciou', 'giou', 'siou') or bbox_format not in ('xywh', 'xyxy'):
+            raise ConfigError(
+                'YOLOIoULoss: expected iou_mode ciou, giou or siou and bbox_format xyxy or xywh, '
+                f'got {iou_mode!r} and {bbox_format!r}'
+            )
+        self.iou_mode = iou_mode
+        self.bbox_format = bbox_format
+
+    def elements(self, pred: Tensor, target: Tensor) -> Tensor:
+        """See :func:`yolo_iou_loss`."""
+        return yolo_iou_loss(
+            pred, target, self.iou_mode, self.bbox_format, self.eps, reduction='none'
+        )

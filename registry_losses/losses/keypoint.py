@@ -1,0 +1,210 @@
+"""Losses of bottom-up pose: part affinity fields, and keypoints by their similarity.
+
+Shapes: B images, L limbs, H, W map; K instances, V keypoints.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..errors import ConfigError, ShapeError
+from ..registry import MODELS
+from .base import BaseLoss, Target, check_same_shape, need_tensor
+from .heatmap import weighted_heatmap
+from .l1 import mse_loss
+from .reduction import in_float, reduce_loss, reducible
+
+
+@reducible
+def paf_loss(pred: Tensor, target: Tensor) -> Tensor:
+    """Squared error of part affinity fields, component by component.
+
+    Source: Z. Cao et al., Realtime Multi-Person 2D Pose Estimation using Part Affinity
+    Fields (2017), equation 5.
+
+    Args:
+        pred: ``(B, 2L, H, W)`` or ``(R, 2L)``: x and y of every limb's field.
+        target: Its shape; unit vectors on limbs, zero elsewhere.
+    """
+    check_same_shape(pred, target)
+    if pred.dim() < 2 or pred.shape[1] % 2:
+        raise ShapeError(
+            f'pred: expected an even number of channels, two a limb, got {tuple(pred.shape)}'
+        )
+    return mse_loss(pred, target, reduction='none')
+
+
+@MODELS.register_module()
+class PAFLoss(BaseLoss):
+    """:func:`paf_loss` with a mask of the places that are annotated.
+
+    Args:
+        reduction: ``'none'``, ``'mean'`` (over all components, masked or not) or ``'sum'``.
+        loss_weight: The loss is multiplied by it.
+    """
+
+    kinds = ('field',)
+
+    def compute(
+        self,
+        pred: Tensor,
+        target: Target,
+        weight: Tensor | None,
+        reduction: str,
+        avg_factor: Tensor | float | None,
+    ) -> Tensor:
+        """See :meth:`BaseLoss.compute`; ``weight`` broadcasts over the channels."""
+        target = need_tensor(self, target)
+        loss = paf_loss(pred, target, reduction='none')
+        if weight is not None:
+            if weight.dim() == loss.dim() - 1 == 3:
+                weight = weight[:, None]
+            weight = weighted_heatmap(loss, weight, None)
+        return self.loss_weight * reduce_loss(loss, reduction, weight, avg_factor)
+
+
+# Per-keypoint constants of COCO's evaluation, nose first.
+COCO_SIGMAS = (
+    0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072,
+    0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089,
+)  # fmt: skip
+
+
+def oks_loss(
+    pred: Tensor,
+    target: Tensor,
+    area: Tensor,
+    *,
+    sigmas: Sequence[float] = COCO_SIGMAS,
+    visible: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: str = 'mean',
+    avg_factor: Tensor | float | None = None,
+) -> Tensor:
+    """``1 - OKS`` with ``OKS = mean_v exp(-d^2 / (2 area (2 sigma_v)^2))``.
+
+    Source: D. Maji et al., YOLO-Pose (2022), equation 4; the similarity is that of COCO's
+    evaluation.
+
+    Args:
+        pred: ``(K, V, 2)`` keypoints in pixels.
+        target: Its shape.
+        area: ``(K,)`` area of each instance in square pixels.
+        sigmas: V per-keypoint constants, or one for all.
+        visible: ``(K, V)``, 0 for keypoints that are not labelled; an instance without
+            any costs nothing.
+        weight: ``(K,)``.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        avg_factor: What a mean divides by.
+    """
+    check_same_shape(pred, target)
+    if pred.dim() != 3 or pred.shape[-1] != 2 or len(sigmas) not in (1, pred.shape[1]):
+        raise ShapeError(
+            f'pred: expected ({pred.shape[0]}, {len(sigmas)}, 2), got {tuple(pred.shape)}; there '
+            f'are {len(sigmas)} sigmas'
+        )
+    pred, target, area = in_float(pred), in_float(target), in_float(area)
+    variance = (2 * pred.new_tensor(sigmas)).square()
+    spread = 2 * area[:, None].clamp(min=1) * variance  # (K, V)
+    similarity = torch.exp(-(pred - target).square().sum(-1) / spread)
+    if visible is None:
+        oks = similarity.mean(1)
+        loss = 1 - oks
+    else:
+        visible = in_float(visible).clamp(0, 1)
+        count = visible.sum(1)
+        oks = (similarity * visible).sum(1) / torch.where(count > 0, count, 1)
+        loss = torch.where(count > 0, 1 - oks, 0)
+    return reduce_loss(loss, reduction, weight, avg_factor)
+
+
+@MODELS.register_module()
+class OKSLoss(BaseLoss):
+    """``1 - OKS``, of keypoints, or of boxes by their corners.
+
+    Keypoints ``(K, V, 2)`` come with the instances' ``area``. Decoded boxes ``(K, 4)``
+    are taken as two keypoints, their corners, and the target box gives the area: that is
+    how a head with boxes, a joint's or an object's, uses this loss (kind ``box_decoded``).
+
+    Args:
+        sigmas: Per-keypoint constants for ``(K, V, 2)``; COCO's by default.
+        corner_sigma: The constant of a box's corners.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        loss_weight: The loss is multiplied by it.
+    """
+
+    kinds = ('box_decoded',)
+
+    def __init__(
+        self,
+        sigmas: Sequence[float] = COCO_SIGMAS,
+        corner_sigma: float = 0.1,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(reduction, loss_weight)
+        if corner_sigma <= 0 or min(sigmas) <= 0:
+            raise ConfigError('OKSLoss: sigmas must be above 0')
+        self.sigmas = tuple(sigmas)
+        self.corner_sigma = corner_sigma
+        self._area: Tensor | None = None
+        self._visible: Tensor | None = None
+
+    def forward(  # type: ignore[override]
+        self,
+        pred: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: Tensor | float | None = None,
+        reduction_override: str | None = None,
+        *,
+        area: Tensor | None = None,
+        visible: Tensor | None = None,
+    ) -> Tensor:
+        """The loss.
+
+        Args:
+            pred: ``(K, V, 2)`` keypoints or ``(K, 4)`` boxes, in pixels.
+            target: Its shape.
+            weight: ``(K,)``; ``(K, 4)`` for boxes, of which the mean counts.
+            avg_factor: What a mean divides by.
+            reduction_override: In place of ``reduction``.
+            area: ``(K,)`` of the instances; needed for keypoints.
+            visible: ``(K, V)`` which keypoints are labelled.
+        """
+        self._area, self._visible = area, visible
+        try:
+            return super().forward(pred, target, weight, avg_factor, reduction_override)
+        finally:
+            self._area = self._visible = None
+
+    def compute(
+        self,
+        pred: Tensor,
+        target: Target,
+        weight: Tensor | None,
+        reduction: str,
+        avg_factor: Tensor | float | None,
+    ) -> Tensor:
+        """See :meth:`BaseLoss.compute`."""
+        target = need_tensor(self, target)
+        sigmas, area = self.sigmas, self._area
+        if pred.dim() == 2 and pred.shape[1] == 4:
+            check_same_shape(pred, target)
+            sigmas = (self.corner_sigma,)
+            if area is None:
+                area = (target[:, 2:] - target[:, :2]).clamp(min=0).prod(dim=1)
+            pred, target = pred.reshape(-1, 2, 2), target.reshape(-1, 2, 2)
+        if area is None:
+            raise ShapeError('OKSLoss: keypoints need the area (K,) of their instances')
+        return self.loss_weight * oks_loss(
+            pred,
+            target,
+            area,
+            sigmas=sigmas,
+            visible=self._visible,
+            weight=weight,
+            reduction=reduction,
+            avg_factor=avg_factor,
+        )
