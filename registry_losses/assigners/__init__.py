@@ -3,8 +3,10 @@
 from .atss import ATSSAssigner, BatchATSSAssigner
 from .base import BaseAssigner
 from .bridge import AssignResult
+from .centernet import CenterNetAssigner
 from .dynamic_soft_label import DynamicSoftLabelAssigner
 from .fcos import FCOSAssigner
+from .gaussian import GaussianAssigner
 from .grid_assigner import GridAssigner
 from .max_iou import MaxIoUAssigner
 from .point import PointAssigner
@@ -22,8 +24,10 @@ __all__ = [
     'BaseAssigner',
     'BatchATSSAssigner',
     'BatchTaskAlignedAssigner',
+    'CenterNetAssigner',
     'DynamicSoftLabelAssigner',
     'FCOSAssigner',
+    'GaussianAssigner',
     'GridAssigner',
     'MaxIoUAssigner',
     'PointAssigner',

@@ -11,7 +11,7 @@ Shapes: G gts, C combinations (level, base size), P windows, T candidates.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -122,6 +122,11 @@ class Windows:
     step: Tensor
     width: Tensor
     count: Tensor
+
+    def numbered(self) -> 'Windows':
+        """The same with each rectangle's own number in place of its gt."""
+        number = torch.arange(self.row.shape[0], device=self.row.device)
+        return replace(self, row=number)
 
 
 def overlap_windows(priors: Priors, boxes: Tensor, least: Tensor) -> Windows:
