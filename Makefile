@@ -61,7 +61,7 @@ train: $(READY)
 
 # One thread a test process: the processes already share the cores.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -q -m 'not slow' $(if $(shell $(PY) -c 'import xdist' 2>/dev/null && echo yes),-n $(JOBS)) $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -m 'not slow' $(if $(shell $(PY) -c 'import xdist' 2>/dev/null && echo yes),-n $(JOBS) --dist loadfile) $(ARGS)
 
 test-slow: $(READY)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q $(ARGS)

@@ -315,7 +315,8 @@ class IterBasedTrainLoop(_TrainLoop):
     def _stream(self, done: int) -> Iterator[Any]:
         """Batches without end, from the one after ``done``."""
         if self._is_endless():
-            yield from itertools.islice(iter(self.dataloader), self._seek(done), None)
+            skip = self._seek(done)  # before the iterator: workers fetch as soon as it is made
+            yield from itertools.islice(iter(self.dataloader), skip, None)
             return
         epoch, done = divmod(done, max(len(self.dataloader), 1))
         sampler = self._sampler

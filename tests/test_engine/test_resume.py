@@ -77,17 +77,21 @@ def test_checkpoints_between_epochs_resume_at_the_next_batch(tmp_path, toy_runne
     part = tmp_path / 'b'
     part.mkdir()
     shutil.copy(tmp_path / 'a' / 'iter_16.pth', part)
+    options['train_dataloader.num_workers'] = 2
     toy_runner(part, resume=True, **options).train()
     assert_same_training_state(tmp_path / 'a', part)
     assert_same_training_state(part, uninterrupted)
 
 
-def test_iteration_based_training_resumes_exactly(tmp_path, toy_runner):
+@pytest.mark.parametrize('workers', [0, 2])
+def test_iteration_based_training_resumes_exactly(tmp_path, toy_runner, workers):
+    """With another number of worker processes too."""
     toy_runner(tmp_path / 'a', **ITERATIONS).train()
     part = tmp_path / 'b'
     part.mkdir()
     shutil.copy(tmp_path / 'a' / 'iter_16.pth', part)
-    toy_runner(part, resume=True, **ITERATIONS).train()
+    options = {**ITERATIONS, 'train_dataloader.num_workers': workers}
+    toy_runner(part, resume=True, **options).train()
     assert_same_training_state(tmp_path / 'a', part)
 
 
