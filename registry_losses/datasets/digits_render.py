@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import MissingDependencyError
 
-VERSION = 1
+VERSION = 2
 """Raise it when the same seed no longer draws the same images: old files are remade."""
 
 _CANON = 80

@@ -222,3 +222,23 @@ def test_processes_that_start_together_draw_once(tmp_path):
         worker.join(30)
     assert sorted(drew) == [False, False, True]
     assert store.is_current(tmp_path / 'digits', SMALL)
+
+
+@pytest.mark.parametrize(
+    ('split', 'index', 'samples', 'last_box', 'mean'),
+    [
+        ('train', 1, [837], [83.7, 83.0, 94.0, 101.9], 66.2),
+        ('train', 3, [1655, 1323, 794, 1124, 934], [50.2, 4.7, 78.9, 42.8], 158.2),
+        ('val', 1, [1382], [27.3, 90.3, 44.1, 120.7], 169.7),
+    ],
+)
+def test_a_change_of_the_drawing_needs_a_new_version(split, index, samples, last_box, mean):
+    """If this fails and the change is meant: raise VERSION and put the new figures here.
+
+    Data drawn before would otherwise count as current.
+    """
+    assert render.VERSION == 2
+    drawn = render.draw_image(DigitsSpec(), split, index)
+    assert drawn.samples.tolist() == samples
+    assert np.abs(drawn.boxes[-1] - last_box).max() < 0.3  # room for other OpenCV versions
+    assert drawn.image.mean() == pytest.approx(mean, abs=0.5)
