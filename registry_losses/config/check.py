@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from .. import registry as reg
 from ..errors import ConfigError, UnknownTypeError, nearest_names
 from ..registry import ScopedRegistry
-from .reading import ALWAYS_READ, accepted_keys, declared_keys, find_type
+from .reading import ALWAYS_READ, accepted_keys, declared_keys, find_type, required_keys
 from .sources import TOP_LEVEL_KEYS
 
 _LOADER_KEYS = frozenset(inspect.signature(DataLoader.__init__).parameters) - {'self'} | {
@@ -198,6 +198,10 @@ class _Checker:
         accepted = accepted_keys(found)
         names = accepted.names | ALWAYS_READ | _READ_BY_BUILDER.get(key, frozenset())
         self._known(path, node, names, owner=getattr(found, '__name__', ''), open=accepted.open)
+        if registries == (reg.TASK_UTILS,):
+            # Other builders add arguments of their own: an optimizer gets its parameters.
+            for missing in sorted(required_keys(found) - set(node)):
+                self.problems.append(f'{path}.{missing}: {found.__name__} needs this key')
         for holder in ('train_cfg', 'test_cfg'):
             keys = declared_keys(node, holder)
             if keys is not None and isinstance(node.get(holder), Mapping):

@@ -47,6 +47,17 @@ def accepted_keys(target: Any) -> AcceptedKeys:
     return AcceptedKeys(names - {'self'}, rest)
 
 
+@cache
+def required_keys(target: Any) -> frozenset[str]:
+    """The arguments that have no default in the signature of a class or function."""
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except (TypeError, ValueError):  # builtins without a signature
+        return frozenset()
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return frozenset(p.name for p in parameters if p.kind in named and p.default is p.empty)
+
+
 def _signature(function: Any) -> tuple[frozenset[str], bool]:
     try:
         parameters = inspect.signature(function).parameters.values()

@@ -75,3 +75,9 @@ def test_a_node_of_another_type_takes_the_old_ones_place():
     )
     assert changed.model.train_cfg.assigner.pos_iou_thr == 0.5
     assert changed.model.train_cfg.assigner.neg_iou_thr == 0.3
+
+
+def test_a_missing_key_is_named():
+    retinanet = CONFIGS / 'retinanet' / 'retinanet_tiny_digits.py'
+    with pytest.raises(ConfigError, match=r'assigner.neg_iou_thr: GridAssigner needs this key'):
+        load_config(retinanet, options={'model.train_cfg.assigner': dict(type='GridAssigner')})
