@@ -47,14 +47,21 @@ class YOLOBBoxCoder(BaseBBoxCoder):
         use_box_type: See :class:`BaseBBoxCoder`.
         scale_x_y: Widens the sigmoid around the cell, ``s sigma - (s - 1) / 2``
             (Bochkovskiy et al., YOLOv4, section 3.4, grid sensitivity); 1 for YOLOv3.
+        clip_border: Clip decoded boxes to ``max_shape``.
     """
 
     def __init__(
-        self, eps: float = 1e-6, use_box_type: bool = False, *, scale_x_y: float = 1.0
+        self,
+        eps: float = 1e-6,
+        use_box_type: bool = False,
+        *,
+        scale_x_y: float = 1.0,
+        clip_border: bool = True,
     ) -> None:
         super().__init__(use_box_type)
         self.eps = eps
         self.scale_x_y = scale_x_y
+        self.clip_border = clip_border
 
     def activate(self, raw: Tensor) -> Tensor:
         """Sigmoid of the first two values."""
@@ -93,7 +100,8 @@ class YOLOBBoxCoder(BaseBBoxCoder):
         scale = stride_pairs(stride, bboxes, type(self).__name__)
         move = (encoded[..., :2] - 0.5) * scale
         center = center + (move if self.scale_x_y == 1 else move * self.scale_x_y)
-        return _boxes(center, size * encoded[..., 2:].clamp(max=MAX_EXPONENT).exp(), max_shape)
+        size = size * encoded[..., 2:].clamp(max=MAX_EXPONENT).exp()
+        return _boxes(center, size, max_shape if self.clip_border else None)
 
 
 @TASK_UTILS.register_module(name=['YOLOV5BBoxCoder', 'YOLOv5BBoxCoder'])

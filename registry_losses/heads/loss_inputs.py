@@ -3,14 +3,25 @@
 Shapes: B images, N slots, M gts, K pairs, C classes, D values.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from ..errors import PairingError
-from ..ops import bbox_overlaps
+from ..ops import ciou, diou, giou, iou
 from ..structures import Assignment, GroundTruth, HeadOutput, LossTerm, Priors
+
+# What a term's ``target_quality`` may measure. CIoU without a threshold on its alpha, as
+# YOLOv5's objectness learns it.
+OVERLAPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    'iou': iou,
+    'giou': giou,
+    'diou': diou,
+    'ciou': partial(ciou, eps=1e-7, alpha_threshold=None),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +92,7 @@ class LossInputs:
         def compute() -> Tensor:
             with torch.no_grad():
                 decoded = self.decoded_at(branch, pairs).detach()
-                target = pairs.boxes_of(self.gt)
-                return bbox_overlaps(decoded, target, mode=mode, is_aligned=True).clamp(0, 1)
+                return OVERLAPS[mode](decoded, pairs.boxes_of(self.gt)).clamp(0, 1)
 
         return self.once(('overlap', branch, mode, id(pairs)), compute)
 

@@ -39,6 +39,8 @@ def system(request):
     reference = json.loads((DATA / 'systems' / f'{request.param}.json').read_text())
     model = MODELS.build(model_config(request.param))
     fill_from_names(model)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith('bbox_head'))
     return request.param, model.train(), reference
 
 
@@ -49,7 +51,7 @@ def test_state_dict_equals_the_published_one(system):
     assert mine == published
 
 
-@pytest.mark.parametrize('index', [0, 1])
+@pytest.mark.parametrize('index', [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_losses_and_gradients_equal_the_reference(system, index):
     _, model, reference = system
     case = reference['cases'][index]
@@ -57,12 +59,12 @@ def test_losses_and_gradients_equal_the_reference(system, index):
     losses = losses_of_case(model, case, reference['size'])
     assert set(losses) == set(case['losses'])
     for key, value in case['losses'].items():
+        # Objectness: of two gts on one slot the larger overlap wins here, the last there.
         assert losses[key].item() == pytest.approx(value, rel=1e-4), key
-    if index == 0 and 'head_grad_norms' in case:
-        sum(losses.values()).backward()
-        norms = {k: float(p.grad.norm()) for k, p in model.named_parameters() if p.grad is not None}
-        for key, value in case['head_grad_norms'].items():
-            assert norms[key] == pytest.approx(value, rel=2e-3, abs=1e-4), key
+    sum(losses.values()).backward()
+    norms = {k: float(p.grad.norm()) for k, p in model.named_parameters() if p.grad is not None}
+    for key, value in case.get('head_grad_norms', {}).items():
+        assert norms[key] == pytest.approx(value, rel=1e-4, abs=1e-5), key
 
 
 @pytest.mark.parametrize('name', sorted(p.stem for p in (DATA / 'predictions').glob('*.npz')))
@@ -81,7 +83,10 @@ def test_predictions_from_raw_maps_equal_the_reference(name):
     metas = [dict(img_shape=(case['size'], case['size']))] * 2
     results = head.predict_by_feat(*maps, batch_img_metas=metas)
     for i, got in enumerate(results):
-        want = {k: torch.from_numpy(z[f'{case["id"]}/out_{i}_{k}']) for k in ('bboxes', 'scores', 'labels')}
-        assert torch.equal(got.labels, want['labels'])
-        torch.testing.assert_close(got.scores, want['scores'], rtol=1e-5, atol=1e-6)
-        torch.testing.assert_close(got.bboxes, want['bboxes'], rtol=1e-5, atol=1e-3)
+
+        def want(key: str, image: int = i) -> torch.Tensor:
+            return torch.from_numpy(z[f'{case["id"]}/out_{image}_{key}'])
+
+        assert torch.equal(got.labels, want('labels'))
+        torch.testing.assert_close(got.scores, want('scores'), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(got.bboxes, want('bboxes'), rtol=1e-5, atol=1e-3)

@@ -33,7 +33,8 @@ model = dict(
         in_channels=64,
         feat_channels=64,
         prior_generator=dict(type='MlvlPointGenerator', strides=[4], offset=0),
-        bbox_coder=dict(type='CenterNetBBoxCoder'),
+        # The common implementation does not clip boxes to the image.
+        bbox_coder=dict(type='CenterNetBBoxCoder', clip_border=False),
         loss_cls=dict(type='GaussianFocalLoss', use_sigmoid=True, loss_weight=1.0),
         loss_wh=dict(type='L1Loss', loss_weight=0.1),
         loss_offset=dict(type='L1Loss', loss_weight=1.0),

@@ -34,7 +34,8 @@ model = dict(
             ],
             strides=[32, 16, 8],
         ),
-        bbox_coder=dict(type='YOLOBBoxCoder'),
+        # The common implementation does not clip boxes to the image.
+        bbox_coder=dict(type='YOLOBBoxCoder', clip_border=False),
         loss_cls=dict(
             type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0, reduction='sum'
         ),

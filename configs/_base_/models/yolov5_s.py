@@ -53,7 +53,9 @@ model = dict(
             use_sigmoid=True,
             loss_weight=1.0 * ((_image_size / 640) ** 2 * 3 / _num_levels),
         ),
-        loss_bbox=dict(type='CIoULoss', eps=1e-7, loss_weight=0.05 * (3 / _num_levels)),
+        loss_bbox=dict(
+            type='YOLOIoULoss', iou_mode='ciou', eps=1e-7, loss_weight=0.05 * (3 / _num_levels)
+        ),
         obj_level_weights=(4.0, 1.0, 0.4),
     ),
     train_cfg=dict(assigner=dict(type='YOLOV5Assigner')),
