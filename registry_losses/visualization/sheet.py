@@ -85,7 +85,9 @@ def _pair(
     cell: int,
 ) -> np.ndarray:
     pred, gt = predictions_of(sample), annotations_of(sample)
-    keep = pred['scores'] >= score_thr
+    # Lowest scores first, so that a doubtful second opinion lies under the first one.
+    keep = np.argsort(pred['scores'], kind='stable')
+    keep = keep[pred['scores'][keep] >= score_thr]
     pred = {k: v[keep] if k != 'img_id' else v for k, v in pred.items()}
     right, found = match_predictions(pred, gt, iou_thr=iou_thr)
     image = read_rgb(_img_path(sample))

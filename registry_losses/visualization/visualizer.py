@@ -118,7 +118,8 @@ class DetVisualizer(Visualizer):
         scores = None
         if score_thr is not None and 'scores' in instances:
             scores = to_numpy(instances.scores)
-            keep = scores >= score_thr
+            keep = np.argsort(scores, kind='stable')  # the highest score is drawn last, on top
+            keep = keep[scores[keep] >= score_thr]
             boxes, labels, scores = boxes[keep], labels[keep], scores[keep]
         meta = self.dataset_meta or {}
         classes = meta.get('classes')

@@ -118,6 +118,24 @@ def test_visualizer_writes_and_enlarges(tmp_path):
     assert cv2.imread(str(tmp_path / 'p.png')).shape == (128, 128, 3)
 
 
+def test_the_highest_score_lies_on_top(tmp_path):
+    sample = make_sample(tmp_path / 'a.png')
+    sample.pred_instances = InstanceData(
+        bboxes=torch.tensor([[8.0, 20, 24, 40]] * 3),
+        labels=torch.tensor([0, 1, 1]),
+        scores=torch.tensor([0.9, 0.5, 0.4]),
+    )
+    sheet = cv2.imread(str(draw_prediction_sheet([sample], tmp_path / 's.png', cell=128)))
+    panel = sheet[4 + 18 : -4, 8 + 130 : 8 + 258, ::-1]
+    assert (panel == _RIGHT).all(2).any() and not (panel[38:] == _WRONG).all(2).any()
+    visualizer = DetVisualizer(min_side=64)
+    visualizer.dataset_meta = dict(classes=('cat', 'dog'), palette=[(255, 0, 0), (0, 0, 255)])
+    image, out = np.zeros((64, 64, 3), np.uint8), str(tmp_path / 'o.png')
+    visualizer.add_datasample('x', image, sample, draw_gt=False, out_file=out)
+    drawn = cv2.imread(out)[22:40, ..., ::-1]
+    assert (drawn == (255, 0, 0)).all(2).any() and not (drawn == (0, 0, 255)).all(2).any()
+
+
 def test_visualizer_hands_pictures_to_its_backends(tmp_path):
     backends = [dict(type='LocalVisBackend')]
     visualizer = DetVisualizer(vis_backends=backends, save_dir=str(tmp_path), min_side=64)
