@@ -8,7 +8,11 @@ from .dynamic_soft_label import DynamicSoftLabelAssigner
 from .fcos import FCOSAssigner
 from .gaussian import GaussianAssigner
 from .grid_assigner import GridAssigner
+from .hungarian import HungarianAssigner
+from .match_costs import BBoxL1Cost, ClassificationCost, FocalLossCost, IoUCost, MatchCost
 from .max_iou import MaxIoUAssigner
+from .ota import OTAAssigner
+from .paa import PAAAssigner
 from .point import PointAssigner
 from .simota import SimOTAAssigner
 from .ssd import SSDAssigner
@@ -21,15 +25,23 @@ from .yolov5 import YOLOV5Assigner
 __all__ = [
     'ATSSAssigner',
     'AssignResult',
+    'BBoxL1Cost',
     'BaseAssigner',
     'BatchATSSAssigner',
     'BatchTaskAlignedAssigner',
     'CenterNetAssigner',
+    'ClassificationCost',
     'DynamicSoftLabelAssigner',
     'FCOSAssigner',
+    'FocalLossCost',
     'GaussianAssigner',
     'GridAssigner',
+    'HungarianAssigner',
+    'IoUCost',
+    'MatchCost',
     'MaxIoUAssigner',
+    'OTAAssigner',
+    'PAAAssigner',
     'PointAssigner',
     'SSDAssigner',
     'SimOTAAssigner',

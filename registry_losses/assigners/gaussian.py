@@ -31,10 +31,10 @@ class GaussianAssigner(BaseAssigner):
 
     A point within the image always has its positive slot: on the border, that of the last
     cell. A point further outside than half a cell has none, but the part of its bump that
-    reaches into the grid counts. Two deviations from MMPose's generator: it lets a point in the last half cell
-    before the right or lower border peak off the heatmap; and where 3 sigma is no whole
-    number its window is one cell longer to the left and to the top, and near those borders
-    the bump is displaced by a cell.
+    reaches into the grid counts. Two deviations from MMPose's generator: it lets a point in
+    the last half cell before the right or lower border peak off the heatmap; and where 3
+    sigma is no whole number its window is one cell longer to the left and to the top, and
+    near those borders the bump is displaced by a cell.
 
     Args:
         sigma: Width in cells.
