@@ -21,7 +21,7 @@ from .iou import BoxPair
 Backend = Literal['auto', 'torch', 'torchvision']
 
 _BLOCK = 256  # ranks decided together: larger blocks compare more pairs for nothing
-_BUDGET = 1 << 20  # pairs compared at once, which keeps the temporaries in the cache
+_BUDGET = 1 << 18  # pairs compared at once, which keeps the temporaries in the cache
 
 
 @lru_cache(maxsize=1)

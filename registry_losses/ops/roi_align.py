@@ -15,7 +15,7 @@ from ..errors import MissingDependencyError, check_shape
 
 Backend = Literal['auto', 'torch', 'torchvision']
 
-_BUDGET = 1 << 25  # samples (times channels) held at once
+_BUDGET = 1 << 22  # corners of samples at once
 
 
 @lru_cache(maxsize=1)
@@ -66,7 +66,7 @@ def roi_align(
     check_shape('rois', rois, 'K', 5)
     if backend not in ('auto', 'torch', 'torchvision'):
         raise ValueError(f'backend: expected auto, torch or torchvision; got {backend!r}')
-    size = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
+    size = (output_size, output_size) if isinstance(output_size, int) else output_size
     operator = None if backend == 'torch' else _torchvision_roi_align()
     if operator is not None:
         ratio = sampling_ratio if sampling_ratio > 0 else -1
@@ -84,74 +84,88 @@ def _roi_align(
     sampling_ratio: int,
     aligned: bool,
 ) -> Tensor:
-    """Regions with equally many samples side by side, a few images and chunks at a time.
+    """Each bin is a weighted sum of cells, which an embedding bag works out in one pass.
 
-    Waits for the device: the samples of each region, unless their number is given.
+    Waits for the device once, for the number of samples.
     """
-    out = features.new_zeros(len(rois), features.shape[1], *size)
-    if not len(rois):
-        return out + features.sum() * 0
+    channels, height, width = features.shape[1:]
     low = rois[:, 1:3] * scale - (0.5 if aligned else 0.0)  # (K, 2) x, y
     sides = (rois[:, 3:] - rois[:, 1:3]) * scale
     if not aligned:
         sides = sides.clamp(min=1)
-    bins = sides / sides.new_tensor([size[1], size[0]])
-    counts = (
-        bins.ceil().clamp(min=0)
-        if sampling_ratio <= 0
-        else bins.new_full(bins.shape, float(sampling_ratio))
-    )
-    image = rois[:, 0].long()
-    most = counts.amax(dim=1).long()
-    pieces, places = [], []
-    for count, index in torch.stack((most, image)).unique(dim=1).T.tolist():
-        if count == 0:
-            continue
-        members = ((most == count) & (image == index)).nonzero().squeeze(1)
-        per_chunk = max(1, _BUDGET // (count * count * size[0] * size[1] * features.shape[1]))
-        for chunk in members.split(per_chunk):
-            pieces.append(
-                _sample(features[index], low[chunk], bins[chunk], counts[chunk], size, count)
-            )
-            places.append(chunk)
-    if not pieces:
-        return out + features.sum() * 0
-    return out.index_copy(0, torch.cat(places), torch.cat(pieces).to(out.dtype))
+    bins = torch.stack((sides[:, 0] / size[1], sides[:, 1] / size[0]), dim=1)
+    counts = torch.full_like(bins, sampling_ratio).long()
+    if sampling_ratio <= 0:
+        counts = bins.ceil().clamp(min=0).long()
+    cells = features.float().permute(0, 2, 3, 1).reshape(-1, channels)  # (B * H * W, C)
+    pooled = [
+        _pool(cells, rois[part, 0].long(), low[part], bins[part], counts[part], size, height, width)
+        for part in _chunks(counts.prod(dim=1) * (4 * size[0] * size[1]))
+    ]
+    out = torch.cat(pooled) if pooled else cells.new_zeros(0, channels) + cells.sum() * 0
+    out = out.reshape(-1, size[0], size[1], channels).permute(0, 3, 1, 2)
+    return out.contiguous().to(features.dtype)
 
 
-def _sample(
-    feature: Tensor, low: Tensor, bins: Tensor, counts: Tensor, size: tuple[int, int], g: int
+def _chunks(costs: Tensor) -> list[slice]:
+    """Runs of regions of about one budget of samples, for their ``(K,)`` costs."""
+    chunks, start, total = [], 0, 0
+    for index, cost in enumerate(costs.tolist()):
+        if total and total + cost > _BUDGET:
+            chunks.append(slice(start, index))
+            start, total = index, 0
+        total += cost
+    if len(costs) > start:
+        chunks.append(slice(start, len(costs)))
+    return chunks
+
+
+def _pool(
+    cells: Tensor,
+    image: Tensor,
+    low: Tensor,
+    bins: Tensor,
+    counts: Tensor,
+    size: tuple[int, int],
+    height: int,
+    width: int,
 ) -> Tensor:
-    """``(k, C, P, Q)`` bins of k regions of one image with at most ``g`` samples a side."""
-    height, width = feature.shape[-2:]
-    x, weight_x = _positions(low[:, 0], bins[:, 0], counts[:, 0], size[1], g, width)
-    y, weight_y = _positions(low[:, 1], bins[:, 1], counts[:, 1], size[0], g, height)
-    k, rows, columns = len(low), size[0] * g, size[1] * g
-    grid = torch.stack(
-        (x[:, None].expand(k, rows, columns), y[:, :, None].expand(k, rows, columns)), dim=-1
+    """``(k * P * Q, C)`` bins of k regions."""
+    rows, columns = size
+    device, per_region = low.device, rows * columns
+    each = counts.prod(dim=1).repeat_interleave(per_region)  # samples of every bin
+    offsets = each.cumsum(0) - each
+    bag = torch.arange(len(each), device=device).repeat_interleave(each)
+    sample = torch.arange(len(bag), device=device) - offsets[bag]
+    region, bin_ = bag // per_region, bag % per_region
+    count_x, count_y = counts[region].unbind(1)
+    x = _position(low[:, 0], bins[:, 0], region, bin_ % columns, sample % count_x, count_x)
+    y = _position(low[:, 1], bins[:, 1], region, bin_ // columns, sample // count_x, count_y)
+    inside = (x >= -1) & (x <= width) & (y >= -1) & (y <= height)
+    share = inside / (count_x * count_y)
+    (left, right, dx), (top, bottom, dy) = _between(x, width), _between(y, height)
+    first = image[region] * height
+    top, bottom = (first + top) * width, (first + bottom) * width
+    index = torch.stack((top + left, top + right, bottom + left, bottom + right), dim=1)
+    weights = torch.stack(((1 - dy) * (1 - dx), (1 - dy) * dx, dy * (1 - dx), dy * dx), dim=1)
+    return functional.embedding_bag(
+        index.flatten(),
+        cells,
+        offsets * 4,
+        mode='sum',
+        per_sample_weights=(weights * share[:, None]).flatten(),
     )
-    # 'border' gives what a sample just outside takes; those further out have weight 0.
-    samples = functional.grid_sample(
-        feature.float()[None],
-        grid.reshape(1, k * rows, columns, 2),
-        mode='bilinear',
-        padding_mode='border',
-        align_corners=True,
-    )[0]  # (C, k * P * G, Q * G)
-    samples = samples.unflatten(1, (k, rows)) * weight_y[None, :, :, None] * weight_x[None, :, None]
-    samples = samples.unflatten(3, (size[1], g)).sum(dim=4)
-    return samples.unflatten(2, (size[0], g)).sum(dim=3).transpose(0, 1)
 
 
-def _positions(
-    low: Tensor, bins: Tensor, counts: Tensor, number: int, g: int, cells: int
-) -> tuple[Tensor, Tensor]:
-    """``(k, number * g)`` sample positions in [-1, 1] over the map, and their weights."""
-    step = torch.arange(g, device=low.device, dtype=low.dtype)
-    start = low[:, None] + bins[:, None] * torch.arange(number, device=low.device)
-    within = (step + 0.5) / counts[:, None].clamp(min=1)  # (k, g), in bins
-    at = start[:, :, None] + (bins[:, None] * within)[:, None]  # (k, number, g)
-    weight = (step < counts[:, None]) / counts[:, None].clamp(min=1)
-    weight = weight[:, None] * ((at >= -1) & (at <= cells))
-    place = at.clamp(0, cells - 1) / max(cells - 1, 1) * 2 - 1
-    return place.flatten(1), weight.flatten(1)
+def _position(
+    low: Tensor, bins: Tensor, region: Tensor, bin_: Tensor, sample: Tensor, count: Tensor
+) -> Tensor:
+    """``(S,)`` coordinate of each sample along one axis, in cells."""
+    return low[region] + bins[region] * (bin_ + (sample + 0.5) / count)
+
+
+def _between(at: Tensor, cells: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The two cells a coordinate lies between, and how far it is past the first."""
+    at = at.clamp(0, cells - 1)
+    before = at.floor()
+    return before.long(), (before.long() + 1).clamp(max=cells - 1), at - before
