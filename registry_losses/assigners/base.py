@@ -11,9 +11,7 @@ from torch import Tensor
 from ..errors import PairingError, ShapeError, check_shape
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .bridge import OpenMMLabForm
-from .common import in_ignore_box, in_ignore_mask, sort_pairs
-
-DEFAULT_IGNORE_IOF = 0.5
+from .common import boxes_in_ignore_box, centers_in_ignore_box, in_ignore_mask, sort_pairs
 
 
 class BaseAssigner(OpenMMLabForm, metaclass=ABCMeta):
@@ -23,12 +21,11 @@ class BaseAssigner(OpenMMLabForm, metaclass=ABCMeta):
 
     * A slot with ``priors.valid`` False is no candidate, and ignored.
     * A gt with ``gt.valid`` False matches nothing.
-    * Ignore regions, one rule for every assigner. A slot lies in an ignore box when the
-      share of its own box inside that region (IoF) is over ``ignore_iof_thr``; with
-      ``ignore_wrt_candidates=False``, when the share of the region that the slot's box
-      covers is. By default (``None``) the threshold is 0.5 and a slot that lies in a
-      region stays a candidate: a pair outranks a region. A positive number is
-      OpenMMLab's rule: such slots are taken from the candidates first and are ignored.
+    * Ignore boxes, one rule for every assigner. By default (``ignore_iof_thr=None``) a
+      slot whose centre lies inside one is ignored unless it is in a pair: a pair
+      outranks a region. With a positive number it is OpenMMLab's rule: slots of whose
+      box more than that share lies in a region (with ``ignore_wrt_candidates=False``:
+      whose box covers more than that share of a region) are ignored and no candidates.
       Zero or less: ignore boxes are not looked at. :meth:`assign`, OpenMMLab's form of
       the call, looks at them only with a positive number, as OpenMMLab does.
     * A slot whose centre lies on ``gt.ignore_mask`` is ignored unless it is in a pair.
@@ -37,8 +34,8 @@ class BaseAssigner(OpenMMLabForm, metaclass=ABCMeta):
 
     Args:
         ignore_iof_thr: See above.
-        ignore_wrt_candidates: Whether IoF is over the area of the slot's box (True) or
-            of the ignore region's (False).
+        ignore_wrt_candidates: Whether that share is one of the slot's box or of the
+            ignore region.
     """
 
     #: What the head must supply: a subset of {'predictions', 'pair_loss', 'row_loss'}.
@@ -149,10 +146,14 @@ class BaseAssigner(OpenMMLabForm, metaclass=ABCMeta):
 
     def _ignore_region(self, priors: Priors, gt: GroundTruth) -> Tensor | None:
         """``(B, N)`` bool, slots in an ignore box; None when there can be none."""
-        thr = DEFAULT_IGNORE_IOF if self.ignore_iof_thr is None else self.ignore_iof_thr
-        if thr <= 0 or gt.ignore_boxes.shape[1] == 0:
+        if gt.ignore_boxes.shape[1] == 0:
             return None
-        return in_ignore_box(priors, gt, thr, wrt_candidates=self.ignore_wrt_candidates)
+        thr = self.ignore_iof_thr
+        if thr is None:
+            return centers_in_ignore_box(priors, gt)
+        if thr <= 0:
+            return None
+        return boxes_in_ignore_box(priors, gt, thr, wrt_candidates=self.ignore_wrt_candidates)
 
     @staticmethod
     def _mark_ignored(
