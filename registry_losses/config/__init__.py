@@ -1,7 +1,7 @@
 """Configs: found, overridden, translated from OpenMMLab's, and checked key by key."""
 
 from .check import check_config
-from .compat import OLD_TOP_LEVEL_KEYS, TABLE, TYPE_NAMES, translate_config
+from .compat import OLD_TOP_LEVEL_KEYS, TABLE, TYPE_NAMES, describe_table, translate_config
 from .loading import configs_folder, load_config, resolve_config
 from .options import ConfigOption, parse_value
 from .reading import accepted_keys
@@ -17,6 +17,7 @@ __all__ = [
     'check_config',
     'check_variables',
     'configs_folder',
+    'describe_table',
     'load_config',
     'parse_value',
     'resolve_config',

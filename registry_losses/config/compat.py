@@ -242,6 +242,28 @@ OLD_TOP_LEVEL_KEYS: Mapping[str, str] = {
 _BY_KEY: dict[tuple[str, str], Entry] = {(e.holder, e.key): e for e in TABLE}
 
 
+def describe_table() -> str:
+    """The list as a Markdown page; ``docs/openmmlab_keys.md`` holds it."""
+    places = {'component': 'a component', 'train_cfg': '`train_cfg`', 'test_cfg': '`test_cfg`'}
+    rows = [
+        '# OpenMMLab config keys',
+        '',
+        'A key that the class itself reads is never touched. Made by',
+        '`python -m registry_losses.config.compat`.',
+        '',
+        '| key | in | what becomes of it |',
+        '|---|---|---|',
+        *(f'| `{e.key}` | {places[e.holder]} | {e.effect} |' for e in TABLE),
+        *(f'| `{k}` | the top level | refused: {v} |' for k, v in OLD_TOP_LEVEL_KEYS.items()),
+        '',
+        '| type | here |',
+        '|---|---|',
+        *(f'| `{old}` | `{new}` |' for old, new in TYPE_NAMES.items()),
+        '',
+    ]
+    return '\n'.join(rows)
+
+
 def translate_config(cfg: Config) -> list[str]:
     """Translate OpenMMLab's keys in place.
 
@@ -305,3 +327,7 @@ def _apply(
             notes.append(f'{path}.{key} {entry.action(node, key, node[key])}')
         except ConfigError as error:
             problems.append(f'{path}.{key}: {error}.')
+
+
+if __name__ == '__main__':
+    print(describe_table(), end='')

@@ -1,8 +1,10 @@
 """OpenMMLab's keys are translated or refused with the reason."""
 
+from pathlib import Path
+
 import pytest
 
-from registry_losses.config import OLD_TOP_LEVEL_KEYS, TABLE
+from registry_losses.config import OLD_TOP_LEVEL_KEYS, TABLE, describe_table
 from registry_losses.errors import ConfigError
 
 from .test_check import model
@@ -70,3 +72,8 @@ def test_keys_of_the_2_x_era_name_their_place(check, key):
 def test_the_table_says_what_it_does():
     assert all(len(e.effect) >= 7 for e in TABLE)
     assert len({(e.holder, e.key) for e in TABLE}) == len(TABLE)
+
+
+def test_the_page_is_up_to_date():
+    page = Path(__file__).resolve().parents[2] / 'docs' / 'openmmlab_keys.md'
+    assert page.read_text() == describe_table()
