@@ -25,6 +25,7 @@ from ..errors import CheckpointError
 from ..registry import LOOPS, RUNNERS
 from .checkpoint import ATOMIC_BACKEND, find_resumable, load_checkpoint_file
 from .distributed import CPUDistributedDataParallel, init_distributed
+from .hooks import CheckClassesHook
 
 # Long or repeated with every run: they go to the log file, not to the console.
 _FILE_ONLY = (
@@ -70,6 +71,15 @@ class Runner(_Runner):
         if self.distributed and not is_distributed():
             init_distributed(self.launcher, **env_cfg.get('dist_cfg', {}))
         super().setup_env(env_cfg)
+
+    def register_hooks(
+        self,
+        default_hooks: dict | None = None,
+        custom_hooks: list | None = None,
+    ) -> None:
+        """Register the config's hooks, and the check that model and data agree."""
+        super().register_hooks(default_hooks, custom_hooks)
+        self.register_hook(CheckClassesHook())
 
     def build_logger(
         self, log_level: int | str = 'INFO', log_file: str | None = None, **options: Any

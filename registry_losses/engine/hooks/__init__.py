@@ -1,11 +1,13 @@
 """Hooks: what happens around a training step."""
 
+from .check_classes import CheckClassesHook
 from .checkpoint import CheckpointHook
 from .draw import DrawPredictionsHook, ReportHook
 from .non_finite import NonFiniteLossHook
 from .progress import ProgressHook
 
 __all__ = [
+    'CheckClassesHook',
     'CheckpointHook',
     'DrawPredictionsHook',
     'NonFiniteLossHook',

@@ -1,0 +1,55 @@
+"""Stops before the first step when model and data set disagree on the classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from ...errors import ConfigError
+from ...registry import HOOKS
+
+
+@HOOKS.register_module()
+class CheckClassesHook(Hook):
+    """Compares ``num_classes`` of every head with the classes of the data set.
+
+    A label beyond the head's classes would otherwise surface as an index out of range
+    far from its cause. The runner adds this hook by itself.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train(self, runner: Any) -> None:
+        """Check the training data."""
+        self._check(runner, runner.train_dataloader, 'train_dataloader')
+
+    def before_val(self, runner: Any) -> None:
+        """Check the validation data."""
+        self._check(runner, runner.val_dataloader, 'val_dataloader')
+
+    def before_test(self, runner: Any) -> None:
+        """Check the test data."""
+        self._check(runner, runner.test_dataloader, 'test_dataloader')
+
+    def _check(self, runner: Any, loader: Any, name: str) -> None:
+        metainfo = getattr(getattr(loader, 'dataset', None), 'metainfo', None) or {}
+        classes = metainfo.get('classes')
+        if classes is None:
+            return
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        for path, module in model.named_modules():
+            number = module.__dict__.get('num_classes')
+            if _is_head(path) and isinstance(number, int) and number != len(classes):
+                raise ConfigError(
+                    f'model.{path}.num_classes is {number}, but {name}.dataset has '
+                    f'{len(classes)} classes ({", ".join(map(str, classes[:5]))}'
+                    f'{", ..." if len(classes) > 5 else ""}). Set num_classes={len(classes)}, or '
+                    "choose the classes by the data set's metainfo=dict(classes=(...))."
+                )
+
+
+def _is_head(path: str) -> bool:
+    """Whether a module is a head that tells the data set's classes apart (an RPN does not)."""
+    return path.rsplit('.', 1)[-1] == 'bbox_head'
