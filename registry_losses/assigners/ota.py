@@ -19,6 +19,8 @@ from .overlapping import sum_of_top_overlaps
 from .pairs import PairReader, Pairs, sum_over_classes
 
 IOU_EPS = 1e-7
+# Logarithms of shares that differ by less are equal.
+SAME_SHARE = 1e-6
 _SCORE_EPS = 1e-12
 
 
@@ -110,13 +112,15 @@ class OTAAssigner(BaseAssigner):
       least 1 and at most one a slot that can take it; the background supplies the rest.
     * The plan of least cost, with an entropic term of strength ``gamma``, is found by
       ``num_iters`` Sinkhorn iterations; a slot is positive for the gt that gives it the
-      most, if that is more than the background gives. Of equal gts the first.
+      most, if that is more than the background gives.
 
     Ge et al., OTA: Optimal Transport Assignment for Object Detection, CVPR 2021, section
     3 and algorithm 1. Two points follow the authors' code: the centre region (the paper
     takes the r^2 nearest slots of each level, r = 5) is clipped to the box; and with
     ``rescale`` each gt's shares, and the background's, are divided by their largest
-    before they are compared, so that a gt whose labels are spread thin keeps a slot.
+    before they are compared, so that a gt whose labels are spread thin keeps a slot. Of
+    gts whose largest share goes to the same slot the one that gives it more has it, then
+    the cheaper one, then the first.
 
     Args:
         center_radius: Reach of the centre region in strides.
@@ -178,10 +182,11 @@ class OTAAssigner(BaseAssigner):
             return Assignment.empty(b, n, priors.device)
         problem = self._problem(reader, pairs)
         plan, background = sinkhorn(problem, gamma=self.gamma, iterations=self.num_iters)
+        share = plan
         if self.rescale:
-            plan, background = self._rescaled(problem, plan, background)
-        wins = segment_best(plan, problem.column, pairs.gt, problem.image.shape[0])
-        chosen = pairs.at(wins & (plan > background.index_select(0, problem.column)))
+            share, background = self._rescaled(problem, plan, background)
+        wins = self._largest_share(problem, share, plan, pairs.gt)
+        chosen = pairs.at(wins & (share > background.index_select(0, problem.column)))
         ignored = torch.zeros(b, n, dtype=torch.bool, device=priors.device)
         return Assignment(chosen.image, chosen.prior, chosen.gt, ignored, one_to_one=True)
 
@@ -237,6 +242,23 @@ class OTAAssigner(BaseAssigner):
     def _positive_loss(self, scores: Tensor) -> Tensor:
         loss = -torch.log(scores + _SCORE_EPS)
         return self.focal_alpha * (1 - scores).pow(self.focal_gamma) * loss
+
+    @staticmethod
+    def _largest_share(problem: Problem, share: Tensor, plan: Tensor, gt: Tensor) -> Tensor:
+        """``(T,)`` bool, one a slot: the largest share, then what is really given, then cost.
+
+        Several gts may offer a slot the largest share, 1 after scaling, and gts that have
+        the same only slot also give it the same.
+        """
+        columns = problem.image.shape[0]
+        wins = torch.ones_like(share, dtype=torch.bool)
+        for value in (share, plan):
+            value = torch.where(wins, value, -torch.inf)
+            best = value.new_full((columns,), -torch.inf)
+            best = best.scatter_reduce(0, problem.column, value, 'amax')
+            wins = value >= best.index_select(0, problem.column) - SAME_SHARE
+        cost = torch.where(wins, problem.cost, torch.inf).float()
+        return segment_best(cost, problem.column, gt, columns, largest=False)
 
     @staticmethod
     def _rescaled(problem: Problem, plan: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:
