@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from mmcv.cnn import Scale
 from torch import Tensor, nn
 
+from ..coders.base import MAX_EXPONENT
 from ..registry import MODELS
 from ..structures import LossTerm
 from .dense_head import DenseHead, centerness_terms
@@ -126,9 +127,11 @@ class FCOSHead(DenseHead):
         for level, (x, scale) in enumerate(zip(feats, self.scales)):
             by_class, by_box = self.cls_convs(x, level), self.reg_convs(x, level)
             logits.append(self.conv_cls(by_class))
-            # exp overflows in half precision.
+            # exp overflows in half precision, and beyond 88 in any.
             raw = scale(self.conv_reg(by_box)).float()
-            distances.append(raw.clamp(min=0) if self.norm_on_bbox else raw.exp())
+            distances.append(
+                raw.clamp(min=0) if self.norm_on_bbox else raw.clamp(max=MAX_EXPONENT).exp()
+            )
             if self.loss_centerness is not None:
                 source = by_box if self.centerness_on_reg else by_class
                 centerness.append(self.conv_centerness(source))
