@@ -4,7 +4,6 @@ Importing the package registers everything it has, in scope ``registry_losses``.
 """
 
 from importlib import import_module as _import_module
-from importlib.util import find_spec as _find_spec
 
 from ._version import __version__
 from .errors import MissingDependencyError as _MissingDependencyError
@@ -49,7 +48,6 @@ _SUBPACKAGES = (
     'engine',
 )
 for _name in _SUBPACKAGES:
-    if _find_spec(f'{__name__}.{_name}') is not None:
-        _import_module(f'{__name__}.{_name}')
+    _import_module(f'{__name__}.{_name}')
 
 __all__ = ['__version__']

@@ -97,6 +97,15 @@ def _flatten_mmyolo_assigner(node: MutableMapping, key: str, value: Any) -> str:
     return f'moved to train_cfg.assigner.{key}'
 
 
+def _iou_mode(node: MutableMapping, key: str, value: Any) -> str:
+    names = {'iou': 'IoULoss', 'giou': 'GIoULoss', 'ciou': 'CIoULoss', 'siou': 'SIoULoss'}
+    if value not in names:
+        raise ConfigError(f'expected one of {", ".join(names)}, got {value!r}')
+    del node[key]
+    node['type'] = names[value]
+    return f'translated to type={names[value]!r}'
+
+
 def _is_one(value: Any) -> bool:
     return value is None or value <= 0 or value == 1
 
@@ -108,6 +117,20 @@ TABLE: tuple[Entry, ...] = (
     Entry('head_module', _merge_head_module, 'merged into the head'),
     Entry('prior_match_thr', _flatten_mmyolo_assigner, 'moved to train_cfg.assigner'),
     Entry('near_neighbor_thr', _flatten_mmyolo_assigner, 'moved to train_cfg.assigner'),
+    Entry('featmap_strides', _drop('the prior generator has them'), 'dropped: see the priors'),
+    Entry('num_base_priors', _drop('the prior generator has it'), 'dropped: see the priors'),
+    Entry(
+        'widen_factor',
+        _drop('write the channels themselves', harmless=lambda v: v == 1),
+        'refused unless 1: write the channels',
+    ),
+    Entry('iou_mode', _iou_mode, 'IoULoss becomes GIoULoss, CIoULoss or SIoULoss'),
+    Entry(
+        'bbox_format',
+        _drop('box losses are computed on corners', harmless=lambda v: v in ('xyxy', 'xywh')),
+        'dropped: boxes are corners here',
+    ),
+    Entry('return_iou', _drop('heads compute overlaps themselves'), 'dropped'),
     Entry(
         'assign_by_circumhbbox',
         _drop('rotated boxes are not handled', harmless=lambda v: v in (None, '')),

@@ -49,6 +49,20 @@ def test_mmyolo_head_module_is_merged(check):
     assert check(text).model.bbox_head.num_classes == 7
 
 
+@pytest.mark.parametrize(('mode', 'name'), [('ciou', 'CIoULoss'), ('siou', 'SIoULoss')])
+def test_mmyolo_box_loss(check, mode, name):
+    loss = f"dict(type='IoULoss', iou_mode='{mode}', bbox_format='xywh', return_iou=True, eps=1e-7)"
+    assert check(model(f'loss_cls={loss}')).model.bbox_head.loss_cls == dict(type=name, eps=1e-7)
+    with pytest.raises(ConfigError, match='iou_mode: expected one of iou, giou'):
+        check(model(f'loss_cls={loss}'.replace(mode, 'wiou')))
+
+
+def test_mmyolo_assignment_moves_to_the_assigner(check):
+    head = check(model('prior_match_thr=3., near_neighbor_thr=.4')).model.bbox_head
+    assigner = dict(type='YOLOV5Assigner', prior_match_thr=3.0, near_neighbor_thr=0.4)
+    assert head.train_cfg.assigner == assigner
+
+
 def test_a_key_that_the_class_reads_is_left_alone(check):
     """OpenModule takes anything, so nothing is translated for it."""
     cfg = check("model = dict(type='OpenModule', reg_decoded_bbox=True)")
