@@ -18,6 +18,7 @@ from .simota import SimOTAAssigner
 from .ssd import SSDAssigner
 from .task_aligned import BatchTaskAlignedAssigner, TaskAlignedAssigner
 from .uniform import UniformAssigner
+from .wrapped import WrappedAssigner, wrap_assigner
 from .yolov1 import YOLOV1Assigner
 from .yolov3 import YOLOV3Assigner
 from .yolov5 import YOLOV5Assigner
@@ -47,7 +48,9 @@ __all__ = [
     'SimOTAAssigner',
     'TaskAlignedAssigner',
     'UniformAssigner',
+    'WrappedAssigner',
     'YOLOV1Assigner',
     'YOLOV3Assigner',
     'YOLOV5Assigner',
+    'wrap_assigner',
 ]

@@ -14,6 +14,7 @@ import torch
 from mmengine.logging import MessageHub
 from torch import Tensor
 
+from ..assigners import wrap_assigner
 from ..errors import ConfigError, PairingError
 from ..registry import MODELS, TASK_UTILS
 from ..structures import (
@@ -88,7 +89,8 @@ class DenseHead(MapReader):
         self.test_cfg = dict(test_cfg or {})
         self._check_keys('train_cfg', self.train_cfg, self.train_cfg_keys)
         self._check_keys('test_cfg', self.test_cfg, self.test_cfg_keys)
-        self.assigner = build(TASK_UTILS, self.train_cfg.get('assigner'))
+        assigner = build(TASK_UTILS, self.train_cfg.get('assigner'))
+        self.assigner = None if assigner is None else wrap_assigner(assigner)
         sampler = self.train_cfg.get('sampler') or dict(type='PseudoSampler')
         self.sampler = build(TASK_UTILS, sampler)
         self._init_layers()
