@@ -41,7 +41,7 @@ class Instances(SimpleNamespace):
 
 
 # These read logits in OpenMMLab's form, probabilities in ours.
-TAKES_LOGITS = ('DynamicSoftLabel', 'Hungarian')
+LOGITS = {'DynamicSoftLabel': torch.logit, 'Hungarian': torch.log}
 
 
 @pytest.mark.parametrize('name', ASSIGNERS)
@@ -50,8 +50,10 @@ def test_assign_equals_the_batched_call(name):
     assigner, priors = ASSIGNERS[name].assigner, scenes.yolo_anchors()
     gt, instances = one_image()
     predictions = scenes.random_predictions(0, priors, 1)
-    scores = predictions.scores[0]
-    scores = torch.logit(scores) if name in TAKES_LOGITS else scores
+    if name == 'Hungarian':  # its default is a softmax's
+        scores = predictions.scores / predictions.scores.sum(dim=-1, keepdim=True)
+        predictions = type(predictions)(predictions.boxes, scores)
+    scores = LOGITS.get(name, lambda probabilities: probabilities)(predictions.scores[0])
     pred = Instances(priors=priors, bboxes=predictions.boxes[0], scores=scores)
     extra = (list(priors.level_sizes),) if 'ATSS' in name or name == 'DDOD' else ()
     more = {'img_meta': {'img_shape': (64, 64)}} if name == 'Hungarian' else {}
