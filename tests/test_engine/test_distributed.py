@@ -26,6 +26,7 @@ def two_processes(tmp_path_factory):
     return work_dir
 
 
+@pytest.mark.slow  # tests/test_tools does the same with RetinaNet
 def test_two_processes_equal_one_with_the_doubled_batch(two_processes, tmp_path, toy_runner):
     options = {'model.dropout': 0.0, 'train_dataloader.batch_size': 8}
     toy_runner(tmp_path, **options).train()
@@ -36,6 +37,7 @@ def test_two_processes_equal_one_with_the_doubled_batch(two_processes, tmp_path,
     assert hub[0] == pytest.approx(hub[1], rel=1e-5), 'all samples are validated once'
 
 
+@pytest.mark.slow
 def test_two_processes_resume_exactly(two_processes, tmp_path):
     (tmp_path / 'epoch_2.pth').write_bytes((two_processes / 'epoch_2.pth').read_bytes())
     arguments = ['--work-dir', tmp_path, '--resume', *PLAIN]

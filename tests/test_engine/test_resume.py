@@ -8,6 +8,7 @@ import torch
 from mmengine.hooks import Hook
 
 from registry_losses.engine import find_resumable, load_checkpoint_file
+from registry_losses.engine.cli import train_main
 from registry_losses.errors import CheckpointError
 from registry_losses.testing.training import (
     assert_same_training_state,
@@ -28,9 +29,10 @@ ITERATIONS = {
 
 @pytest.fixture(scope='module')
 def uninterrupted(tmp_path_factory):
-    """The work directory of a run through tools/train.py."""
+    """The work directory of an uninterrupted run."""
     work_dir = tmp_path_factory.mktemp('uninterrupted')
-    run_tool('train', CONFIG, '--work-dir', work_dir, python_path=HERE)
+    options = ['--cfg-options', 'experiment_name=uninterrupted']
+    train_main([str(CONFIG), '--work-dir', str(work_dir), *options])
     return work_dir
 
 
@@ -50,7 +52,7 @@ def test_kill_9_within_an_epoch_then_the_same_command_with_resume(tmp_path, unin
     work_dir = tmp_path / 'run'
     arguments = killed(work_dir, iteration=15)
     assert find_resumable(work_dir).name == 'epoch_2.pth'
-    run_tool('train', *arguments, '--resume', python_path=HERE)
+    train_main([*map(str, arguments), 'experiment_name=killed', '--resume'])
     assert_same_training_state(work_dir, uninterrupted)
     best = {p.name for d in (work_dir, uninterrupted) for p in d.glob('best_*.pth')}
     assert len(best) == 1
