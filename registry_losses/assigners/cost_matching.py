@@ -67,6 +67,8 @@ class CostMatchingAssigner(BaseAssigner):
 
     needs = frozenset({'predictions'})
     priors_form = 'points'
+    #: What the reference implementation reports as the overlap of unmatched slots, its -INF.
+    unmatched_overlap = -1e5
 
     def __init__(
         self,
@@ -128,9 +130,9 @@ class CostMatchingAssigner(BaseAssigner):
         gt: GroundTruth,
         predictions: Predictions | None,
     ) -> Tensor:
-        # The reference implementations leave -INF, their 1e5, at unmatched slots.
         assert predictions is not None
-        out = predictions.boxes.new_full((priors.num_priors,), -1e5 if gt.max_gts else 0)
+        unmatched = self.unmatched_overlap if pairs.num_pairs else 0
+        out = predictions.boxes.new_full((priors.num_priors,), unmatched)
         matched = predictions.boxes[0, pairs.prior]
         out[pairs.prior] = bbox_overlaps(matched, gt.boxes[0, pairs.gt], is_aligned=True)
         return out

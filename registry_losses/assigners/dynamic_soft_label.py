@@ -4,6 +4,7 @@ Shapes: B images, N slots, T pairs, C classes.
 """
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -112,6 +113,8 @@ class DynamicSoftLabelAssigner(CostMatchingAssigner):
         >>> assigner = DynamicSoftLabelAssigner(topk=13)
     """
 
+    unmatched_overlap = -1e8
+
     def __init__(
         self,
         soft_center_radius: float = 3.0,
@@ -159,7 +162,9 @@ class DynamicSoftLabelAssigner(CostMatchingAssigner):
         **kwargs: Any,
     ) -> AssignResult:
         """OpenMMLab's form; ``pred_instances.scores`` are logits there."""
-        if 'scores' in pred_instances:
-            pred_instances = pred_instances.clone()
-            pred_instances.scores = pred_instances.scores.sigmoid()
+        pred_instances = SimpleNamespace(
+            priors=pred_instances.priors,
+            bboxes=pred_instances.bboxes,
+            scores=pred_instances.scores.sigmoid(),
+        )
         return super().assign(pred_instances, gt_instances, gt_instances_ignore, **kwargs)

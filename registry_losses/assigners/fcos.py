@@ -98,6 +98,8 @@ class FCOSAssigner(BaseAssigner):
         >>> assigner = FCOSAssigner(center_sampling=True, center_sample_radius=1.5)
     """
 
+    priors_form = 'points'
+
     def __init__(
         self,
         regress_ranges: Sequence[tuple[float, float]] | None = None,
@@ -116,8 +118,6 @@ class FCOSAssigner(BaseAssigner):
         self.center_sampling = center_sampling
         self.center_sample_radius = center_sample_radius
 
-    priors_form = 'points'
-
     def _assign(
         self, priors: Priors, gt: GroundTruth, predictions: Predictions | None
     ) -> Assignment:
@@ -126,11 +126,15 @@ class FCOSAssigner(BaseAssigner):
         region: Region = inside_box
         if self.center_sampling:
             region = inside_both(inside_box, around_center(self.center_sample_radius))
-        found = find_candidates(priors, rows, gt, in_range_region(region, ranges))
+        # Validity is tested below, to wait for the device no third time.
+        region = in_range_region(region, ranges)
+        found = find_candidates(priors.with_valid(None), rows, gt, region)
         boxes = rows.boxes.index_select(0, found.row)
         keep = self._in_range(priors, found, boxes, ranges)
         areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
         slot = found.image * priors.num_priors + found.prior
+        if priors.valid is not None:
+            keep &= priors.valid.reshape(-1).index_select(0, slot)
         # Those out of range lose to everyone, and are dropped even where nobody claims.
         areas = torch.where(keep, areas, torch.inf)
         num_slots = gt.batch_size * priors.num_priors

@@ -7,6 +7,7 @@ one image that anybody keeps.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -169,12 +170,13 @@ class HungarianAssigner(BaseAssigner):
         **kwargs: Any,
     ) -> AssignResult:
         """OpenMMLab's form: ``scores`` are logits; ``img_meta['img_shape']`` the image's size."""
-        pred_instances = pred_instances.clone()
-        pred_instances.scores = _activate(pred_instances.scores, self.match_costs)
-        if 'priors' not in pred_instances:
-            pred_instances.priors = getattr(
-                pred_instances.bboxes, 'tensor', pred_instances.bboxes
-            ).detach()
+        bboxes = getattr(pred_instances.bboxes, 'tensor', pred_instances.bboxes)
+        pred_instances = SimpleNamespace(
+            # DETR's queries have no priors: their boxes stand in.
+            priors=getattr(pred_instances, 'priors', bboxes.detach()),
+            bboxes=bboxes,
+            scores=_activate(pred_instances.scores, self.match_costs),
+        )
         priors, gt, predictions = self._batch_of_one(pred_instances, gt_instances, None)
         if img_meta is not None:
             height, width = img_meta['img_shape'][:2]
