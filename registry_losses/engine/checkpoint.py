@@ -139,7 +139,7 @@ class _Inert:
 
 
 def load_checkpoint_file(
-    path: str | Path, *, map_location: str | Callable | None = 'cpu', mmap: bool = False
+    path: str | os.PathLike, *, map_location: str | Callable | None = 'cpu', mmap: bool = False
 ) -> dict[str, Any]:
     """Read a checkpoint without ever running code from it.
 
@@ -195,7 +195,7 @@ def _stand_in(name: str) -> type[_Inert]:
     return type(name.rpartition('.')[2], (_Inert,), {})
 
 
-def is_whole(path: str | Path) -> bool:
+def is_whole(path: str | os.PathLike) -> bool:
     """Whether every byte of the file is there and matches its checksum."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -204,7 +204,7 @@ def is_whole(path: str | Path) -> bool:
         return False
 
 
-def resumable_checkpoints(work_dir: str | Path) -> Iterable[Path]:
+def resumable_checkpoints(work_dir: str | os.PathLike) -> Iterable[Path]:
     """The checkpoints of ``work_dir`` that hold a training state, newest first.
 
     "Newest" is the one with the most iterations, so copying or moving the folder, which
@@ -228,7 +228,7 @@ def resumable_checkpoints(work_dir: str | Path) -> Iterable[Path]:
     return [path for _, path in sorted(found, reverse=True)]
 
 
-def find_resumable(work_dir: str | Path) -> Path | None:
+def find_resumable(work_dir: str | os.PathLike) -> Path | None:
     """The newest whole checkpoint of ``work_dir`` to go on from, or None."""
     for path in resumable_checkpoints(work_dir):
         if is_whole(path):
