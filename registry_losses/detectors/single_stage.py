@@ -83,9 +83,11 @@ class SingleStageDetector(BaseModel):
         raise ValueError(f"mode: expected 'loss', 'predict' or 'tensor', got {mode!r}")
 
     def predict(
-        self, feats: Sequence[Tensor], data_samples: list[DetDataSample]
+        self, feats: Sequence[Tensor], data_samples: list[DetDataSample] | None
     ) -> list[DetDataSample]:
         """The samples, each with its ``pred_instances``."""
+        if data_samples is None:
+            raise ValueError("mode 'predict' needs data_samples, with img_shape in their metainfo")
         for sample, instances in zip(
             data_samples, self.bbox_head.predict(feats, data_samples, rescale=True)
         ):

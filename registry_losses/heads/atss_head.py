@@ -7,6 +7,7 @@ Shapes: B images, A anchors a cell, C classes.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmcv.cnn import Scale
 from torch import Tensor, nn
@@ -52,8 +53,8 @@ class ATSSHead(DenseHead):
         init_cfg: Weight initialisation.
     """
 
-    map_names = ('cls', 'bbox', 'centerness')
-    score_factor = 'centerness'
+    map_names: tuple[str, ...] = ('cls', 'bbox', 'centerness')
+    score_factor: str | None = 'centerness'
 
     def __init__(
         self,
@@ -97,7 +98,7 @@ class ATSSHead(DenseHead):
         )
 
     def _init_layers(self) -> None:
-        options = dict(
+        options: dict[str, Any] = dict(
             conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, num_levels=self.norm_per_level
         )
         depth, channels = self.stacked_convs, self.feat_channels

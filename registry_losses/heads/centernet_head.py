@@ -4,6 +4,7 @@ Shapes: B images, C classes; one slot a cell.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from mmengine.model import bias_init_with_prob
@@ -98,11 +99,12 @@ class CenterNetHead(DenseHead):
     def init_weights(self) -> None:
         """Heatmaps start at probability 0.1 everywhere; sizes and offsets near zero."""
         super().init_weights()
-        self.heatmap_head[-1].bias.data.fill_(bias_init_with_prob(0.1))
+        last = self.heatmap_head[-1].get_parameter('bias')
+        nn.init.constant_(last, bias_init_with_prob(0.1))
         for head in (self.wh_head, self.offset_head):
             for layer in (head[0], head[2]):
-                nn.init.normal_(layer.weight, std=0.001)
-                nn.init.zeros_(layer.bias)
+                nn.init.normal_(layer.get_parameter('weight'), std=0.001)
+                nn.init.zeros_(layer.get_parameter('bias'))
 
     def raw_maps(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
         """``(B, C, H, W)`` logits, ``(B, 2, H, W)`` sizes and offsets in cells."""
@@ -140,7 +142,7 @@ class CenterNetHead(DenseHead):
             branch='cls',
             normalizer='class_positives',
         )
-        box = dict(branch='bbox', one_per_prior=True)
+        box: dict[str, Any] = dict(branch='bbox', one_per_prior=True)
         if self.loss_bbox is not None:
             return heatmap, LossTerm('loss_bbox', self.loss_bbox, kind=self.box_kind(), **box)
         # The paper averages over the two components, hence the half.

@@ -9,6 +9,7 @@ Shapes: B images, N slots, C classes, L levels.
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from mmengine.logging import MessageHub
@@ -23,6 +24,7 @@ from ..structures import (
     GroundTruth,
     LossTerm,
 )
+from ..structures.loss_term import Kind
 from .loss_evaluation import check_terms, evaluate_terms, row_losses
 from .loss_inputs import LossInputs
 from .map_reader import MapReader, Maps
@@ -54,10 +56,11 @@ class DenseHead(MapReader):
         ConfigError: If ``train_cfg`` or ``test_cfg`` hold a key that nothing reads.
     """
 
+    in_channels: Any
     uses_valid_flags = True
     """Whether slots beyond an image's own padding are left out."""
-    train_cfg_keys = ('assigner', 'sampler', 'allowed_border')
-    test_cfg_keys = ('nms_pre', 'score_thr', 'min_bbox_size', 'nms', 'max_per_img')
+    train_cfg_keys: tuple[str, ...] = ('assigner', 'sampler', 'allowed_border')
+    test_cfg_keys: tuple[str, ...] = ('nms_pre', 'score_thr', 'min_bbox_size', 'nms', 'max_per_img')
 
     def __init__(
         self,
@@ -121,11 +124,12 @@ class DenseHead(MapReader):
             LossTerm('loss_bbox', self.loss_bbox, kind=self.box_kind(), branch='bbox'),
         )
 
-    def box_kind(self, loss=None) -> str:
+    def box_kind(self, loss: Any = None) -> Kind:
         """The kind of a box loss: on encoded or on decoded boxes."""
         loss = self.loss_bbox if loss is None else loss
         kinds = getattr(loss, 'kinds', ('box_encoded',))
-        for kind in ('box_decoded', 'box_encoded', 'distribution'):
+        order: tuple[Kind, ...] = ('box_decoded', 'box_encoded', 'distribution')
+        for kind in order:
             if kind in kinds:
                 return kind
         raise PairingError(

@@ -4,6 +4,7 @@ Shapes: B images, C classes; one slot a cell.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmcv.cnn import Scale
 from torch import Tensor, nn
@@ -55,8 +56,8 @@ class FCOSHead(DenseHead):
         init_cfg: Weight initialisation, the paper's by default.
     """
 
-    map_names = ('cls', 'bbox', 'centerness')
-    score_factor = 'centerness'
+    map_names: tuple[str, ...] = ('cls', 'bbox', 'centerness')
+    score_factor: str | None = 'centerness'
     uses_valid_flags = False
 
     def __init__(
@@ -105,7 +106,7 @@ class FCOSHead(DenseHead):
         )
 
     def _init_layers(self) -> None:
-        options = dict(
+        options: dict[str, Any] = dict(
             conv_cfg=self.conv_cfg,
             norm_cfg=self.norm_cfg,
             num_levels=self.norm_per_level,

@@ -143,8 +143,7 @@ def _take_loss(term: LossTerm, comparison: Comparison, count: Tensor, inputs: Lo
 
 
 def _level_weights(term: LossTerm, like: Tensor) -> Tensor:
-    if len(term.level_weights) != len(like):
-        raise ConfigError(
-            f'{term.name}: {len(term.level_weights)} level_weights for {len(like)} levels'
-        )
-    return torch.tensor(term.level_weights, device=like.device, dtype=like.dtype)
+    weights = term.level_weights or ()
+    if len(weights) != len(like):
+        raise ConfigError(f'{term.name}: {len(weights)} level_weights for {len(like)} levels')
+    return torch.tensor(weights, device=like.device, dtype=like.dtype)

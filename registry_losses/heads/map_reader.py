@@ -76,6 +76,7 @@ class MapReader(BaseModule):
 
     def factors(self, output: HeadOutput) -> Tensor:
         """``(B, N)`` what :attr:`score_factor` contributes to the scores, in [0, 1]."""
+        assert self.score_factor is not None, 'only heads with a score factor ask for it'
         terms = [term for term in self.loss_terms if term.branch == self.score_factor]
         loss = terms[0].loss if terms else None
         return probabilities(output[self.score_factor].detach(), loss).squeeze(-1)

@@ -3,7 +3,7 @@
 Shapes: B images, n slots of a level, C classes, k candidates.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -90,7 +90,7 @@ def suppress(
     return results
 
 
-def rescale_instances(results: Sequence[InstanceData], metas: Sequence[dict]) -> None:
+def rescale_instances(results: Sequence[InstanceData], metas: Sequence[Mapping]) -> None:
     """Bring boxes back to the original image, in place.
 
     By ``pad_param`` (top, bottom, left, right), which a letterbox sets, and by

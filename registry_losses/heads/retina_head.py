@@ -4,6 +4,7 @@ Shapes: B images, A anchors a cell, C classes.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -82,7 +83,7 @@ class RetinaHead(DenseHead):
         )
 
     def _init_layers(self) -> None:
-        options = dict(
+        options: dict[str, Any] = dict(
             conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, num_levels=self.norm_per_level
         )
         depth, channels = self.stacked_convs, self.feat_channels

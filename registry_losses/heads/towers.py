@@ -51,6 +51,22 @@ class ConvTower(nn.ModuleList):
         return x
 
 
+class LevelNormLayer(nn.Module):
+    """One shared 3x3 convolution, a norm a level, ReLU."""
+
+    def __init__(self, in_channels: int, channels: int, num_levels: int, norm_cfg: dict) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
+        self.norms = nn.ModuleList(
+            build_norm_layer(norm_cfg, channels)[1] for _ in range(num_levels)
+        )
+        self.activate = build_activation_layer(dict(type='ReLU'))
+
+    def forward(self, x: Tensor, level: int) -> Tensor:
+        """``(B, in_channels, H, W)`` of one level to ``(B, channels, H, W)``."""
+        return self.activate(self.norms[level](self.conv(x)))
+
+
 class LevelNormTower(nn.ModuleList):
     """A tower whose convolutions the levels share and whose norms each level owns.
 
@@ -80,20 +96,14 @@ class LevelNormTower(nn.ModuleList):
             raise ConfigError('norm_per_level: needs a norm_cfg and no conv_cfg')
         super().__init__()
         for i in range(depth):
-            layer = nn.Module()
-            layer.conv = nn.Conv2d(
-                in_channels if i == 0 else channels, channels, 3, padding=1, bias=False
+            self.append(
+                LevelNormLayer(in_channels if i == 0 else channels, channels, num_levels, norm_cfg)
             )
-            layer.norms = nn.ModuleList(
-                build_norm_layer(norm_cfg, channels)[1] for _ in range(num_levels)
-            )
-            layer.activate = build_activation_layer(dict(type='ReLU'))
-            self.append(layer)
 
     def forward(self, x: Tensor, level: int) -> Tensor:
         """``(B, in_channels, H, W)`` of one level to ``(B, channels, H, W)``."""
         for layer in self:
-            x = layer.activate(layer.norms[level](layer.conv(x)))
+            x = layer(x, level)
         return x
 
 

@@ -4,6 +4,7 @@ Shapes: B images, A anchors a cell, C classes, L levels.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from mmcv.cnn import ConvModule
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..registry import MODELS
 from ..structures import HeadOutput, LossTerm, Priors, flatten_maps
+from ..structures.loss_term import TargetQuality
 from .dense_head import DenseHead
 from .prediction import top_candidates
 
@@ -30,7 +32,7 @@ class YOLOHead(DenseHead):
     uses_valid_flags = False
     rank_by_product = True
     """Whether objectness takes part in ranking and thresholding, or only in the score."""
-    test_cfg_keys = (*DenseHead.test_cfg_keys, 'conf_thr', 'multi_label')
+    test_cfg_keys: tuple[str, ...] = (*DenseHead.test_cfg_keys, 'conf_thr', 'multi_label')
 
     @property
     def num_attributes(self) -> int:
@@ -147,7 +149,9 @@ class YOLOV3Head(YOLOHead):
                 f'{len(self.out_channels)} out_channels and {len(bases)} levels of anchors; '
                 'expected one of each a level'
             )
-        options = dict(conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, act_cfg=self.act_cfg)
+        options: dict[str, Any] = dict(
+            conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, act_cfg=self.act_cfg
+        )
         self.convs_bridge, self.convs_pred = nn.ModuleList(), nn.ModuleList()
         for inside, outside, base in zip(self.in_channels, self.out_channels, bases):
             self.convs_bridge.append(ConvModule(inside, outside, 3, padding=1, **options))
@@ -160,8 +164,8 @@ class YOLOV3Head(YOLOHead):
         for conv, stride, base in zip(
             self.convs_pred, strides, self.prior_generator.num_base_priors
         ):
-            nn.init.normal_(conv.weight, std=0.01)
-            start_few_objects(conv.bias, base, self.num_attributes, stride)
+            nn.init.normal_(conv.get_parameter('weight'), std=0.01)
+            start_few_objects(conv.get_parameter('bias'), base, self.num_attributes, stride)
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor]]:
         """``(B, A * (5 + C), H, W)`` of each level."""
@@ -189,7 +193,7 @@ class YOLOV3Head(YOLOHead):
                 target_quality='one',
             ),
         ]
-        box = dict(branch='bbox', normalizer='none')
+        box: dict[str, Any] = dict(branch='bbox', normalizer='none')
         if self.loss_bbox is not None:
             return (*terms, LossTerm('loss_bbox', self.loss_bbox, kind=self.box_kind(), **box))
         box['kind'] = 'box_encoded'
@@ -236,13 +240,14 @@ class YOLOV5Head(YOLOHead):
         loss_obj,
         loss_bbox,
         obj_level_weights: Sequence[float] = (4.0, 1.0, 0.4),
-        obj_target: str = 'ciou',
+        obj_target: TargetQuality = 'ciou',
         loss_terms: Mapping[str, Mapping] | None = None,
         train_cfg: Mapping | None = None,
         test_cfg: Mapping | None = None,
         init_cfg=None,
     ) -> None:
-        self.obj_level_weights, self.obj_target = tuple(obj_level_weights), obj_target
+        self.obj_level_weights = tuple(obj_level_weights)
+        self.obj_target: TargetQuality = obj_target
         super().__init__(
             num_classes,
             tuple(in_channels),
@@ -264,28 +269,32 @@ class YOLOV5Head(YOLOHead):
                 f'YOLOV5Head: {len(self.in_channels)} in_channels, {len(bases)} levels of anchors'
             )
         # The published checkpoints keep the layers in a module of this name.
-        self.head_module = nn.Module()
-        self.head_module.convs_pred = nn.ModuleList(
+        convs = nn.ModuleList(
             nn.Conv2d(inside, base * self.num_attributes, 1)
             for inside, base in zip(self.in_channels, bases)
         )
+        self.head_module = nn.ModuleDict(dict(convs_pred=convs))
 
     def init_weights(self) -> None:
         """Few objects to begin with: about 8 in an image at each level."""
         super().init_weights()
         strides = self.prior_generator.strides
-        for conv, stride, base in zip(
-            self.head_module.convs_pred, strides, self.prior_generator.num_base_priors
-        ):
-            start_few_objects(conv.bias, base, self.num_attributes, stride)
+        for conv, stride, base in zip(self._convs, strides, self.prior_generator.num_base_priors):
+            start_few_objects(conv.get_parameter('bias'), base, self.num_attributes, stride)
+
+    @property
+    def _convs(self) -> nn.ModuleList:
+        convs = self.head_module['convs_pred']
+        assert isinstance(convs, nn.ModuleList)
+        return convs
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor]]:
         """``(B, A * (5 + C), H, W)`` of each level."""
-        return ([conv(x) for conv, x in zip(self.head_module.convs_pred, feats)],)
+        return ([conv(x) for conv, x in zip(self._convs, feats)],)
 
     def default_terms(self) -> tuple[LossTerm, ...]:
         """Means by level, times the images of the step."""
-        by_level = dict(normalizer='level_mean', times_batch=True)
+        by_level: dict[str, Any] = dict(normalizer='level_mean', times_batch=True)
         return (
             LossTerm(
                 'loss_cls',

@@ -4,6 +4,7 @@ Shapes: B images, S x S cells, A boxes a cell, C classes.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -139,7 +140,7 @@ class YOLOV1Head(DenseHead):
 
     def default_terms(self) -> tuple[LossTerm, ...]:
         """Squared errors, summed over each image."""
-        sums = dict(normalizer='batch')
+        sums: dict[str, Any] = dict(normalizer='batch')
         return (
             LossTerm(
                 'loss_cls',

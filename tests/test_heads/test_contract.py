@@ -120,17 +120,25 @@ def test_yolov5_pairs_one_slot_with_two_gts_and_weights_levels():
     weights = (4.0, 0.4)
     terms = [
         LossTerm(
-            'loss_cls', sigmoid, kind='classification', branch='cls', rows='positives',
-            normalizer='level_mean', times_batch=True,
+            'loss_cls',
+            sigmoid,
+            kind='classification',
+            branch='cls',
+            rows='positives',
+            normalizer='level_mean',
+            times_batch=True,
         ),
         LossTerm(
-            'loss_obj', sigmoid, kind='objectness', branch='objectness',
-            normalizer='level_mean', level_weights=weights, target_quality='iou',
+            'loss_obj',
+            sigmoid,
+            kind='objectness',
+            branch='objectness',
+            normalizer='level_mean',
+            level_weights=weights,
+            target_quality='iou',
         ),
     ]
-    losses = evaluate_terms(
-        terms, inputs(output, priors, gt, many, coder=DeltaXYWHBBoxCoder())
-    )
+    losses = evaluate_terms(terms, inputs(output, priors, gt, many, coder=DeltaXYWHBBoxCoder()))
 
     first = [bce(v, t) for v, t in zip((0.3, -0.2, 0.1), (1, 0, 0))]
     second = [bce(v, t) for v, t in zip((0.3, -0.2, 0.1), (0, 0, 1))]
@@ -155,12 +163,20 @@ def test_centernet_skirts_and_one_gt_a_cell_for_boxes():
     output = HeadOutput.of({'heatmap': logits, 'bbox': codes})
     terms = [
         LossTerm(
-            'loss_heatmap', GaussianFocalLoss(use_sigmoid=True), kind='heatmap',
-            branch='heatmap', normalizer='class_positives',
+            'loss_heatmap',
+            GaussianFocalLoss(use_sigmoid=True),
+            kind='heatmap',
+            branch='heatmap',
+            normalizer='class_positives',
         ),
         LossTerm(
-            'loss_bbox', L1Loss(), kind='box_encoded', branch='bbox', one_per_prior=True,
-            columns=(2, 4), factor=0.5,
+            'loss_bbox',
+            L1Loss(),
+            kind='box_encoded',
+            branch='bbox',
+            one_per_prior=True,
+            columns=(2, 4),
+            factor=0.5,
         ),
     ]
     losses = evaluate_terms(
@@ -184,12 +200,13 @@ def test_centernet_skirts_and_one_gt_a_cell_for_boxes():
 def test_task_aligned_quality_is_the_target_and_the_normaliser():
     priors = grid_priors((1, 3))
     gt = ground_truth([([0.0, 0, 8, 8], 1)])
-    assigned = pairs(
-        (0, 0, 0), (0, 2, 0), batch=1, num_priors=3, quality=torch.tensor([0.9, 0.4])
-    )
+    assigned = pairs((0, 0, 0), (0, 2, 0), batch=1, num_priors=3, quality=torch.tensor([0.9, 0.4]))
     logits = torch.tensor([[[0.1, 0.7], [-0.3, 0.2], [1.1, -0.6]]])
     term = LossTerm(
-        'loss_cls', QualityFocalLoss(), kind='classification', branch='cls',
+        'loss_cls',
+        QualityFocalLoss(),
+        kind='classification',
+        branch='cls',
         normalizer='quality_sum',
     )
     loss = evaluate_terms([term], inputs(HeadOutput.of({'cls': logits}), priors, gt, assigned, 2))
@@ -206,15 +223,17 @@ def test_task_aligned_quality_is_the_target_and_the_normaliser():
 def test_yolov1_slots_share_one_class_row():
     cell_of_slot = ints(0, 0, 1, 1, 2, 2)
     base = grid_priors((1, 3), base=2)
-    priors = Priors(
-        base.boxes, base.strides, base.levels, class_row=cell_of_slot, num_class_rows=3
-    )
+    priors = Priors(base.boxes, base.strides, base.levels, class_row=cell_of_slot, num_class_rows=3)
     gt = ground_truth([([0.0, 0, 8, 8], 1), ([16.0, 0, 24, 8], 0)])
     # Both predictors of cell 0 answer for gt 0; predictor 5 for gt 1.
     assigned = pairs((0, 0, 0), (0, 1, 0), (0, 5, 1), batch=1, num_priors=6)
     probs = torch.tensor([[[0.2, 0.5], [0.9, 0.9], [0.7, 0.1]]])  # (1, cells, C)
     term = LossTerm(
-        'loss_cls', MSELoss(), kind='classification', branch='cls', rows='class_rows',
+        'loss_cls',
+        MSELoss(),
+        kind='classification',
+        branch='cls',
+        rows='class_rows',
         normalizer='none',
     )
     step = inputs(HeadOutput.of({'cls': probs}, (6,)), priors, gt, assigned, 2)
@@ -226,7 +245,10 @@ def test_yolov1_slots_share_one_class_row():
 
 def test_padded_proposals_without_a_grid():
     boxes = torch.tensor(
-        [[[0.0, 0, 8, 8], [8, 8, 24, 24], [0, 0, 0, 0]], [[4.0, 4, 12, 12], [0, 0, 0, 0], [0, 0, 0, 0]]]
+        [
+            [[0.0, 0, 8, 8], [8, 8, 24, 24], [0, 0, 0, 0]],
+            [[4.0, 4, 12, 12], [0, 0, 0, 0], [0, 0, 0, 0]],
+        ]
     )
     valid = torch.tensor([[True, True, False], [True, False, False]])
     priors = Priors(boxes, torch.full((3, 2), 4.0), (), valid=valid)
@@ -237,18 +259,22 @@ def test_padded_proposals_without_a_grid():
     deltas = torch.full((2, 3, 4), 0.1)
     terms = [
         LossTerm(
-            'loss_cls', CrossEntropyLoss(), kind='classification', branch='cls',
+            'loss_cls',
+            CrossEntropyLoss(),
+            kind='classification',
+            branch='cls',
             normalizer='sampled',
         ),
         LossTerm(
-            'loss_bbox', SmoothL1Loss(beta=1.0), kind='box_encoded', branch='bbox',
+            'loss_bbox',
+            SmoothL1Loss(beta=1.0),
+            kind='box_encoded',
+            branch='bbox',
             normalizer='sampled',
         ),
     ]
     output = HeadOutput.of({'cls': logits, 'bbox': deltas})
-    losses = evaluate_terms(
-        terms, inputs(output, priors, gt, assigned, coder=DeltaXYWHBBoxCoder())
-    )
+    losses = evaluate_terms(terms, inputs(output, priors, gt, assigned, coder=DeltaXYWHBBoxCoder()))
     ce = -logits.log_softmax(-1)
     want = float(ce[0, 0, 3] + ce[0, 1, 2] + ce[1, 0, 3]) / 3
     assert losses['loss_cls'].item() == pytest.approx(want, rel=1e-5)
@@ -280,9 +306,9 @@ def test_a_branch_on_some_levels_only_charges_those():
     term = LossTerm(
         'loss_bbox', L1Loss(), kind='box_encoded', branch='bbox', normalizer='weight_sum'
     )
-    loss = evaluate_terms(
-        [term], inputs(output, priors, gt, assigned, coder=DeltaXYWHBBoxCoder())
-    )['loss_bbox']
+    loss = evaluate_terms([term], inputs(output, priors, gt, assigned, coder=DeltaXYWHBBoxCoder()))[
+        'loss_bbox'
+    ]
     # The gt is the box of slot 2, so the code to reach is 0.
     assert loss.item() == pytest.approx(4 * 0.25, rel=1e-5)
 
@@ -321,13 +347,15 @@ def test_a_prior_outside_its_gt_has_centerness_zero_and_box_weight_one():
     terms = [
         LossTerm('loss_centerness', sigmoid, kind='centerness', branch='centerness'),
         LossTerm(
-            'loss_bbox', L1Loss(), kind='box_encoded', branch='bbox',
-            normalizer='weight_sum', pair_weight='centerness',
+            'loss_bbox',
+            L1Loss(),
+            kind='box_encoded',
+            branch='bbox',
+            normalizer='weight_sum',
+            pair_weight='centerness',
         ),
     ]
-    losses = evaluate_terms(
-        terms, inputs(output, priors, gt, assigned, coder=DeltaXYWHBBoxCoder())
-    )
+    losses = evaluate_terms(terms, inputs(output, priors, gt, assigned, coder=DeltaXYWHBBoxCoder()))
     want = (bce(0.4, 1.0) + bce(-0.7, 0.0)) / 2
     assert losses['loss_centerness'].item() == pytest.approx(want, rel=1e-5)
     # Slot 2 is two widths to the right: delta x = -2, weight 1; both weights are 1.
