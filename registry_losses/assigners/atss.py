@@ -23,7 +23,7 @@ from .common import (
     gt_rows,
     resolve_conflicts,
 )
-from .nearest import Targets, nearest_topk
+from .nearest import Search, Targets, nearest_topk
 
 
 @TASK_UTILS.register_module()
@@ -146,10 +146,11 @@ class ATSSAssigner(BaseAssigner):
     ) -> tuple[Tensor, Tensor]:
         """``(G, K)`` slots, level after level, and which of them exist."""
         targets = Targets(rows.image, rows.centers)
-        found, first = [], 0
+        searches, first = [], 0
         for size in level_sizes:
-            found.append(nearest_topk(priors, targets, first, size, self.topk))
+            searches.append(Search(priors, targets, first, size))
             first += size
+        found = nearest_topk(searches, self.topk)
         index, exists = (torch.cat(part, dim=1) for part in zip(*found))
         return index, exists
 

@@ -18,13 +18,25 @@ from ..structures import Assignment, GroundTruth, Predictions, Priors
 CHUNK_ELEMENTS = 1 << 18
 
 
+_HOST_DEVICES = {'cpu'}
+
+
+def counting_is_free(device: torch.device) -> bool:
+    """Whether the host may read a tensor's values at will.
+
+    True on the CPU. Elsewhere reading one waits for the device to catch up, so that rules
+    there work with more than is needed rather than count what is.
+    """
+    return device.type in _HOST_DEVICES
+
+
 def block_elements(device: torch.device) -> int:
     """Elements of the tensors worked on at a time.
 
     On the CPU few enough to stay in cache; elsewhere more, since every block has its
     launches, and often a wait.
     """
-    return CHUNK_ELEMENTS if device.type == 'cpu' else CHUNK_ELEMENTS * 16
+    return CHUNK_ELEMENTS if counting_is_free(device) else CHUNK_ELEMENTS * 16
 
 
 _LOW_BITS = 0x7FFFFFFF
@@ -88,7 +100,7 @@ def gt_rows(gt: GroundTruth) -> GtRows:
     counting would wait for the device.
     """
     b, m = gt.valid.shape
-    if gt.device.type == 'cpu':
+    if counting_is_free(gt.device):
         image, index = gt.valid.nonzero(as_tuple=True)
         row = image * m + index
         boxes = gt.boxes.reshape(-1, 4).index_select(0, row)

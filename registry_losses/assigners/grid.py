@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..structures import Level, Priors
-from .common import block_elements
+from .common import block_elements, counting_is_free
 
 # Windows follow from the grid's description, from which boxes differ by rounding.
 CELL_MARGIN = 0.02
@@ -145,7 +145,8 @@ def overlap_windows(priors: Priors, boxes: Tensor, least: Tensor) -> Windows:
     common_w = torch.minimum(size[:, :1], grid.size[:, 0])
     common_h = torch.minimum(size[:, 1:], grid.size[:, 1])
     feasible = (common_w * common_h >= least).reshape(-1)
-    if boxes.device.type == 'cpu':  # elsewhere counting would wait for the device
+    free = counting_is_free(boxes.device)
+    if free:
         pair = feasible.nonzero().squeeze(1)
     else:
         pair = torch.arange(feasible.shape[0], device=boxes.device)
@@ -168,7 +169,7 @@ def overlap_windows(priors: Priors, boxes: Tensor, least: Tensor) -> Windows:
         first.append(low.long())
         count.append((high - low + 1).clamp_(min=0).long())
     cells = count[0] * count[1]
-    if boxes.device.type != 'cpu':
+    if not free:
         cells = torch.where(feasible, cells, 0)
     step = grid.step.index_select(0, combo)
     start = grid.first.index_select(0, combo) + first[0] * step[:, 0] + first[1] * step[:, 1]

@@ -13,7 +13,7 @@ from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
 from .common import GtRows, check_iou_calculator, gt_rows, nearest_priors
-from .overlaps import Overlaps, find_overlaps
+from .overlaps import UNKNOWN, Overlaps, find_overlaps
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,12 @@ class MaxIoUAssigner(BaseAssigner):
         if rule.low_quality:
             takes, apart = _claims(rows, rule, found, n)
             strength = torch.where(takes, index + _TAKEN, strength)
-            if found.num_lost:
-                lone = apart.nonzero().squeeze(1)  # sync: gts that overlap nothing
+            if found.num_lost and rule.min_pos <= 0:
+                lone = torch.arange(rows.num_rows, device=slot.device)
+                if found.num_lost != UNKNOWN:
+                    lone = apart.nonzero().squeeze(1)  # sync: where gts overlap nothing
                 near, exists = nearest_priors(priors, rows.part(lone))
+                exists &= apart[lone]
                 slot = torch.cat((slot, rows.image[lone] * n + near))
                 own = rows.index[lone]
                 index = torch.cat((index, own))

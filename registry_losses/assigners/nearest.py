@@ -4,6 +4,7 @@ Shapes: G gts, n slots of a level, A slots a cell, P slots of a window, k neares
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..structures import Level, Priors
-from .common import block_elements, ordered_key
+from .common import block_elements, counting_is_free, ordered_key
 
 # Off the CPU a level up to this size is searched whole: a certificate would cost a wait.
 WHOLE_LEVEL = 1024
@@ -31,7 +32,7 @@ class Targets:
     centers: Tensor
     scale: Tensor | None = None
 
-    def at(self, index: Tensor) -> 'Targets':
+    def at(self, index: Tensor | slice) -> 'Targets':
         """Some of the gts."""
         scale = None if self.scale is None else self.scale[index]
         return Targets(self.image[index], self.centers[index], scale)
@@ -44,12 +45,33 @@ class Targets:
         return offset.pow(2).sum(dim=-1).sqrt()
 
 
-def nearest_topk(priors: Priors, targets: Targets, first: int, size: int, k: int) -> tuple:
-    """The k candidates of one level that are nearest to each gt, nearest first.
+@dataclass(frozen=True, eq=False)
+class Search:
+    """One level to search, for some gts.
+
+    Args:
+        priors: Slots that are not ``valid`` are no candidates.
+        targets: The gts.
+        first: First slot of the level.
+        size: Slots of the level, n.
+    """
+
+    priors: Priors
+    targets: Targets
+    first: int
+    size: int
+
+    def at(self, index: Tensor) -> 'Search':
+        """The same for some of the gts."""
+        return Search(self.priors, self.targets.at(index), self.first, self.size)
+
+
+def nearest_topk(searches: Sequence[Search], k: int) -> list[tuple[Tensor, Tensor]]:
+    """The k candidates of each level that are nearest to each gt, nearest first.
 
     Of equally near slots the lower comes first. But on the CPU, where equal distances
-    straddle the k-th place of a level with one slot a cell, the choice is that of
-    ``torch.topk`` over the whole level, which established implementations call: it is
+    straddle the k-th place of a level with one slot a cell (or without a grid), the
+    choice is that of ``torch.topk`` over the whole level, which established implementations call: it is
     fixed for given distances, and follows no rule that could be stated.
 
     On a grid a window of cells around the gt is searched, and a bound on what lies
@@ -57,41 +79,56 @@ def nearest_topk(priors: Priors, targets: Targets, first: int, size: int, k: int
     (beside padding, far outside the grid, of extreme shape).
 
     Args:
-        priors: Slots that are not ``valid`` are no candidates.
-        targets: The gts.
-        first: First slot of the level.
-        size: Slots of the level, n.
-        k: How many; at most n are returned.
+        searches: The levels.
+        k: How many; at most n of a level are returned.
 
     Returns:
-        ``(G, k)`` int64 slots, and ``(G, k)`` bool, False where candidates ran out.
+        For each search ``(G, k)`` int64 slots, and ``(G, k)`` bool, False where
+        candidates ran out.
     """
-    k = min(k, size)
-    level = _level_at(priors, first, size)
-    whole = size <= WHOLE_LEVEL and priors.device.type != 'cpu'
-    if level is None or whole:
-        return _search_level(priors, targets, first, size, k)
-    window = _window_shape(level, k)
-    slots, bound = _window(level, first, targets, window)
-    flat = slots.reshape(-1)
-    points = priors.centers.index_select(0, flat).view(*slots.shape, 2)
+    found, failed, doubtful = [], [], []
+    for i, search in enumerate(searches):
+        level = _level_at(search.priors, search.first, search.size)
+        small = search.size <= WHOLE_LEVEL and not counting_is_free(search.priors.device)
+        if level is None or small:
+            found.append(_search_level(search, min(k, search.size)))
+            continue
+        index, exists, wrong = _search_window(search, level, min(k, search.size))
+        found.append((index, exists))
+        if wrong is not None:
+            failed.append(wrong)
+            doubtful.append(i)
+    if failed:
+        counts = torch.stack([wrong.sum() for wrong in failed]).tolist()  # sync: windows too small
+        for i, wrong, count in zip(doubtful, failed, counts):
+            if count:
+                again = wrong.nonzero().squeeze(1)  # sync: once a level where there are some
+                index, exists = found[i]
+                index[again], exists[again] = _search_level(searches[i].at(again), index.shape[1])
+    return found
+
+
+def _search_window(search: Search, level: Level, k: int) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The k nearest in a window; ``(G,)`` bool, for whom it was not enough (None: nobody)."""
+    priors, targets = search.priors, search.targets
+    free = counting_is_free(priors.device)
+    shape = _window_shape(level, k)
+    slots, bound = _window(level, search.first, targets, shape)
+    points = priors.centers.index_select(0, slots.reshape(-1)).view(*slots.shape, 2)
     distance = targets.distances(points)
     if priors.valid is not None:
-        valid = priors.valid[targets.image[:, None], slots]
+        flat = (targets.image[:, None] * priors.num_priors + slots).reshape(-1)
+        valid = priors.valid.reshape(-1).index_select(0, flat).view_as(slots)
         distance = torch.where(valid, distance, torch.inf)
     value, position = _lowest(distance, min(k + 1, slots.shape[1]))
     last = value[:, k - 1]
-    failed = last >= bound * (1 - 1e-4)
-    if window[0] * window[1] * level.num_base == size:
-        failed = torch.zeros_like(failed)
-    if priors.device.type == 'cpu' and level.num_base == 1 and value.shape[1] > k:
-        failed |= (value[:, k] == last) & torch.isfinite(last)
-    index, exists = slots.gather(1, position[:, :k]), torch.isfinite(value[:, :k])
-    if priors.device.type == 'cpu' or priors.valid is not None or size > WHOLE_LEVEL:
-        again = failed.nonzero().squeeze(1)  # sync: gts whose window was not enough
-        if again.numel():
-            index[again], exists[again] = _search_level(priors, targets.at(again), first, size, k)
-    return index, exists
+    failed = None
+    if shape != (level.width, level.height):
+        failed = last >= bound * (1 - 1e-4)
+    if free and level.num_base == 1 and value.shape[1] > k:
+        tie = (value[:, k] == last) & torch.isfinite(last)
+        failed = tie if failed is None else failed | tie
+    return slots.gather(1, position[:, :k]), torch.isfinite(value[:, :k]), failed
 
 
 def _level_at(priors: Priors, first: int, size: int) -> Level | None:
@@ -153,27 +190,27 @@ def _lowest(distance: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return distance.gather(1, position), position
 
 
-def _search_level(priors: Priors, targets: Targets, first: int, size: int, k: int) -> tuple:
+def _search_level(search: Search, k: int) -> tuple[Tensor, Tensor]:
     """The k nearest by reading the whole level, a few gts at a time."""
-    part = slice(first, first + size)
-    index = torch.zeros(targets.image.shape[0], k, dtype=torch.long, device=priors.device)
+    priors, targets = search.priors, search.targets
+    part = slice(search.first, search.first + search.size)
+    level = _level_at(priors, search.first, search.size)
+    peer_ties = counting_is_free(priors.device) and (level is None or level.num_base == 1)
+    count = targets.image.shape[0]
+    index = torch.zeros(count, k, dtype=torch.long, device=priors.device)
     exists = torch.zeros_like(index, dtype=torch.bool)
-    step = max(block_elements(priors.device) // max(size, 1), 1)
-    for start in range(0, targets.image.shape[0], step):
+    step = max(block_elements(priors.device) // max(search.size, 1), 1)
+    for start in range(0, count, step):
         rows = slice(start, start + step)
-        block = Targets(
-            targets.image[rows],
-            targets.centers[rows],
-            None if targets.scale is None else targets.scale[rows],
-        )
+        block = targets.at(rows)
         points = priors.centers[..., part, :]
         points = points[block.image] if priors.per_image else points[None]
         distance = block.distances(points)  # (g, n)
         if priors.valid is not None:
             distance = torch.where(priors.valid[block.image, part], distance, torch.inf)
-        if distance.device.type == 'cpu':
+        if peer_ties:
             value, position = distance.topk(k, dim=1, largest=False)
         else:
             value, position = _lowest(distance, k)
-        index[rows], exists[rows] = first + position, torch.isfinite(value)
+        index[rows], exists[rows] = search.first + position, torch.isfinite(value)
     return index, exists

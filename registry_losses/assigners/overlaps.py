@@ -11,8 +11,11 @@ from torch import Tensor
 
 from ..ops.iou import bbox_overlaps
 from ..structures import GroundTruth, Priors
-from .common import GtRows, batched_boxes, block_elements, prior_chunks
+from .common import GtRows, batched_boxes, block_elements, counting_is_free, prior_chunks
 from .grid import AREA_MARGIN, combinations, enumerate_cells, nearest_slots, overlap_windows
+
+#: In place of a number that would cost a wait.
+UNKNOWN = -1
 
 #: ``slots_of(rows) -> (G, C)`` int64: slots among which each gt's best is (about) found.
 SlotsOf = Callable[[GtRows], Tensor]
@@ -26,7 +29,8 @@ class Overlaps:
         row: ``(T,)`` int64, the gt in the list of gts.
         prior: ``(T,)`` int64 in [0, N).
         iou: ``(T,)`` float32; -1 where the slot is no candidate.
-        num_lost: Gts of which it is not known whether any slot overlaps them.
+        num_lost: Gts of which it is not known whether any slot overlaps them, or
+            :data:`UNKNOWN`.
     """
 
     row: Tensor
@@ -126,7 +130,7 @@ def _grid_overlaps(
         lost += unsure
         for row, prior in enumerate_cells(windows, total):
             iou = candidate_iou(priors, block, row, prior)
-            if iou.device.type == 'cpu':  # elsewhere counting would wait for the device
+            if counting_is_free(iou.device):
                 keep = (iou >= floor.index_select(0, row)).nonzero().squeeze(1)
                 row, prior, iou = (x.index_select(0, keep) for x in (row, prior, iou))
             found.append((row + start, prior, iou))
@@ -162,7 +166,10 @@ def _streamed_overlaps(
         found.append((row, prior + part.start, iou[image, prior, index]))
     pairs = _join(found, priors, 0)
     order = torch.argsort(pairs.row, stable=True)
-    lost = int((floor == 0).sum()) if best_too else 0  # sync: gts that overlap nothing
+    lost = 0
+    if best_too:
+        free = counting_is_free(floor.device)
+        lost = int((floor == 0).sum()) if free else UNKNOWN
     return Overlaps(pairs.row[order], pairs.prior[order], pairs.iou[order], lost)
 
 

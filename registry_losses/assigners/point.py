@@ -12,8 +12,8 @@ from ..errors import ConfigError
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .common import GtRows, gt_rows, resolve_conflicts
-from .nearest import Targets, nearest_topk
+from .common import GtRows, counting_is_free, gt_rows, resolve_conflicts
+from .nearest import Search, Targets, nearest_topk
 
 
 @TASK_UTILS.register_module()
@@ -64,24 +64,29 @@ class PointAssigner(BaseAssigner):
             groups = _bare_groups(priors, b)
         lowest, highest = groups[0][0], groups[-1][0]
         level = level.clamp(lowest, highest)
-        found = [
-            self._search(some, targets, level == number, first, count)
-            for number, some, first, count in groups
-        ]
-        prior, exists = (torch.cat(part, dim=1) for part in zip(*found))
+        prior, exists = self._search(groups, targets, level)
         return self._pairs(priors, gt, rows, targets, prior, exists)
 
     def _search(
-        self, priors: Priors, targets: Targets, mine: Tensor, first: int, count: int
+        self, groups: list[tuple[int, Priors, int, int]], targets: Targets, level: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """``(G, k)`` nearest slots of one level, and which exist; for its gts alone."""
-        if mine.device.type != 'cpu':  # there counting would wait for the device
-            prior, exists = nearest_topk(priors, targets, first, count, self.pos_num)
-            return prior, exists & mine[:, None]
-        at = mine.nonzero().squeeze(1)
-        found, real = nearest_topk(priors, targets.at(at), first, count, self.pos_num)
-        prior = found.new_zeros(len(mine), found.shape[1]).index_copy_(0, at, found)
-        exists = real.new_zeros(len(mine), found.shape[1]).index_copy_(0, at, real)
+        """``(G, K)`` nearest slots of each gt's level, and which of them exist."""
+        members = [level == group[0] for group in groups]
+        if not counting_is_free(level.device):
+            searches = [Search(some, targets, *span) for _, some, *span in groups]
+            found = nearest_topk(searches, self.pos_num)
+            exists = [real & mine[:, None] for (_, real), mine in zip(found, members)]
+            return torch.cat([prior for prior, _ in found], dim=1), torch.cat(exists, dim=1)
+        own = [mine.nonzero().squeeze(1) for mine in members]
+        searches = [
+            Search(some, targets.at(at), *span) for (_, some, *span), at in zip(groups, own)
+        ]
+        prior = targets.image.new_zeros(len(level), 0)
+        exists = torch.zeros_like(prior, dtype=torch.bool)
+        for at, (slots, real) in zip(own, nearest_topk(searches, self.pos_num)):
+            shape = (len(level), slots.shape[1])
+            prior = torch.cat((prior, slots.new_zeros(shape).index_copy_(0, at, slots)), dim=1)
+            exists = torch.cat((exists, real.new_zeros(shape).index_copy_(0, at, real)), dim=1)
         return prior, exists
 
     def _pairs(

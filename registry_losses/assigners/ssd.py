@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .common import GtRows, gt_rows, segment_best
+from .common import GtRows, counting_is_free, gt_rows, segment_best
 from .overlaps import Overlaps, find_overlaps
 
 
@@ -99,7 +99,7 @@ class _Pairs:
 def _to_host(found: Overlaps, rows: GtRows, num_priors: int) -> _Pairs:
     slot = rows.image.index_select(0, found.row) * num_priors + found.prior
     row, iou = found.row, found.iou
-    if iou.device.type != 'cpu':
+    if not counting_is_free(iou.device):
         bits = iou.view(torch.int32).long()
         row, slot, bits = torch.stack((row, slot, bits)).cpu()  # sync: pairs to the host
         iou = bits.int().view(torch.float32)

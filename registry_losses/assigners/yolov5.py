@@ -3,6 +3,8 @@
 Shapes: B images, N slots, M gts, G gts of the batch, C (level, base size) combinations.
 """
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,12 @@ from .grid import combinations
 
 # The cell itself, then left, up, right, down: which way it lies, in cells.
 _NEIGHBOURS = ((0, 0), (-1, 0), (0, -1), (1, 0), (0, 1))
+
+
+@lru_cache(maxsize=16)
+def _neighbours(device: torch.device) -> Tensor:
+    """``(5, 2)``, kept on the device."""
+    return torch.tensor(_NEIGHBOURS, dtype=torch.float32).to(device)
 
 
 @TASK_UTILS.register_module()
@@ -97,7 +105,7 @@ class YOLOV5Assigner(BaseAssigner):
         taken = torch.stack(
             (torch.ones_like(fits), low[..., 0], low[..., 1], high[..., 0], high[..., 1]), dim=-1
         )
-        shift = torch.tensor(_NEIGHBOURS, dtype=torch.float32, device=center.device) * thr
+        shift = _neighbours(center.device) * thr
         cell = (center[:, :, None] + shift).trunc().clamp_(min=0)  # (G, C, 5, 2)
         cell = torch.minimum(cell, grid.cells[:, None] - 1).long()
         slots = grid.first[:, None] + (cell * grid.step[:, None]).sum(dim=-1)
