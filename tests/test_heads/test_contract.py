@@ -401,7 +401,7 @@ def test_a_label_loss_of_a_third_party_sees_labels_and_weights():
 
 def test_a_loss_of_the_wrong_kind_is_refused():
     term = LossTerm('loss_cls', GIoULoss(), kind='classification', branch='cls')
-    with pytest.raises(PairingError, match='GIoULoss serves box_decoded.*classification'):
+    with pytest.raises(PairingError, match=r'GIoULoss serves box_decoded.*classification'):
         check_terms([term])
 
 

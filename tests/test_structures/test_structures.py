@@ -55,7 +55,7 @@ def test_a_batch_without_gts_has_no_width():
 def test_a_sample_without_labels_names_its_image():
     broken = sample([[0, 0, 1, 1]], [0], img_path='street.png')
     del broken.gt_instances.labels
-    with pytest.raises(DataError, match='street.png.*labels'):
+    with pytest.raises(DataError, match=r'street.png.*labels'):
         GroundTruth.from_data_samples([broken])
 
 
