@@ -19,6 +19,8 @@ from .overlapping import sum_of_top_overlaps
 from .pairs import PairReader, Pairs, sum_over_classes
 
 IOU_EPS = 1e-7
+# Stands for the logarithm of 0, of which differences stay finite.
+_LOG_ZERO = -1e30
 # Logarithms of shares that differ by less are equal.
 SAME_SHARE = 1e-6
 _SCORE_EPS = 1e-12
@@ -61,7 +63,7 @@ def _log_sum_exp(values: Tensor, segment: Tensor, num_segments: int, start: Tens
     return highest + torch.log(total)
 
 
-def sinkhorn(problem: Problem, *, gamma: float, iterations: int) -> tuple[Tensor, Tensor]:
+def sinkhorn(problem: Problem, *, gamma: float, iterations: int) -> tuple[Tensor, Tensor, Tensor]:
     """The regularised optimal plan.
 
     Alternately scales columns and rows of ``exp(-cost / gamma)`` to the demands (1) and
@@ -73,8 +75,8 @@ def sinkhorn(problem: Problem, *, gamma: float, iterations: int) -> tuple[Tensor
         iterations: How often to scale.
 
     Returns:
-        ``(T,)`` what each gt gives each candidate, and ``(D,)`` what the background gives
-        each of these slots; logarithms.
+        ``(T,)`` what each gt gives each candidate, ``(D,)`` what the background gives each
+        of these slots, and ``(B,)`` what it gives a slot that it alone serves; logarithms.
     """
     rows, columns = problem.supply.shape[0], problem.image.shape[0]
     images = problem.free.shape[0]
@@ -82,22 +84,24 @@ def sinkhorn(problem: Problem, *, gamma: float, iterations: int) -> tuple[Tensor
     background = -problem.background_cost / gamma
     log_supply = torch.log(problem.supply)
     log_background = torch.log(problem.background_supply.clamp(min=1e-8))
-    log_free = torch.log(problem.free.clamp(min=1e-8))
+    log_free = torch.where(problem.free > 0, torch.log(problem.free), _LOG_ZERO)
     u = torch.zeros_like(problem.supply)
     u_background = torch.zeros_like(problem.free)
     v = background.new_zeros(columns)
-    lowest = torch.full_like(u, -1e30)
+    lowest = torch.full_like(u, _LOG_ZERO)
     for _ in range(iterations):
         own = background + u_background.index_select(0, problem.image)
         v = -_log_sum_exp(kernel + u.index_select(0, problem.row), problem.column, columns, own)
         given = kernel + v.index_select(0, problem.column)
         u = log_supply - _log_sum_exp(given, problem.row, rows, lowest)
         # A slot that the background alone serves has v = -(u_background + kernel).
+        before = u_background
         u_background = log_background - _log_sum_exp(
-            background + v, problem.image, images, log_free - u_background
+            background + v, problem.image, images, log_free - before
         )
     plan = kernel + u.index_select(0, problem.row) + v.index_select(0, problem.column)
-    return plan, background + v + u_background.index_select(0, problem.image)
+    shared = background + v + u_background.index_select(0, problem.image)
+    return plan, shared, u_background - before
 
 
 @TASK_UTILS.register_module()
@@ -181,10 +185,10 @@ class OTAAssigner(BaseAssigner):
         if len(pairs) == 0:
             return Assignment.empty(b, n, priors.device)
         problem = self._problem(reader, pairs)
-        plan, background = sinkhorn(problem, gamma=self.gamma, iterations=self.num_iters)
+        plan, background, alone = sinkhorn(problem, gamma=self.gamma, iterations=self.num_iters)
         share = plan
         if self.rescale:
-            share, background = self._rescaled(problem, plan, background)
+            share, background = self._rescaled(problem, plan, background, alone)
         wins = self._largest_share(problem, share, plan, pairs.gt)
         chosen = pairs.at(wins & (share > background.index_select(0, problem.column)))
         ignored = torch.zeros(b, n, dtype=torch.bool, device=priors.device)
@@ -261,12 +265,13 @@ class OTAAssigner(BaseAssigner):
         return segment_best(cost, problem.column, gt, columns, largest=False)
 
     @staticmethod
-    def _rescaled(problem: Problem, plan: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:
+    def _rescaled(
+        problem: Problem, plan: Tensor, background: Tensor, alone: Tensor
+    ) -> tuple[Tensor, Tensor]:
         best = torch.full_like(problem.supply, -torch.inf)
         best = best.scatter_reduce(0, problem.row, plan, 'amax')
-        # Where only the background serves, it gives a whole label: its largest share.
-        most = torch.where(problem.free > 0, 0, -torch.inf)
-        most = most.to(background).scatter_reduce(0, problem.image, background, 'amax')
+        most = torch.where(problem.free > 0, alone, -torch.inf)
+        most = most.scatter_reduce(0, problem.image, background, 'amax')
         return (
             plan - best.index_select(0, problem.row),
             background - most.index_select(0, problem.image),

@@ -19,6 +19,8 @@ from .base import BaseAssigner
 VARIANCE_FLOOR = 1e-6
 # Mean log likelihood may change by less than this when the fit has converged.
 TOLERANCE = 1e-3
+# Log densities that differ by less are equal.
+SAME_DENSITY = 1e-6
 _TINY = 10 * torch.finfo(torch.float64).eps
 
 
@@ -101,7 +103,9 @@ def separate(values: Tensor, mask: Tensor) -> Tensor:
     joint = fit_mixtures(values, mask).log_joint(values)
     lower = (joint[..., 0] >= joint[..., 1]) & mask
     density = torch.where(lower, joint.logsumexp(dim=-1), -torch.inf)
-    last = density.argmax(dim=1, keepdim=True)
+    # Two values lie symmetrically about their mean: as equals, the lower counts.
+    peak = density >= density.amax(dim=1, keepdim=True) - SAME_DENSITY
+    last = peak.to(torch.uint8).argmax(dim=1, keepdim=True)
     position = torch.arange(values.shape[1], device=values.device)
     chosen = lower & (position <= last)
     # One candidate is no sample: it stays.
