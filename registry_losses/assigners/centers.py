@@ -63,8 +63,13 @@ class Candidates:
             self.image.index_select(0, at),
             self.gt.index_select(0, at),
             self.prior.index_select(0, at),
-            torch.bincount(row, minlength=self.counts.shape[0]),
+            count_of(row, self.counts.shape[0]),
         )
+
+
+def count_of(index: Tensor, size: int) -> Tensor:
+    """``(size,)`` int64, how often each number occurs; unlike ``bincount`` never waits."""
+    return index.new_zeros(size).index_add_(0, index, torch.ones_like(index))
 
 
 # --- Regions -------------------------------------------------------------------------
@@ -257,13 +262,14 @@ def _search_bare(priors: Priors, rows: GtRows, gt: GroundTruth, region: Region) 
     hits = []
     for part, mask in _bare_blocks(priors, rows, gt, region):
         found = mask.nonzero()  # sync: once a block
-        hits.append(found + found.new_tensor([0, 0, part.start]))
+        found[:, 2] += part.start
+        hits.append(found)
     image, index, prior = torch.cat(hits).unbind(-1) if hits else rows.image.new_zeros(3, 0)
     key = image * gt.max_gts + index
     order = torch.argsort(key * max(priors.num_priors, 1) + prior)
     image, index, prior, key = image[order], index[order], prior[order], key[order]
     row = torch.searchsorted(rows.image * gt.max_gts + rows.index, key)
-    return Candidates(row, image, index, prior, torch.bincount(row, minlength=rows.num_rows))
+    return Candidates(row, image, index, prior, count_of(row, rows.num_rows))
 
 
 def _bare_blocks(

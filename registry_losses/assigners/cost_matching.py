@@ -22,7 +22,7 @@ from ..ops.iou import bbox_overlaps
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
 from .centers import Candidates, Region, candidate_blocks, covered_slots
-from .common import CHUNK_ELEMENTS, GtRows, best_key, gt_rows, segment_topk
+from .common import GtRows, best_key, block_elements, gt_rows, segment_topk
 from .overlapping import sum_of_top_overlaps
 from .pairs import TINY_QUALITY, PairReader, Pairs
 
@@ -190,7 +190,7 @@ class _Matching:
     def _claim_whole_rows(self, rows: GtRows) -> list[Pairs]:
         """The k cheapest of all slots that take part."""
         n, claims = self.priors.num_priors, []
-        step = max(2 * CHUNK_ELEMENTS // n, 1)
+        step = max(2 * block_elements(self.best.device) // n, 1)
         for start in range(0, rows.num_rows, step):
             image, gt = (v[start : start + step] for v in (rows.image, rows.index))
             pairs = self.terms.rows(image, gt)

@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .centers import around_center, find_candidates, inside_both, inside_box
+from .centers import around_center, count_of, find_candidates, inside_both, inside_box
 from .common import GtRows, gt_rows, nearest_priors, segment_best
 from .overlapping import sum_of_top_overlaps
 from .pairs import PairReader, Pairs, sum_over_classes
@@ -223,7 +223,7 @@ class OTAAssigner(BaseAssigner):
             allowed = priors.valid
         k = sum_of_top_overlaps(predictions.boxes, gt, allowed, self.candidate_topk).long()
         k = k.reshape(-1).index_select(0, gts).clamp(min=1)
-        supply = torch.minimum(k, torch.bincount(row, minlength=gts.shape[0])).double()
+        supply = torch.minimum(k, count_of(row, gts.shape[0])).double()
         image = slots // n
         supplied = supply.new_zeros(b).index_add_(0, gts // gt.max_gts, supply)
         size = allowed.sum(dim=1)
@@ -236,7 +236,7 @@ class OTAAssigner(BaseAssigner):
             image=image,
             background_cost=none.index_select(0, slots).double(),
             background_supply=(size - supplied).double(),
-            free=(size - torch.bincount(image, minlength=b)).double(),
+            free=(size - count_of(image, b)).double(),
         )
 
     def _negative_loss(self, scores: Tensor) -> Tensor:

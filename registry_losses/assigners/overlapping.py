@@ -17,11 +17,9 @@ from torch import Tensor
 
 from ..ops.iou import bbox_overlaps
 from ..structures import GroundTruth
-from .common import CHUNK_ELEMENTS
+from .common import block_elements
 
 RUN_LENGTH = 16
-# Boxes compared at once on a CPU: a temporary of a megabyte stays in its cache.
-BOXES_AT_ONCE = CHUNK_ELEMENTS
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +95,7 @@ def overlapping_blocks(
     flat = flat.view(4, b * runs, RUN_LENGTH)
     meets = _runs_that_meet(flat.view(4, b, runs, RUN_LENGTH), gt)  # (B, M, T)
     counts = meets.sum(dim=-1).reshape(-1)
-    for part in _blocks_of_gts(counts, BOXES_AT_ONCE, boxes.device):
+    for part in _blocks_of_gts(counts, block_elements(boxes.device)):
         row, run = meets.view(-1, runs)[part].nonzero(as_tuple=True)
         index = torch.arange(part.start, part.stop, device=boxes.device)
         image, m = index // gt.max_gts, index % gt.max_gts
@@ -121,10 +119,8 @@ def _runs_that_meet(boxes: Tensor, gt: GroundTruth) -> Tensor:
     return meets & gt.valid[..., None]
 
 
-def _blocks_of_gts(counts: Tensor, most_boxes: int, device: torch.device) -> Iterator[slice]:
+def _blocks_of_gts(counts: Tensor, most_boxes: int) -> Iterator[slice]:
     """Slices of the ``B * M`` gts whose runs hold at most so many boxes, or single gts."""
-    if device.type != 'cpu':
-        most_boxes *= 8
     start, total = 0, 0
     for i, count in enumerate(counts.tolist()):  # sync: the runs of each gt
         size = count * RUN_LENGTH

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..ops.iou import bbox_overlaps
 from ..structures import GroundTruth, Predictions, Priors
-from .common import CHUNK_ELEMENTS
+from .common import block_elements
 
 # A pair's quality is over 0 even where the boxes do not meet.
 TINY_QUALITY = 1e-7
@@ -136,8 +136,7 @@ def sum_over_classes(scores: Tensor, term: Callable[[Tensor], Tensor]) -> Tensor
     """
     flat = scores.reshape(-1, scores.shape[-1])
     out = flat.new_empty(flat.shape[0])
-    elements = CHUNK_ELEMENTS if scores.device.type == 'cpu' else CHUNK_ELEMENTS * 16
-    step = max(elements // max(flat.shape[1], 1), 1)
+    step = max(block_elements(scores.device) // max(flat.shape[1], 1), 1)
     for start in range(0, flat.shape[0], step):
         torch.sum(term(flat[start : start + step]), dim=1, out=out[start : start + step])
     return out

@@ -16,10 +16,10 @@ from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
 from .bridge import AssignResult
-from .centers import candidate_blocks, inside_box
-from .common import centers_inside, gt_rows, resolve_conflicts, segment_topk
+from .centers import candidate_blocks, count_of, inside_box
+from .common import block_elements, centers_inside, gt_rows, resolve_conflicts, segment_topk
 from .overlapping import RUN_LENGTH, OverlapBlock, overlapping_blocks
-from .pairs import CHUNK_ELEMENTS, TINY_QUALITY, PairReader, Pairs
+from .pairs import TINY_QUALITY, PairReader, Pairs
 
 # Keeps the normalisation of a gt's alignments from dividing by 0.
 ALIGNMENT_EPS = 1e-7
@@ -224,14 +224,14 @@ class TaskAlignedAssigner(BaseAssigner):
         if not self.inside_first:
             overlaps = self._overlaps(reader, claims)
             return claims.at(resolve_conflicts(claims.slot, overlaps, claims.gt, num_slots))
-        count = torch.bincount(claims.slot, minlength=num_slots)
+        count = count_of(claims.slot, num_slots)
         shared = (count > 1).nonzero().squeeze(1)  # sync: slots in conflict
         if shared.numel() == 0:
             return claims
         single = claims.at(count.index_select(0, claims.slot) == 1)
         n, m = reader.priors.num_priors, reader.gt.max_gts
         image, prior, winner = shared // n, shared % n, torch.empty_like(shared)
-        step = max(2 * CHUNK_ELEMENTS // m, 1)
+        step = max(2 * block_elements(image.device) // m, 1)
         for start in range(0, shared.shape[0], step):
             part = slice(start, start + step)
             overlaps = self._overlaps(reader, reader.columns(image[part], prior[part])).view(-1, m)

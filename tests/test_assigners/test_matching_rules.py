@@ -314,7 +314,7 @@ def test_overlapping_blocks_hold_every_overlap(monkeypatch):
     allowed = torch.rand(2, 100, generator=g) < 0.8
     expected = bbox_overlaps(boxes, gt.boxes) * allowed[..., None] * gt.valid[:, None]
     for most in (1, 10**6):
-        monkeypatch.setattr(overlapping, 'BOXES_AT_ONCE', most)
+        monkeypatch.setattr(overlapping, 'block_elements', lambda device, most=most: most)
         found = torch.zeros(2, 112, gt.max_gts)
         for block in overlapping_blocks(boxes, gt, allowed):
             row = block.row()

@@ -23,7 +23,13 @@ STATIC = ['MaxIoU', 'MaxIoU first', 'ATSS', 'BatchATSS', 'Grid', 'Point'] + [
     'YOLOV5',
     'Uniform',
     'SSD',
+    'FCOS',
+    'FCOS centre',
+    'CenterNet',
+    'Gaussian',
+    'Gaussian unbiased',
 ]
+DYNAMIC = ['SimOTA', 'DynamicSoftLabel', 'OTA', 'TaskAligned', 'BatchTaskAligned', 'Hungarian']
 READS = {'tolist', 'item', 'nonzero', '__bool__', '__int__', '__float__', '__index__', 'cpu'}
 READS |= {'masked_select', 'unique', '_unique2', 'unique_consecutive', 'bincount', 'equal'}
 
@@ -56,7 +62,7 @@ def device_like(monkeypatch):
     monkeypatch.setattr(common, '_HOST_DEVICES', set())
 
 
-@pytest.mark.parametrize('name', STATIC)
+@pytest.mark.parametrize('name', STATIC + DYNAMIC)
 @pytest.mark.parametrize('kind', [*GRIDS, 'proposals'])
 def test_same_answer_without_counting(name, kind, monkeypatch):
     assigner = ASSIGNERS[name].assigner
