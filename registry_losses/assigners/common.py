@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..ops.iou import bbox_overlaps
-from ..structures import Assignment, GroundTruth, Predictions, Priors
+from ..structures import Assignment, GroundTruth, Priors
 
 # Elements of one block of a streamed (B, n, M) computation: about a megabyte of float32
 # a temporary, which stays in a CPU's cache and well under 64 MB in all.
@@ -339,23 +339,6 @@ def in_ignore_mask(priors: Priors, mask: Tensor) -> Tensor:
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     pixel = (y.clamp(0, height - 1) * width + x.clamp(0, width - 1)).expand(b, -1)
     return mask.reshape(b, -1).gather(1, pixel) & inside
-
-
-# --- Predictions -----------------------------------------------------------------------
-
-
-def predictions_over(predictions: Predictions, gt: GroundTruth, threshold: float) -> Tensor:
-    """``(B, N)`` bool: slots whose predicted box overlaps any gt by more than ``threshold``."""
-    b, n = predictions.boxes.shape[:2]
-    out = torch.zeros(b, n, dtype=torch.bool, device=gt.device)
-    if gt.max_gts == 0:
-        return out
-    step = max(block_elements(gt.device) // (b * gt.max_gts), 1)
-    for start in range(0, n, step):
-        part = slice(start, start + step)
-        iou = bbox_overlaps(predictions.boxes[:, part], gt.boxes)  # (B, n, M)
-        out[:, part] = ((iou > threshold) & gt.valid[:, None]).any(dim=-1)
-    return out
 
 
 # --- Nearest -------------------------------------------------------------------------

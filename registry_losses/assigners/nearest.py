@@ -71,8 +71,9 @@ def nearest_topk(searches: Sequence[Search], k: int) -> list[tuple[Tensor, Tenso
 
     Of equally near slots the lower comes first. But on the CPU, where equal distances
     straddle the k-th place of a level with one slot a cell (or without a grid), the
-    choice is that of ``torch.topk`` over the whole level, which established implementations call: it is
-    fixed for given distances, and follows no rule that could be stated.
+    choice is that of ``torch.topk`` over the whole level, which established
+    implementations call: it is fixed for given distances, and follows no rule that could
+    be stated.
 
     On a grid a window of cells around the gt is searched, and a bound on what lies
     outside certifies the answer; the whole level is read for the few gts it fails for

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from ..ops.iou import bbox_overlaps
-from ..structures import GroundTruth, Priors
+from ..structures import GroundTruth, Predictions, Priors
 from .common import GtRows, batched_boxes, block_elements, counting_is_free, prior_chunks
 from .grid import AREA_MARGIN, combinations, enumerate_cells, nearest_slots, overlap_windows
+from .overlapping import RUN_LENGTH, overlapping_blocks
 
 #: In place of a number that would cost a wait.
 UNKNOWN = -1
@@ -188,3 +189,39 @@ def _join(found: list[tuple[Tensor, Tensor, Tensor]], priors: Priors, lost: int)
         return Overlaps(none, none, none.float(), lost)
     row, prior, iou = found[0] if len(found) == 1 else map(torch.cat, zip(*found))
     return Overlaps(row, prior, iou, lost)
+
+
+def predictions_over(predictions: Predictions, gt: GroundTruth, threshold: float) -> Tensor:
+    """``(B, N)`` bool: slots whose predicted box overlaps any gt by more than ``threshold``.
+
+    Args:
+        predictions: What the head answers.
+        gt: The gts.
+        threshold: IoU >= 0.
+    """
+    b, n = predictions.boxes.shape[:2]
+    if gt.max_gts == 0:
+        return torch.zeros(b, n, dtype=torch.bool, device=gt.device)
+    if counting_is_free(gt.device):
+        return _meeting_predictions_over(predictions, gt, threshold)
+    out = torch.zeros(b, n, dtype=torch.bool, device=gt.device)
+    step = max(block_elements(gt.device) // (b * gt.max_gts), 1)
+    for start in range(0, n, step):
+        part = slice(start, start + step)
+        iou = bbox_overlaps(predictions.boxes[:, part], gt.boxes)  # (B, n, M)
+        out[:, part] = ((iou > threshold) & gt.valid[:, None]).any(dim=-1)
+    return out
+
+
+def _meeting_predictions_over(
+    predictions: Predictions, gt: GroundTruth, threshold: float
+) -> Tensor:
+    """The same, comparing only boxes of runs whose bounds meet a gt."""
+    b, n = predictions.boxes.shape[:2]
+    runs = -(-n // RUN_LENGTH)
+    out = torch.zeros(b * runs, RUN_LENGTH, dtype=torch.bool, device=gt.device)
+    for block in overlapping_blocks(predictions.boxes, gt, None):
+        image = block.image.index_select(0, block.row())
+        run = image * runs + block.first_slot // RUN_LENGTH
+        out.index_put_((run,), block.overlaps > threshold, accumulate=True)
+    return out.view(b, -1)[:, :n].contiguous()

@@ -20,9 +20,9 @@ from .common import (
     block_elements,
     check_iou_calculator,
     gt_rows,
-    predictions_over,
     segment_best,
 )
+from .overlaps import predictions_over
 
 
 @TASK_UTILS.register_module()
@@ -104,13 +104,18 @@ class UniformAssigner(BaseAssigner):
         k = min(self.match_times, n)
         slots = rows.image.new_zeros(k, 2, rows.num_rows)
         exists = torch.zeros_like(slots, dtype=torch.bool)
+        # Each coordinate contiguous: (4, B or 1, n).
+        predicted = xyxy_to_cxcywh(predictions.boxes).permute(2, 0, 1).contiguous()
+        fixed = xyxy_to_cxcywh(priors.boxes).reshape(-1, n, 4).permute(2, 0, 1).contiguous()
         step = max(block_elements(priors.device) // (4 * n), 1)
         for start in range(0, rows.num_rows, step):
             block = rows.part(slice(start, start + step))
-            own = xyxy_to_cxcywh(block.boxes)[:, None]
-            for i, boxes in enumerate((predictions.boxes, priors.boxes)):
-                boxes = boxes[block.image] if boxes.dim() == 3 else boxes[None]
-                distance = torch.cdist(xyxy_to_cxcywh(boxes), own, p=1)[..., 0]  # (g, n)
+            own = xyxy_to_cxcywh(block.boxes).t()[..., None]  # (4, g, 1)
+            for i, planes in enumerate((predicted, fixed)):
+                rows_of = block.image if planes.shape[1] > 1 else block.image * 0
+                distance = torch.zeros(())
+                for plane, side in zip(planes, own):
+                    distance = distance + (plane.index_select(0, rows_of) - side).abs()  # (g, n)
                 if priors.valid is not None:
                     distance = torch.where(priors.valid[block.image], distance, torch.inf)
                 value, index = distance.topk(k, dim=1, largest=False)
