@@ -76,7 +76,6 @@ def log1p32(e: Tensor, u: Tensor) -> Tensor:
 
 def power_pass(
     x: Tensor,
-    label: Tensor | None,
     row: Tensor | None,
     column: Tensor | None,
     full: Tensor | None,
@@ -88,7 +87,6 @@ def power_pass(
 
     Args:
         x: ``(R, C)`` float32, float16 or bfloat16.
-        label: ``(R,)`` int32, one class of each row to leave out of the sum, or -1.
         row: ``(R,)`` weights or None.
         column: ``(C,)`` weights or None.
         full: ``(R, C)`` weights or None.
@@ -112,12 +110,8 @@ def power_pass(
         q = q * column
     if full is not None:
         q = q * full
-    value = q * s
-    if label is not None:
-        classes = torch.arange(x.shape[1], dtype=torch.int32, device=x.device)
-        value = torch.where(classes == label[:, None], 0.0, value)
     grad = (q * (p + gamma * s * r) * scale).to(x.dtype) if need_grad else None
-    return value.sum(dim=1), grad
+    return (q * s).sum(dim=1), grad
 
 
 def _power(p: Tensor, x: Tensor, s: Tensor, gamma: float) -> Tensor:
@@ -150,33 +144,24 @@ def _kernel() -> Callable:
 _broken: list[str] = []
 
 
-def first_labels(x: Tensor, flat: Tensor) -> tuple[Tensor, Tensor]:
-    """One entry of each row, for a kernel that can mask one.
+def rows_with_entries(x: Tensor, job: SparseJob) -> tuple[Tensor, Tensor]:
+    """The rows that hold entries, and their sums without those: ``(E',)`` and ``(E',)``.
 
-    Returns:
-        ``(R,)`` int32 class or -1; ``(E,)`` bool, which entries these are.
+    Few rows, done once more: taking the entries' negative terms off the kernel's sums
+    would lose the digits of the rest to a confident positive.
     """
     classes = x.shape[1]
-    rows = torch.div(flat, classes, rounding_mode='floor')
-    of_entry = (flat - rows * classes).int()
-    label = torch.full((x.shape[0],), -1, dtype=torch.int32, device=x.device)
-    label.index_copy_(0, rows, of_entry)
-    return label, label.index_select(0, rows) == of_entry
-
-
-def further_entries(x: Tensor, job: SparseJob, masked: Tensor) -> Tensor:
-    """What the entries a kernel could not mask add to its sum, to be taken off."""
-    if masked.device.type == 'cpu' and bool(masked.all()):
-        return torch.zeros((), dtype=torch.float64)
-    classes = x.shape[1]
-    rows = torch.div(job.flat, classes, rounding_mode='floor')
-    loss = job.negative(x.detach().reshape(-1).index_select(0, job.flat).float())
-    for weight, index in ((job.row, rows), (job.column, job.flat - rows * classes)):
-        if weight is not None:
-            loss = loss * weight.index_select(0, index)
+    row_of_entry = torch.div(job.flat, classes, rounding_mode='floor')
+    rows, place = torch.unique(row_of_entry, return_inverse=True)
+    loss = job.negative(x.index_select(0, rows).float())
+    if job.row is not None:
+        loss = loss * job.row.index_select(0, rows)[:, None]
+    if job.column is not None:
+        loss = loss * job.column
     if job.full is not None:
-        loss = loss * job.full.reshape(-1).index_select(0, job.flat)
-    return torch.where(masked, 0.0, loss).sum(dtype=torch.float64)
+        loss = loss * job.full.index_select(0, rows)
+    loss[place, job.flat - row_of_entry * classes] = 0
+    return rows, loss.sum(dim=1)
 
 
 def compiled_pass(
@@ -191,12 +176,10 @@ def compiled_pass(
         return None
     x = x.detach().contiguous()
     losses, slopes = job.entries(x, need_grad)
-    label, masked = first_labels(x, job.flat) if job.flat.numel() else (None, None)
     scale = torch.as_tensor(job.scale, dtype=torch.float32)
     try:
         sums, grad = _kernel()(
             x,
-            label,
             job.row,
             job.column,
             job.full,
@@ -208,9 +191,9 @@ def compiled_pass(
         _broken.append(repr(error))
         warnings.warn(f'the loss could not be compiled and runs uncompiled: {error}', stacklevel=2)
         return None
+    if job.flat.numel():
+        sums.index_copy_(0, *rows_with_entries(x, job))
     total = sums.sum(dtype=torch.float64)
-    if masked is not None:
-        total = total - further_entries(x, job, masked)
     total = (total * job.factor + losses.sum(dtype=torch.float64)) * scale
     if grad is not None and slopes is not None:
         grad.view(-1).index_copy_(0, job.flat, (slopes * scale).to(grad.dtype))

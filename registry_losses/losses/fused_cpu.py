@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from .fused import SparseJob
 
 # Smaller chunks lose to the cost of starting an operation, larger ones to the cache;
-# five buffers of this size are what the pass needs beside the gradient.
+# four buffers of this size are what the pass needs beside the gradient.
 CHUNK = 1 << 18
+# Logits looked at to guess whether any is very low.
+_SAMPLE = 1024
 
 
 def chunked_pass(
@@ -47,22 +49,25 @@ def chunked_pass(
     if grad is not None and slopes is not None:
         grad.view(-1).index_copy_(0, job.flat, (slopes * scale).to(grad.dtype))
     if values is not None:
-        values.mul_(scale * job.factor).view(-1).index_copy_(0, job.flat, losses * scale)
-    total = (total * job.factor + losses.sum(dtype=torch.float64)) * scale
+        values.view(-1).index_copy_(0, job.flat, (losses * scale).to(values.dtype))
+    total = total + losses.sum(dtype=torch.float64) * scale
     return total.to(in_float(x[:0]).dtype), grad
 
 
 def _pass(
     x: Tensor, job: SparseJob, need_grad: bool, values: Tensor | None, robust: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """The sum over the negatives, float64 and unscaled, and the scaled gradient."""
+    """The scaled sum over the negatives, float64, and its gradient."""
     rows, classes = x.shape
     step = max(1, CHUNK // classes)
     size = step * classes
     scale = float(job.scale) * job.factor
     grad = torch.empty_like(x) if need_grad else None
     wide = in_float(x[:0]).dtype
-    scratch = Scratch.like(x.new_empty(min(step, rows) * classes, dtype=wide))
+    # A wrong guess costs time alone: denormal numbers are slow, not false.
+    sample = x.view(-1)[:: max(1, x.numel() // _SAMPLE)]
+    damp = float(sample.min()) < job.negative.damped_below(wide)
+    scratch = Scratch.of_size(min(step, rows) * classes, x.new_empty(0, dtype=wide), damp)
     widen = wide != x.dtype
     # Half precision is worked on in copies of a chunk.
     spare_x, spare_grad = (torch.empty_like(scratch.a[: None if widen else 0]) for _ in range(2))

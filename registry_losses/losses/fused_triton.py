@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .fused_compiled import first_labels, further_entries
-
 if TYPE_CHECKING:
     from .fused import SparseJob
 
@@ -29,6 +27,33 @@ def available() -> bool:
     return importlib.util.find_spec('triton') is not None
 
 
+def first_labels(x: Tensor, flat: Tensor) -> tuple[Tensor, Tensor]:
+    """One entry of each row, for the kernel to leave out of its sum.
+
+    Returns:
+        ``(R,)`` int32 class or -1; ``(E,)`` bool, which entries these are.
+    """
+    classes = x.shape[1]
+    rows = torch.div(flat, classes, rounding_mode='floor')
+    of_entry = (flat - rows * classes).int()
+    label = torch.full((x.shape[0],), -1, dtype=torch.int32, device=x.device)
+    label.index_copy_(0, rows, of_entry)
+    return label, label.index_select(0, rows) == of_entry
+
+
+def further_entries(x: Tensor, job: SparseJob, masked: Tensor) -> Tensor:
+    """What the other entries of these rows add to the kernel's sum, to be taken off."""
+    classes = x.shape[1]
+    rows = torch.div(job.flat, classes, rounding_mode='floor')
+    loss = job.negative(x.detach().reshape(-1).index_select(0, job.flat).float())
+    for weight, index in ((job.row, rows), (job.column, job.flat - rows * classes)):
+        if weight is not None:
+            loss = loss * weight.index_select(0, index)
+    if job.full is not None:
+        loss = loss * job.full.reshape(-1).index_select(0, job.flat)
+    return torch.where(masked, 0.0, loss).sum(dtype=torch.float64)
+
+
 def negatives_pass(
     x: Tensor,
     label: Tensor | None,
@@ -39,7 +64,10 @@ def negatives_pass(
     gamma: float,
     need_grad: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """:func:`.fused_compiled.power_pass` by the kernel, but for its sums: one a block."""
+    """:func:`.fused_compiled.power_pass` by the kernel, with sums of blocks, not of rows.
+
+    ``label (R,)``, int32, is a class of each row to leave out of the sums, or -1.
+    """
     from .fused_triton_kernels import power_kernel
 
     size = x.numel()

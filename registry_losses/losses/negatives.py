@@ -23,25 +23,32 @@ def softplus(x: Tensor) -> Tensor:
 
 @dataclass
 class Scratch:
-    """Buffers of one chunk, reused for all; ``grad`` is where the gradient goes."""
+    """Buffers of one chunk, reused for all.
+
+    Args:
+        a, b, c: ``(n,)``, for whatever a chunk needs.
+        total: ``(n,)``, the value, summed over the chunks place by place: adding up a
+            chunk at once would lose its small elements to its large ones.
+        damp: Whether logits may be so low that powers of p are denormal numbers.
+    """
 
     a: Tensor
     b: Tensor
     c: Tensor
-    zero: Tensor
     total: Tensor
+    damp: bool = True
 
     @classmethod
-    def like(cls, chunk: Tensor) -> 'Scratch':
-        """Buffers for chunks up to the size of ``chunk``."""
-        a, b, c = (torch.empty_like(chunk) for _ in range(3))
-        return cls(a, b, c, torch.zeros_like(chunk), torch.zeros_like(chunk))
+    def of_size(cls, n: int, like: Tensor, damp: bool) -> 'Scratch':
+        """Buffers for chunks of up to ``n`` elements of the dtype of ``like``."""
+        a, b, c = (like.new_empty(n) for _ in range(3))
+        return cls(a, b, c, like.new_zeros(n), damp)
 
     def head(self, n: int) -> 'Scratch':
         """The same buffers, cut to ``n`` elements."""
         if n == self.a.numel():
             return self
-        return Scratch(self.a[:n], self.b[:n], self.c[:n], self.zero[:n], self.total[:n])
+        return Scratch(self.a[:n], self.b[:n], self.c[:n], self.total[:n], self.damp)
 
 
 class Negative(ABC):
@@ -60,21 +67,25 @@ class Negative(ABC):
         grad: Tensor | None,
         scale: float,
         robust: bool,
-    ) -> Tensor:
-        """Add the weighted loss of a chunk to ``scratch.total`` and write its gradient.
+    ) -> tuple[Tensor, Tensor]:
+        """The weighted, scaled loss of a chunk, and its gradient.
 
         Args:
             x: ``(n,)`` logits, float32 or float64.
             weigh: Multiplies a chunk by its weights, in place.
             scratch: Buffers.
-            grad: ``(n,)``, receives ``scale`` times the gradient; None: not wanted.
-            scale: See ``grad``.
+            grad: ``(n,)``, receives the gradient; None: not wanted.
+            scale: Multiplies loss and gradient.
             robust: Be exact for any finite ``x``; else a result that is not finite is
-                allowed where ``|x|`` is huge, and calls for a second, robust run.
+                allowed where ``x`` is huge, and calls for a second, robust run.
 
         Returns:
-            A pair of buffers ``(n,)`` whose product is the weighted loss.
+            Two buffers ``(n,)`` whose product is the loss.
         """
+
+    def damped_below(self, dtype: torch.dtype) -> float:
+        """Logits below this give denormal numbers."""
+        return -math.inf
 
 
 @dataclass(frozen=True)
@@ -94,49 +105,63 @@ class PowerNegative(Negative):
             return softplus(x)
         return torch.exp(self.gamma * F.logsigmoid(x)) * softplus(x)
 
-    def chunk(self, x, weigh, scratch, grad, scale, robust):
+    def damped_below(self, dtype: torch.dtype) -> float:
+        """Where ``p^(gamma + 1)`` becomes denormal."""
+        return _LOG_TINY[dtype] / (self.gamma + 1)
+
+    def chunk(
+        self,
+        x: Tensor,
+        weigh: Callable[[Tensor], Tensor],
+        scratch: Scratch,
+        grad: Tensor | None,
+        scale: float,
+        robust: bool,
+    ) -> tuple[Tensor, Tensor]:
         """See :meth:`Negative.chunk`.
 
-        E = e^x once, then u = 1 + E, s = log1p(E), p = E / u and, as 1 - p = 1 / u,
-        the bracket of the gradient p + gamma s / u in one operation.
+        E = e^x once, then s = log1p(E), u = 1 + E, p = E / u and, as 1 - p = 1 / u, the
+        bracket of the gradient p + gamma s / u in one operation.
         """
-        e, s, p, gamma = scratch.a, scratch.b, scratch.c, self.gamma
-        # p^(gamma + 1) must stay above the denormals, which are slow; and
-        # 2^y is much cheaper than e^x in torch's CPU kernels.
-        low = _LOG_TINY[x.dtype] / (gamma + 1) * _LOG2E
+        e, s, gamma = scratch.a, scratch.b, self.gamma
+        # 2^y is several times cheaper than e^x in torch's CPU kernels.
         torch.mul(x, _LOG2E, out=e)
-        e = (e.clamp_(low, 60.0) if robust else e.clamp_min_(low)).exp2_()
+        if robust or scratch.damp:
+            low = self.damped_below(x.dtype) * _LOG2E
+            e = e.clamp_(low, 60.0) if robust else e.clamp_min_(low)
+        e.exp2_()
         torch.log1p(e, out=s)
         if robust:
             torch.maximum(s, x, out=s)
-        u = p if grad is None else grad
+        u = scratch.c if grad is None else grad
         torch.add(e, 1, out=u)
-        torch.div(e, u, out=p)
-        if grad is not None and gamma != 0:
+        p = e.div_(u)
+        if grad is None:
+            return weigh(self._power(x, s, p, scale)), s
+        if gamma == 0:
+            grad.copy_(p)
+        else:
             torch.addcdiv(p, s, u, value=gamma, out=grad)
-        q = self._power(x, s, p, e)
-        if q is None:
-            q = e.fill_(1.0)
-        weigh(q)
-        if grad is not None:
-            torch.addcmul(scratch.zero, q, p if gamma == 0 else grad, value=scale, out=grad)
+        q = weigh(self._power(x, s, p, scale))
+        grad.mul_(q)
         return q, s
 
-    def _power(self, x: Tensor, s: Tensor, p: Tensor, out: Tensor) -> Tensor | None:
-        """``p^gamma`` into ``out``; None for gamma 0."""
+    def _power(self, x: Tensor, s: Tensor, p: Tensor, scale: float) -> Tensor:
+        """``scale p^gamma``, in the place of ``p``."""
         gamma = self.gamma
         if gamma == 0:
-            return None
+            return p.fill_(scale)
         if gamma == 1:
-            return out.copy_(p)
-        if gamma in (2, 3, 4):
-            torch.square(p, out=out)
+            return p.mul_(scale)
+        if gamma in (2, 4):
             if gamma == 4:
-                out.square_()
-            return out.mul_(p) if gamma == 3 else out
+                p.square_()
+            # A zero that is broadcast costs nothing; multiplying by scale apart would.
+            return torch.addcmul(p.new_zeros(()), p, p, value=scale, out=p)
         # log p = x - softplus(x); pow itself costs six times as much.
-        torch.sub(x, s, out=out)
-        return out.mul_(gamma * _LOG2E).clamp_min_(_LOG_TINY[x.dtype] * _LOG2E).exp2_()
+        torch.sub(x, s, out=p)
+        p.mul_(gamma * _LOG2E).clamp_min_(_LOG_TINY[x.dtype] * _LOG2E).exp2_()
+        return p.mul_(scale)
 
 
 @dataclass(frozen=True)
@@ -149,14 +174,20 @@ class ElementNegative(Negative):
         """The function."""
         return self.function(x)
 
-    def chunk(self, x, weigh, scratch, grad, scale, robust):
+    def chunk(
+        self,
+        x: Tensor,
+        weigh: Callable[[Tensor], Tensor],
+        scratch: Scratch,
+        grad: Tensor | None,
+        scale: float,
+        robust: bool,
+    ) -> tuple[Tensor, Tensor]:
         """See :meth:`Negative.chunk`."""
         leaf = x.detach().requires_grad_(grad is not None)
         with torch.set_grad_enabled(grad is not None):
             loss = self.function(leaf)
-        weight = weigh(scratch.a.fill_(1.0))
+        weight = weigh(scratch.a.fill_(scale))
         if grad is not None:
-            (slope,) = torch.autograd.grad(loss, leaf, weight)
-            torch.mul(slope, scale, out=grad)
-        scratch.b.copy_(loss.detach())
-        return weight, scratch.b
+            grad.copy_(torch.autograd.grad(loss, leaf, weight)[0])
+        return weight, loss.detach()
