@@ -143,11 +143,12 @@ def test(args: argparse.Namespace) -> dict[str, Any]:
     return runner.test()
 
 
-def _run(
+def run_command(
     parser: argparse.ArgumentParser,
     work: Callable[[argparse.Namespace], Any],
     argv: Sequence[str] | None,
 ) -> None:
+    """Parse ``argv`` and run ``work``; an error of this package is a message, not a traceback."""
     args = parser.parse_args(argv)
     try:
         work(args)
@@ -171,9 +172,9 @@ def _leave_group() -> None:
 
 def train_main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``tools/train.py``."""
-    _run(train_parser(), train, argv)
+    run_command(train_parser(), train, argv)
 
 
 def test_main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``tools/test.py``."""
-    _run(test_parser(), test, argv)
+    run_command(test_parser(), test, argv)

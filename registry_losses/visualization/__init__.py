@@ -1,15 +1,22 @@
 """Pictures of data, predictions and runs."""
 
+from .assignment_counts import Counts, Table, count_tables, gt_table
+from .assignments import draw_assignments
 from .curves import find_logs, plot_curves, read_scalars
 from .draw import draw_boxes
 from .sheet import draw_prediction_sheet
 from .visualizer import DetVisualizer
 
 __all__ = [
+    'Counts',
     'DetVisualizer',
+    'Table',
+    'count_tables',
+    'draw_assignments',
     'draw_boxes',
     'draw_prediction_sheet',
     'find_logs',
+    'gt_table',
     'plot_curves',
     'read_scalars',
 ]

@@ -1,0 +1,2 @@
+# ATSS on handwritten digits: minutes on a CPU.
+_base_ = ['../_base_/models/atss_tiny.py', '../_base_/tiny_digits.py']

@@ -1,0 +1,2 @@
+# CenterNet on handwritten digits: minutes on a CPU.
+_base_ = ['../_base_/models/centernet_tiny.py', '../_base_/tiny_digits.py']

@@ -1,0 +1,2 @@
+# FCOS on handwritten digits: minutes on a CPU.
+_base_ = ['../_base_/models/fcos_tiny.py', '../_base_/tiny_digits.py']

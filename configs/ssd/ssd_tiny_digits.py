@@ -1,0 +1,2 @@
+# SSD on handwritten digits: minutes on a CPU.
+_base_ = ['../_base_/models/ssd_tiny.py', '../_base_/tiny_digits.py']

@@ -1,0 +1,2 @@
+# YOLOv3 on handwritten digits: minutes on a CPU.
+_base_ = ['../_base_/models/yolov3_tiny.py', '../_base_/tiny_digits.py']

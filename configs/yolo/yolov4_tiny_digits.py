@@ -1,0 +1,2 @@
+# YOLOv4 on handwritten digits: minutes on a CPU.
+_base_ = ['../_base_/models/yolov4_tiny.py', '../_base_/tiny_digits.py']

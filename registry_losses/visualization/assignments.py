@@ -1,0 +1,403 @@
+"""What assigners make of an image: positive, soft and ignored slots, level by level.
+
+A page is a table of panels: a column an assigner, in the first row all levels together,
+below a row a level. Every slot is a tile of its cell (several slots a cell divide it), in
+the colour of its gt where it is positive, bright by quality; orange where it is soft;
+hatched where it is ignored.
+
+Images are RGB uint8 ``(H, W, 3)``. Shapes: N slots, K pairs, E soft entries.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ..errors import DataError
+from ..structures import Assignment, GroundTruth, Level, Priors
+from .draw import Colour, write
+
+SOFT: Colour = (255, 150, 20)
+IGNORED: Colour = (190, 190, 190)
+_PAPER = 250
+_INK: Colour = (40, 40, 40)
+_GAP = 6
+_HEADER = 22
+_MARGIN = 92
+# Tiles smaller than this many pixels get a mark of that size.
+_LEAST_TILE = 4
+# The colours that gts get must be told from SOFT's hue.
+_GOLDEN = 0.61803398875
+
+
+@dataclass(frozen=True, eq=False)
+class ImageAssignment:
+    """One image's part of an assignment, in arrays.
+
+    Args:
+        prior: ``(K,)`` the slots of the pairs.
+        gt: ``(K,)``.
+        quality: ``(K,)``.
+        soft_prior: ``(E,)``.
+        soft_value: ``(E,)``.
+        ignored: ``(N,)`` bool.
+    """
+
+    prior: np.ndarray
+    gt: np.ndarray
+    quality: np.ndarray
+    soft_prior: np.ndarray
+    soft_value: np.ndarray
+    ignored: np.ndarray
+
+    @classmethod
+    def of(cls, assignment: Assignment, image: int) -> ImageAssignment:
+        """The part of one image of the batch."""
+        own = assignment.select((assignment.image == image).nonzero().squeeze(1))
+        soft_prior, soft_value = np.zeros(0, np.int64), np.zeros(0, np.float32)
+        if assignment.soft is not None:
+            mine = assignment.soft.image == image
+            soft_prior = assignment.soft.prior[mine].cpu().numpy()
+            soft_value = assignment.soft.value[mine].cpu().numpy()
+        return cls(
+            own.prior.cpu().numpy(),
+            own.gt.cpu().numpy(),
+            own.quality.cpu().numpy(),
+            soft_prior,
+            soft_value,
+            assignment.ignored[image].cpu().numpy(),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Slots:
+    """The slots of one image in arrays: centres and boxes in pixels, strides, levels."""
+
+    centers: np.ndarray
+    boxes: np.ndarray
+    strides: np.ndarray
+    levels: tuple[Level, ...]
+    starts: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, priors: Priors, image: int) -> _Slots:
+        def own(values) -> np.ndarray:
+            values = values[image] if values.dim() == 3 else values
+            return values.cpu().numpy().astype(np.float64)
+
+        return cls(
+            own(priors.centers),
+            own(priors.boxes),
+            own(priors.strides),
+            priors.levels,
+            priors.level_starts,
+            priors.level_sizes,
+        )
+
+
+def gt_colours(count: int) -> list[Colour]:
+    """Bright colours, neighbours far apart in hue, none near orange."""
+    colours = []
+    for i in range(count):
+        # Hues from 0.16 (yellow) round to 0.98 leave out red-orange to orange.
+        hue = 0.16 + 0.82 * ((0.5 + i * _GOLDEN) % 1)
+        value = 1.0 if i % 2 == 0 else 0.8
+        rgb = colorsys.hsv_to_rgb(hue, 0.85, value)
+        colours.append((round(rgb[0] * 255), round(rgb[1] * 255), round(rgb[2] * 255)))
+    return colours
+
+
+def draw_assignments(
+    image: np.ndarray,
+    priors: Priors,
+    gt: GroundTruth,
+    assignments: Mapping[str, Assignment | str],
+    *,
+    index: int = 0,
+    panel: int = 256,
+    title: str = '',
+) -> np.ndarray:
+    """One page for one image.
+
+    Args:
+        image: The image as the assigners know it, padding included or not.
+        priors: The slots of the batch.
+        gt: The ground truth of the batch.
+        assignments: Name to assignment of the batch, or to the reason why there is none.
+        index: Which image of the batch.
+        panel: Longer side of a panel in pixels.
+        title: Written on top.
+
+    Returns:
+        The page.
+
+    Raises:
+        DataError: If there is nothing to draw.
+    """
+    if not assignments:
+        raise DataError('draw_assignments: expected at least one assignment, got none')
+    scale = panel / max(image.shape[:2])
+    size = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    dimmed = _dimmed(cv2.resize(np.ascontiguousarray(image), size, interpolation=method))
+    slots = _Slots.of(priors, index)
+    valid = gt.valid[index].cpu().numpy()
+    boxes = gt.boxes[index].cpu().numpy().astype(np.float64)
+    colours = gt_colours(len(boxes))
+    own = {
+        name: found if isinstance(found, str) else ImageAssignment.of(found, index)
+        for name, found in assignments.items()
+    }
+    levels = [i for i in range(len(slots.sizes)) if any(_busy(o, slots, i) for o in own.values())]
+    scene = _Scene(dimmed, scale, slots, boxes, valid, colours)
+    columns = [_column(name, found, scene, levels) for name, found in own.items()]
+    body = np.hstack([_row_names(slots, levels, dimmed.shape[0]), *columns])
+    parts = [_strip(title, body.shape[1], 26)] if title else []
+    return np.vstack([*parts, body, _legend(body.shape[1], _quiet(slots, levels))])
+
+
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    """What all panels of a page share."""
+
+    dimmed: np.ndarray
+    scale: float
+    slots: _Slots
+    boxes: np.ndarray
+    valid: np.ndarray
+    colours: Sequence[Colour]
+
+    def with_gts(self) -> np.ndarray:
+        """A fresh panel with the gts' outlines."""
+        drawn = self.dimmed.copy()
+        for box, real, colour in zip(self.boxes, self.valid, self.colours):
+            if real:
+                scaled = np.clip(np.round(box * self.scale), -(2**14), 2**14).astype(int)
+                x1, y1, x2, y2 = scaled.tolist()
+                corners = (x1, y1), (max(x2 - 1, x1), max(y2 - 1, y1))
+                cv2.rectangle(drawn, *corners, (0, 0, 0), 2)
+                cv2.rectangle(drawn, *corners, colour, 1)
+        return drawn
+
+
+def _busy(own: ImageAssignment | str, slots: _Slots, level: int) -> bool:
+    """Whether a level has a positive, a soft or an ignored slot."""
+    if isinstance(own, str):
+        return False
+    first, end = slots.starts[level], slots.starts[level] + slots.sizes[level]
+    taken = np.concatenate((own.prior, own.soft_prior))
+    return bool(((taken >= first) & (taken < end)).any() or own.ignored[first:end].any())
+
+
+def _quiet(slots: _Slots, levels: Sequence[int]) -> str:
+    """The levels that a page leaves out."""
+    rest = [f'{grid.stride[0]:g}' for i, grid in enumerate(slots.levels) if i not in levels]
+    return f'stride {", ".join(rest)}: nothing' if rest else ''
+
+
+def _column(
+    name: str, own: ImageAssignment | str, scene: _Scene, levels: Sequence[int]
+) -> np.ndarray:
+    width = scene.dimmed.shape[1] + 2 * _GAP
+    header = _strip(name, width, _HEADER, centred=True)
+    if isinstance(own, str):
+        height = (1 + len(levels)) * (scene.dimmed.shape[0] + _HEADER + _GAP)
+        return np.vstack([header, _paragraph(own, width, height)])
+    without = int(scene.valid.sum()) - len(np.unique(own.gt))
+    caption = f'{len(own.prior)} positive' + (f', {without} gts without' if without else '')
+    panels = [_framed(_overview(scene, own), caption)]
+    panels += [_framed(*_level_panel(scene, level, own)) for level in levels]
+    return np.vstack([header, *panels])
+
+
+def _overview(scene: _Scene, own: ImageAssignment) -> np.ndarray:
+    """The positives of all levels as dots, larger on coarser levels."""
+    drawn, slots = scene.with_gts(), scene.slots
+    # Coarse levels first, so that small dots stay visible.
+    for k in np.argsort(-slots.strides[own.prior, 0], kind='stable'):
+        n = own.prior[k]
+        x, y = np.round(slots.centers[n] * scene.scale).astype(int).tolist()
+        radius = max(2, round(1.2 * math.log2(max(slots.strides[n, 0], 2))) - 1)
+        if -radius <= x < drawn.shape[1] + radius and -radius <= y < drawn.shape[0] + radius:
+            cv2.circle(drawn, (x, y), radius, scene.colours[own.gt[k]], -1, cv2.LINE_AA)
+            if radius > 2:
+                cv2.circle(drawn, (x, y), radius, (255, 255, 255), 1, cv2.LINE_AA)
+    return drawn
+
+
+def _level_panel(scene: _Scene, level: int, own: ImageAssignment) -> tuple[np.ndarray, str]:
+    """One level's tiles, and what they count."""
+    slots = scene.slots
+    first, size = slots.starts[level], slots.sizes[level]
+    pairs = np.flatnonzero((own.prior >= first) & (own.prior < first + size))
+    softs = np.flatnonzero((own.soft_prior >= first) & (own.soft_prior < first + size))
+    ignored = own.ignored[first : first + size]
+    counts = [f'{len(pairs)} positive']
+    if len(softs):
+        counts.append(f'{len(np.unique(own.soft_prior[softs]))} soft')
+    if ignored.any():
+        counts.append(f'{int(ignored.sum())} ignored')
+    caption = ', '.join(counts)
+    if not slots.levels:
+        return _bare_panel(scene, own, pairs), caption
+    grid, shape = slots.levels[level], scene.dimmed.shape[:2]
+    # (N_l, 4): colour and opacity of each slot.
+    tiles = np.zeros((size, 4), np.float32)
+    soft = np.zeros(size, np.float32)
+    np.maximum.at(soft, own.soft_prior[softs] - first, own.soft_value[softs])
+    tiles[:, :3], tiles[:, 3] = SOFT, np.where(soft > 0, 0.15 + 0.75 * soft, 0)
+    drawn = _blend(scene.with_gts(), _spread(tiles, grid, scene.scale, shape))
+    hidden = np.zeros((size, 4), np.float32)
+    hidden[:, :3], hidden[:, 3] = IGNORED, ignored
+    hidden = _spread(hidden, grid, scene.scale, shape)
+    y, x = np.indices(shape)
+    hidden[..., 3] *= 0.8 * ((x + y) % 7 < 2)
+    drawn = _blend(drawn, hidden)
+    order = pairs[np.argsort(own.quality[pairs], kind='stable')]  # the best on top
+    tiles = np.zeros((size, 4), np.float32)
+    at = own.prior[order] - first
+    tiles[at, :3] = np.array(scene.colours, np.float32).reshape(-1, 3)[own.gt[order]]
+    tiles[at, 3] = 0.45 + 0.55 * np.sqrt(own.quality[order])
+    drawn = _blend(drawn, _spread(tiles, grid, scene.scale, shape))
+    if min(grid.stride) * scene.scale < _LEAST_TILE:
+        _mark(drawn, scene, own, order)
+    return drawn, caption
+
+
+def _mark(drawn: np.ndarray, scene: _Scene, own: ImageAssignment, order: np.ndarray) -> None:
+    """Small squares where a cell is too small to be seen."""
+    half = _LEAST_TILE // 2
+    for k in order:
+        x, y = np.round(scene.slots.centers[own.prior[k]] * scene.scale).astype(int).tolist()
+        colour = scene.colours[own.gt[k]]
+        cv2.rectangle(drawn, (x - half, y - half), (x + half - 1, y + half - 1), colour, -1)
+
+
+def _spread(tiles: np.ndarray, level: Level, scale: float, shape: tuple[int, ...]) -> np.ndarray:
+    """Slots' tiles ``(N_l, 4)`` as an image ``(h, w, 4)`` of a panel."""
+    a = level.num_base
+    side = math.ceil(math.sqrt(a))  # tiles along each side of a cell
+    cells = np.zeros((level.height, level.width, side * side, 4), np.float32)
+    cells[:, :, :a] = tiles.reshape(level.height, level.width, a, 4)
+    if side * side > a and a > 1:
+        # The last tile of the cell grows into the free places.
+        cells[:, :, a:] = cells[:, :, a - 1 : a]
+    grid = cells.reshape(level.height, level.width, side, side, 4).transpose(0, 2, 1, 3, 4)
+    grid = grid.reshape(level.height * side, level.width * side, 4)
+    # Cell (0, 0) reaches from (offset - 1/2) strides; pixel centres lie at halves.
+    step_x, step_y = level.stride[0] * scale / side, level.stride[1] * scale / side
+    left = (level.offset - 0.5) * level.stride[0] * scale
+    top = (level.offset - 0.5) * level.stride[1] * scale
+    columns = np.floor((np.arange(shape[1]) + 0.5 - left) / step_x).astype(int)
+    lines = np.floor((np.arange(shape[0]) + 0.5 - top) / step_y).astype(int)
+    inside_x = (columns >= 0) & (columns < grid.shape[1])
+    inside_y = (lines >= 0) & (lines < grid.shape[0])
+    out = np.zeros((shape[0], shape[1], 4), np.float32)
+    out[np.ix_(inside_y, inside_x)] = grid[np.ix_(lines[inside_y], columns[inside_x])]
+    return out
+
+
+def _bare_panel(scene: _Scene, own: ImageAssignment, pairs: np.ndarray) -> np.ndarray:
+    """Slots without a grid: the outlines of those that are ignored or positive."""
+    drawn = scene.with_gts()
+    shown = [(n, IGNORED) for n in np.flatnonzero(own.ignored)]
+    shown += [(own.prior[k], scene.colours[own.gt[k]]) for k in pairs]
+    for n, colour in shown:
+        x1, y1, x2, y2 = np.round(scene.slots.boxes[n] * scene.scale).astype(int).tolist()
+        cv2.rectangle(drawn, (x1, y1), (x2, y2), colour, 1, cv2.LINE_AA)
+    return drawn
+
+
+def _blend(below: np.ndarray, above: np.ndarray) -> np.ndarray:
+    opacity = above[..., 3:]
+    return np.round(below * (1 - opacity) + above[..., :3] * opacity).astype(np.uint8)
+
+
+def _dimmed(image: np.ndarray) -> np.ndarray:
+    """Grey and dark, so that colours stand out and objects stay recognisable."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return np.repeat((20 + 0.45 * grey)[..., None], 3, axis=2).astype(np.uint8)
+
+
+# --- Around the panels -----------------------------------------------------------------
+
+
+def _framed(drawn: np.ndarray, caption: str) -> np.ndarray:
+    framed = np.pad(drawn, ((0, 0), (_GAP, _GAP), (0, 0)), constant_values=_PAPER)
+    below = _strip(caption, framed.shape[1], _HEADER, height=8)
+    return np.vstack([framed, below, np.full((_GAP, framed.shape[1], 3), _PAPER, np.uint8)])
+
+
+def _strip(
+    text: str, width: int, full: int, *, height: int = 10, centred: bool = False
+) -> np.ndarray:
+    """A line of text on paper, ``full`` pixels high, shortened to fit."""
+    strip = np.full((full, width, 3), _PAPER, np.uint8)
+    scale = height / 21.0
+    font = cv2.FONT_HERSHEY_SIMPLEX
+
+    def length(value: str) -> int:
+        return cv2.getTextSize(value, font, scale, 1)[0][0]
+
+    while len(text) > 4 and length(text) > width - 2 * _GAP:
+        text = text[:-4] + '...'
+    x = (width - length(text)) // 2 if centred else _GAP
+    origin = (x, (full + height) // 2)
+    cv2.putText(strip, text, origin, font, scale, _INK, 1, cv2.LINE_AA)
+    return strip
+
+
+def _paragraph(text: str, width: int, height: int) -> np.ndarray:
+    """Words on paper, for a column that has no panels."""
+    letters = max((width - 2 * _GAP) // 7, 8)
+    lines, line = [], ''
+    for word in text.split():
+        if line and len(line) + len(word) >= letters:
+            lines.append(line)
+            line = ''
+        line = f'{line} {word}'.strip()
+    lines.append(line)
+    room = max(height // 18, 1)
+    strips = [_strip(one, width, 18, height=8) for one in lines[:room]]
+    rest = max(height - 18 * len(strips), 0)
+    return np.vstack([*strips, np.full((rest, width, 3), _PAPER, np.uint8)])[:height]
+
+
+def _row_names(slots: _Slots, levels: Sequence[int], panel_height: int) -> np.ndarray:
+    names = [('all levels', '')]
+    for level in levels:
+        if slots.levels:
+            grid = slots.levels[level]
+            shape = f'{grid.width} x {grid.height} x {grid.num_base}'
+            names.append((f'stride {grid.stride[0]:g}', shape))
+        else:
+            names.append(('slots', str(slots.sizes[level])))
+    parts = [np.full((_HEADER, _MARGIN, 3), _PAPER, np.uint8)]
+    for first, second in names:
+        cell = np.full((panel_height + _HEADER + _GAP, _MARGIN, 3), _PAPER, np.uint8)
+        middle = max(panel_height // 2 - 20, 0)
+        cell[middle : middle + 20] = _strip(first, _MARGIN, 20)
+        cell[middle + 20 : middle + 40] = _strip(second, _MARGIN, 20, height=8)
+        parts.append(cell)
+    return np.vstack(parts)
+
+
+def _legend(width: int, remark: str) -> np.ndarray:
+    strip = np.full((28, width, 3), _PAPER, np.uint8)
+    x = _GAP
+    entries = [
+        (gt_colours(1)[0], 'positive: colour of its gt, bright by quality'),
+        (SOFT, 'soft'),
+        (IGNORED, 'ignored (hatched)'),
+    ]
+    entries += [((_PAPER, _PAPER, _PAPER), remark)] if remark else []
+    for colour, text in entries:
+        write(strip, text, (x, 4), colour, 9, inside=True)
+        x += cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 9 / 21, 1)[0][0] + 24
+    return strip

@@ -1,0 +1,55 @@
+"""Time and memory of a call, in units that compare across machines."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+PASS_FLOATS = 8_000_000
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for what was launched."""
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+
+
+def best_ms(call: Callable[[], Any], device: torch.device, repeat: int = 7) -> float:
+    """The shortest of ``repeat`` runs after a first one, in milliseconds."""
+    call()
+    best = float('inf')
+    for _ in range(repeat):
+        synchronize(device)
+        start = time.perf_counter()
+        call()
+        synchronize(device)
+        best = min(best, time.perf_counter() - start)
+    return best * 1e3
+
+
+def pass_ms(device: torch.device) -> float:
+    """One read-write pass: ``torch.add(x, 1, out=y)`` over 8 M floats."""
+    x = torch.rand(PASS_FLOATS, device=device)
+    y = torch.empty_like(x)
+    return best_ms(lambda: torch.add(x, 1, out=y), device, repeat=20)
+
+
+def peak_mb(call: Callable[[], Any], device: torch.device) -> float:
+    """The most that tensors made during the call hold at once, results included, in MB."""
+    if device.type == 'cuda':
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        call()
+        return (torch.cuda.max_memory_allocated(device) - before) / 1e6
+    call()  # caches are no part of it
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        call()
+    now = most = 0
+    events = profiler.profiler.kineto_results.events()
+    for event in sorted(events, key=lambda item: item.start_ns()):
+        if event.name() == '[memory]':
+            now += event.nbytes()
+            most = max(most, now)
+    return most / 1e6

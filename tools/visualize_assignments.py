@@ -1,0 +1,12 @@
+"""See who answers for whom: ``python tools/visualize_assignments.py CONFIG --assigners A B C``."""
+
+import sys
+from pathlib import Path
+
+# A checkout works without being installed; an installed package comes first.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from registry_losses.engine.show_assignments import show_main
+
+if __name__ == '__main__':
+    show_main()
