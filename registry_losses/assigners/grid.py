@@ -88,9 +88,12 @@ def nearest_slots(priors: Priors, centers: Tensor) -> Tensor:
     Of two cells equally near, the lower.
     """
     grid = combinations(priors.levels, priors.device)
-    cell = centers[:, None] / grid.stride - grid.offset[:, None]  # (G, C, 2)
-    cell = torch.minimum(torch.ceil(cell - 0.5).clamp_(min=0), grid.cells - 1)
-    return grid.first + (cell.long() * grid.step).sum(dim=-1)
+
+    def cell(axis: int) -> Tensor:
+        at = centers[:, axis, None] / grid.stride[:, axis] - (grid.offset + 0.5)
+        return at.ceil_()
+
+    return _slots_at(grid, cell(0), cell(1))
 
 
 def center_slots(priors: Priors, centers: Tensor) -> Tensor:
@@ -100,9 +103,19 @@ def center_slots(priors: Priors, centers: Tensor) -> Tensor:
     it, belongs to the last cell.
     """
     grid = combinations(priors.levels, priors.device)
-    cell = torch.floor(centers[:, None] / grid.stride).clamp_(min=0)  # (G, C, 2)
-    cell = torch.minimum(cell, grid.cells - 1)
-    return grid.first + (cell.long() * grid.step).sum(dim=-1)
+
+    def cell(axis: int) -> Tensor:
+        return (centers[:, axis, None] / grid.stride[:, axis]).floor_()
+
+    return _slots_at(grid, cell(0), cell(1))
+
+
+def _slots_at(grid: Combinations, x: Tensor, y: Tensor) -> Tensor:
+    """``(G, C)`` slots at cells, clamped into the grid; overwrites its arguments."""
+    last = grid.cells - 1
+    x = torch.minimum(x.clamp_(min=0), last[:, 0]).long()
+    y = torch.minimum(y.clamp_(min=0), last[:, 1]).long()
+    return x.mul_(grid.step[:, 0]).add_(y.mul_(grid.step[:, 1])).add_(grid.first)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,14 @@ from torch import Tensor
 
 from ..ops.iou import bbox_overlaps
 from ..structures import GroundTruth, Predictions, Priors
-from .common import GtRows, batched_boxes, block_elements, counting_is_free, prior_chunks
+from .common import (
+    GtRows,
+    batched_boxes,
+    block_elements,
+    counting_is_free,
+    prior_chunks,
+    take_boxes,
+)
 from .grid import AREA_MARGIN, combinations, enumerate_cells, nearest_slots, overlap_windows
 from .overlapping import RUN_LENGTH, overlapping_blocks
 
@@ -48,7 +55,7 @@ def find_overlaps(
     priors: Priors,
     gt: GroundTruth,
     rows: GtRows,
-    threshold: float,
+    threshold: float | Tensor,
     *,
     best_too: bool = True,
     slots_of: SlotsOf | None = None,
@@ -64,49 +71,54 @@ def find_overlaps(
         priors: Slots that are not ``valid`` are no candidates.
         gt: The batch's ground truth.
         rows: Its gts in a list.
-        threshold: IoU > 0.
+        threshold: IoU > 0; or one a gt, ``(G,)``.
         best_too: Whether each gt's best is wanted where it is below the threshold.
         slots_of: On a grid, where to look for a bound on the best: the nearest slots by
             default. They must be eligible.
         eligible: ``(B, N)`` bool, on bare boxes; slots among which the best is meant.
     """
+    if not isinstance(threshold, Tensor):
+        threshold = rows.boxes.new_full((rows.num_rows,), threshold)
     if priors.levels and not priors.per_image:
         return _grid_overlaps(priors, rows, threshold, best_too, slots_of)
     return _streamed_overlaps(priors, gt, rows, threshold, best_too, eligible)
 
 
 def candidate_iou(priors: Priors, rows: GtRows, row: Tensor, prior: Tensor) -> Tensor:
-    """``(T,)`` IoU of a gt and a slot, -1 where the slot is no candidate."""
-    image = rows.image.index_select(0, row)
-    boxes = priors.boxes_at(image, prior)
-    iou = bbox_overlaps(boxes, rows.boxes.index_select(0, row), is_aligned=True)
+    """``(T,)`` IoU of a gt and a slot of a grid, -1 where the slot is no candidate."""
+    boxes = take_boxes(priors.boxes, prior)
+    iou = bbox_overlaps(boxes, take_boxes(rows.boxes, row), is_aligned=True)
     if priors.valid is not None:
-        valid = priors.valid.reshape(-1).index_select(0, image * priors.num_priors + prior)
-        iou = torch.where(valid, iou, -1)
+        slot = rows.image.index_select(0, row) * priors.num_priors + prior
+        iou = torch.where(priors.valid.reshape(-1).index_select(0, slot), iou, -1)
     return iou
 
 
 def iou_at(priors: Priors, rows: GtRows, slots: Tensor) -> Tensor:
     """``(G, C)`` IoU of each gt with the slots ``(G, C)``; -1 where one is no candidate."""
-    g, c = slots.shape
-    row = torch.arange(g, device=slots.device).repeat_interleave(c, output_size=g * c)
-    return candidate_iou(priors, rows, row, slots.reshape(-1)).view(g, c)
+    boxes = take_boxes(priors.boxes, slots.reshape(-1)).view(*slots.shape, 4)
+    iou = bbox_overlaps(boxes, rows.boxes[:, None])[..., 0]
+    if priors.valid is not None:
+        slot = rows.image[:, None] * priors.num_priors + slots
+        valid = priors.valid.reshape(-1).index_select(0, slot.reshape(-1))
+        iou = torch.where(valid.view_as(iou), iou, -1)
+    return iou
 
 
-def _floor(best: Tensor, threshold: float, valid: Tensor) -> Tensor:
+def _floor(best: Tensor, threshold: Tensor, valid: Tensor) -> Tensor:
     """``(G,)`` least IoU wanted of each gt: infinite where it is not valid.
 
     ``best`` is a lower bound of the gt's best, up to rounding. 0 where it is not known to
     overlap anything: then every slot that touches it is wanted.
     """
     best = torch.where(best > 0, best * (1 - AREA_MARGIN), 0)
-    return torch.where(valid, best.clamp(max=threshold), torch.inf)
+    return torch.where(valid, torch.minimum(best, threshold), torch.inf)
 
 
 def _grid_overlaps(
     priors: Priors,
     rows: GtRows,
-    threshold: float,
+    threshold: Tensor,
     best_too: bool,
     slots_of: SlotsOf | None,
 ) -> Overlaps:
@@ -119,8 +131,8 @@ def _grid_overlaps(
             slots = slots_of(block) if slots_of else nearest_slots(priors, block.centers)
             best = iou_at(priors, block, slots).amax(dim=1)
         else:
-            best = torch.full_like(block.boxes[:, 0], threshold)
-        floor = _floor(best, threshold, block.valid)
+            best = threshold[start : start + step]
+        floor = _floor(best, threshold[start : start + step], block.valid)
         # IoU = floor where the intersection is this share of the sum of both areas.
         share = torch.where(block.valid, floor / (1 + floor), torch.inf)
         size = block.boxes[:, 2:] - block.boxes[:, :2]
@@ -142,22 +154,24 @@ def _streamed_overlaps(
     priors: Priors,
     gt: GroundTruth,
     rows: GtRows,
-    threshold: float,
+    threshold: Tensor,
     best_too: bool,
     eligible: Tensor | None,
 ) -> Overlaps:
     b, m = gt.batch_size, gt.max_gts
     number = torch.full_like(gt.labels, -1)  # (B, M) each gt's row, -1 if not wanted
     number[rows.image, rows.index] = torch.arange(rows.num_rows, device=number.device)
-    best = gt.boxes.new_full((b, m), threshold)
+    limit = gt.boxes.new_zeros(b, m)
+    limit[rows.image, rows.index] = threshold
+    best = limit
     if best_too:
-        best.fill_(-1)
+        best = torch.full_like(limit, -1)
         for part in prior_chunks(priors, m, b):
             iou = _iou_block(priors, gt, part)
             if eligible is not None:
                 iou = torch.where(eligible[:, part, None], iou, -1)
             best = torch.maximum(best, iou.amax(dim=1))
-    floor = _floor(best, threshold, gt.valid & (number >= 0))
+    floor = _floor(best, limit, gt.valid & (number >= 0))
     found = []
     for part in prior_chunks(priors, m, b):
         iou = _iou_block(priors, gt, part)

@@ -53,13 +53,15 @@ class SSDAssigner(BaseAssigner):
         found = find_overlaps(priors, gt, rows, self.pos_iou_thr)
         pairs = _to_host(found, rows, n)
 
-        def all_pairs(wanted: Tensor) -> _Pairs:
-            """Every pair of some gts, for the few that find their best slots taken."""
+        def pairs_down_to(wanted: Tensor, floor: Tensor) -> _Pairs:
+            """More pairs of some gts, for the few that find their best slots taken."""
             some = rows.part(wanted.to(device))
-            every = _to_host(find_overlaps(priors, gt, some, 1e-30, best_too=False), some, n)
-            return _Pairs(wanted[every.row], every.slot, every.iou)
+            more = find_overlaps(priors, gt, some, floor.to(device), best_too=False)
+            host = _to_host(more, some, n)
+            return _Pairs(wanted[host.row], host.slot, host.iou)
 
-        row, slot = match_bipartite(pairs, rows.num_rows, (b, n), self.pos_iou_thr, all_pairs)
+        start = (rows.num_rows, b, n, self.pos_iou_thr)
+        row, slot = match_bipartite(pairs, *start, pairs_down_to)
         more_row, more_slot = _over_threshold(pairs, slot, b * n, self.pos_iou_thr)
         row, slot = torch.cat((row, more_row)), torch.cat((slot, more_slot))
         row, slot = row.to(device, non_blocking=True), slot.to(device, non_blocking=True)
@@ -106,57 +108,79 @@ def _to_host(found: Overlaps, rows: GtRows, num_priors: int) -> _Pairs:
     return _Pairs(row, slot, iou).select(iou > 0)
 
 
+# A gt that runs out of pairs gets those down to this share of its floor, and below the
+# second number all.
+_NEXT_FLOOR, _LAST_FLOOR = 0.5, 1e-3
+
+
 def match_bipartite(
     pairs: _Pairs,
     num_rows: int,
-    shape: tuple[int, int],
+    num_images: int,
+    num_priors: int,
     complete_above: float,
-    all_pairs: Callable[[Tensor], _Pairs],
+    pairs_down_to: Callable[[Tensor, Tensor], _Pairs],
 ) -> tuple[Tensor, Tensor]:
     """Greedy matching by IoU, in rounds.
 
     A pair that no other pair of its gt or slot outranks is what the greedy order must
     pick, now or later, so that a round may take all such pairs at once. The list may lack
     pairs of a gt below its floor: no pair below the highest floor of the image's free gts
-    is taken, and a gt that has no free pair left above its floor gets its whole list.
+    is taken, and a gt that has no free pair left above its floor gets a lower one.
 
     Args:
         pairs: All pairs of a gt down to ``complete_above``, or down to its best pair
             where that is less; any of the lower ones.
         num_rows: G.
-        shape: B and N.
+        num_images: B.
+        num_priors: N.
         complete_above: IoU.
-        all_pairs: Gives every pair of the gts in an index ``(G',)``.
+        pairs_down_to: Gives every pair of the gts in an index ``(G',)`` down to the
+            IoUs ``(G',)``.
 
     Returns:
         ``(K,)`` gt row and ``(K,)`` slot of the matches.
     """
-    b, n = shape
     floor = _best(pairs, num_rows).clamp(0, complete_above)
     free = torch.ones(num_rows, dtype=torch.bool)
-    taken = torch.zeros(b * n, dtype=torch.bool)
+    taken = torch.zeros(num_images * num_priors, dtype=torch.bool)
     rows, slots = [pairs.row[:0]], [pairs.slot[:0]]
-    while pairs.row.numel() or free.any():
-        short = free & (floor > 0) & (_best(pairs, num_rows) < floor)
+    while True:
+        best = _best(pairs, num_rows)
+        short = free & (floor > 0) & (best < floor)
         if short.any():
             wanted = short.nonzero().squeeze(1)
-            pairs = pairs.select(~short[pairs.row]).join(all_pairs(wanted))
-            pairs = pairs.select(~taken[pairs.slot])
-            floor[wanted] = 0
+            lower = floor[wanted] * _NEXT_FLOOR
+            floor[wanted] = torch.where(lower > _LAST_FLOOR, lower, 0)
+            more = pairs_down_to(wanted, floor[wanted].clamp(min=1e-30))
+            more = more.select(~taken[more.slot])
+            pairs = pairs.select(~short[pairs.row]).join(more)
+            continue
         if pairs.row.numel() == 0:
-            break
-        image = torch.div(pairs.slot, n, rounding_mode='floor')
-        limit = torch.zeros(b).scatter_reduce_(0, image, floor[pairs.row], 'amax')
-        first = segment_best(pairs.iou, pairs.row, pairs.slot, num_rows)
-        first &= _best_of_slot(pairs, b * n) & (pairs.iou >= limit[image])
-        match = pairs.select(first)
+            return torch.cat(rows), torch.cat(slots)
+        image = torch.div(pairs.slot, num_priors, rounding_mode='floor')
+        limit = torch.zeros(num_images).scatter_reduce_(0, image, floor[pairs.row], 'amax')
+        first = (pairs.iou == best[pairs.row]) & (pairs.iou >= limit[image])
+        match = _undisputed(pairs, first, num_rows)
         rows.append(match.row)
         slots.append(match.slot)
         free[match.row] = False
         taken[match.slot] = True
         pairs = pairs.select(free[pairs.row] & ~taken[pairs.slot])
-        floor[match.row] = 0
-    return torch.cat(rows), torch.cat(slots)
+
+
+def _undisputed(pairs: _Pairs, first: Tensor, num_rows: int) -> _Pairs:
+    """Of the pairs that are the best of their gt those that are the best of their slot."""
+    tops = pairs.select(first)
+    tops = tops.select(segment_best(tops.iou, tops.row, tops.slot, num_rows))
+    # Who else wants these slots, be it less than another one.
+    slots = torch.unique(tops.slot)
+    at = torch.searchsorted(slots, pairs.slot).clamp_(max=slots.shape[0] - 1)
+    rival = (slots[at] == pairs.slot).nonzero().squeeze(1)
+    at, row = at[rival], pairs.row[rival]
+    wins = segment_best(pairs.iou[rival], at, row, slots.shape[0])
+    winner = row.new_empty(slots.shape[0]).index_copy_(0, at[wins], row[wins])
+    return tops.select(winner[torch.searchsorted(slots, tops.slot)] == tops.row)
 
 
 def _best(pairs: _Pairs, num_rows: int) -> Tensor:
