@@ -72,7 +72,7 @@ lint: $(READY)
 	$(PY) -m mypy
 
 benchmark: $(READY)
-	$(PY) tools/benchmark/run.py $(ARGS)
+	$(foreach tool,$(wildcard tools/benchmark/assigners.py tools/benchmark/losses.py),$(PY) $(tool) $(ARGS) &&) true
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
