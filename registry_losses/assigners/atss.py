@@ -22,6 +22,7 @@ from .common import (
     check_iou_calculator,
     gt_rows,
     resolve_conflicts,
+    take_boxes,
 )
 from .nearest import Search, Targets, nearest_topk
 
@@ -97,7 +98,7 @@ class ATSSAssigner(BaseAssigner):
         row = torch.arange(g, device=prior.device).repeat_interleave(k, output_size=g * k)
         image = rows.image.index_select(0, row)
         index = rows.index.index_select(0, row)
-        boxes = rows.boxes.index_select(0, row)
+        boxes = take_boxes(rows.boxes, row)
         overlap = self._overlap(priors, gt, predictions, image, prior, index)
         threshold = _mean_plus_std(overlap.view(g, k), None if priors.valid is None else exists)
         inside = centers_inside(priors.centers_at(image, prior), boxes, margin=self.margin)
@@ -165,9 +166,11 @@ class ATSSAssigner(BaseAssigner):
     ) -> Tensor:
         """``(T,)`` IoU of each slot and gt, or DDOD's mixture."""
         row = image * gt.max_gts + index
-        boxes = gt.boxes.reshape(-1, 4).index_select(0, row)
+        boxes = take_boxes(gt.boxes.reshape(-1, 4), row)
         if self.alpha is None or predictions is None:
-            return bbox_overlaps(priors.boxes_at(image, prior), boxes, is_aligned=True)
+            own = priors.boxes_at(image, prior) if priors.per_image else None
+            own = take_boxes(priors.boxes, prior) if own is None else own
+            return bbox_overlaps(own, boxes, is_aligned=True)
         iou = bbox_overlaps(predictions.boxes[image, prior], boxes, is_aligned=True)
         score = predictions.scores[image, prior, gt.labels[image, index]]
         return score ** (1 - self.alpha) * iou**self.alpha

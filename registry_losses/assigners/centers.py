@@ -18,9 +18,10 @@ from ..structures import GroundTruth, Level, Priors
 from .common import GtRows, prior_chunks
 from .grid import Windows, combinations, expand_cells
 
-#: ``region(boxes (..., 4), strides (..., 2)) -> low (..., 2), high (..., 2)``: the open
-#: rectangle, in pixels, in which a slot's centre must lie. Boxes and strides broadcast.
-Region = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+#: ``region(boxes (..., 4), points (..., 2), strides (..., 2)) -> low (..., 2), high (..., 2)``:
+#: the open rectangle, in pixels, in which a slot's centre must lie, for a gt's box and its
+#: position. The arguments broadcast.
+Region = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 # Pairs held at once where all would be too many: about 50 MB of indices and terms.
 PAIRS_AT_ONCE = 1 << 19
@@ -75,19 +76,18 @@ def count_of(index: Tensor, size: int) -> Tensor:
 # --- Regions -------------------------------------------------------------------------
 
 
-def inside_box(boxes: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
+def inside_box(boxes: Tensor, points: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
     """The box itself."""
     shape = torch.broadcast_shapes(boxes.shape[:-1], strides.shape[:-1])
     return boxes[..., :2].expand(*shape, 2), boxes[..., 2:].expand(*shape, 2)
 
 
 def around_center(radius: float) -> Region:
-    """A square of ``radius`` strides to each side of the box's centre."""
+    """A square of ``radius`` strides to each side of the gt's position."""
 
-    def region(boxes: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
-        centers = (boxes[..., :2] + boxes[..., 2:]) / 2
+    def region(boxes: Tensor, points: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
         reach = radius * strides
-        return centers - reach, centers + reach
+        return points - reach, points + reach
 
     return region
 
@@ -95,9 +95,9 @@ def around_center(radius: float) -> Region:
 def inside_both(first: Region, second: Region) -> Region:
     """The intersection of two regions."""
 
-    def region(boxes: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
-        low1, high1 = first(boxes, strides)
-        low2, high2 = second(boxes, strides)
+    def region(boxes: Tensor, points: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
+        low1, high1 = first(boxes, points, strides)
+        low2, high2 = second(boxes, points, strides)
         return torch.maximum(low1, low2), torch.minimum(high1, high2)
 
     return region
@@ -137,7 +137,9 @@ def cell_ranges(priors: Priors, rows: GtRows, region: Region) -> CellRanges:
     The bounds are found among the very coordinates of the slots, so the answer is that of
     comparing every slot with every gt.
     """
-    low, high = region(rows.boxes[:, None], level_strides_of(priors))  # (G, L, 2)
+    low, high = region(
+        rows.boxes[:, None], rows.centers[:, None], level_strides_of(priors)
+    )  # (G, L, 2)
     parts = []
     for i, level in enumerate(priors.levels):
         first = priors.level_starts[i]
@@ -194,16 +196,12 @@ def candidate_blocks(
         for part in _blocks_of(found.counts, most):
             last = int(ends[part.stop - 1])
             first = last - int(found.counts[part].sum())
-            yield _part_of(rows, part), found.part(slice(first, last), part)
+            yield rows.part(part), found.part(slice(first, last), part)
         return
     cells = cell_ranges(priors, rows, region)
     for part in _blocks_of((cells.num_x * cells.num_y).sum(dim=1), most):
-        some = _part_of(rows, part)
+        some = rows.part(part)
         yield some, _drop_invalid(priors, _expand_windows(priors, some, cells.part(part)))
-
-
-def _part_of(rows: GtRows, part: slice) -> GtRows:
-    return GtRows(rows.image[part], rows.index[part], rows.boxes[part], rows.valid[part])
 
 
 def _blocks_of(counts: Tensor, most: int) -> list[slice]:
@@ -283,7 +281,7 @@ def _bare_blocks(
     for part in prior_chunks(priors, max(m // 4, 1), b):
         centers = priors.centers[..., part, :].expand(b, -1, 2)[:, None]
         strides = priors.strides[..., part, :].expand(b, -1, 2)[:, None]
-        low, high = region(gt.boxes[:, :, None], strides)  # (B, M, n, 2)
+        low, high = region(gt.boxes[:, :, None], gt.points[:, :, None], strides)  # (B, M, n, 2)
         mask = ((centers > low) & (centers < high)).all(dim=-1)
         yield part, mask & listed[:, :, None]
 

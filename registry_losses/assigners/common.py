@@ -252,9 +252,9 @@ def inside_margin(points: Tensor, boxes: Tensor) -> Tensor:
     Returns:
         ``(...)`` pixels.
     """
-    low = (points - boxes[..., :2]).amin(dim=-1)
-    high = (boxes[..., 2:] - points).amin(dim=-1)
-    return torch.minimum(low, high)
+    x, y = points.unbind(-1)
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    return torch.minimum(torch.minimum(x - x1, y - y1), torch.minimum(x2 - x, y2 - y))
 
 
 def centers_inside(points: Tensor, boxes: Tensor, *, margin: float = 0) -> Tensor:

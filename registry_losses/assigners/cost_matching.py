@@ -110,7 +110,7 @@ class CostMatchingAssigner(BaseAssigner):
         totals = sum_of_top_overlaps(predictions.boxes, gt, covered, self.topk)
         k = totals.long().clamp(min=1).minimum(covered.sum(dim=1)[:, None]) * gt.valid
         terms = self._terms(priors, gt, predictions)
-        matching = _Matching(terms, priors.with_valid(covered), k, self.topk)
+        matching = _Matching(terms, covered, k, self.topk)
         pairs = matching.run(rows, self._neighbourhoods())
         overlaps = terms.overlaps(pairs)
         ones = torch.ones_like(overlaps)
@@ -143,19 +143,19 @@ class _Matching:
 
     Args:
         terms: The prices.
-        priors: The slots; those that take part are the valid ones.
+        taking_part: ``(B, N)`` bool, the slots to match.
         k: ``(B, M)`` int64, how many slots each gt takes; no more than take part.
         most: The largest k.
     """
 
-    def __init__(self, terms: PairTerms, priors: Priors, k: Tensor, most: int) -> None:
+    def __init__(self, terms: PairTerms, taking_part: Tensor, k: Tensor, most: int) -> None:
         self.terms = terms
-        self.priors = priors
+        self.priors = terms.priors.with_valid(taking_part)
+        self.taking_part = taking_part
         self.k = k
         self.most = most
         # (B * N,) the lowest cost at which each slot was offered, and to which gt.
-        slots = k.shape[0] * priors.num_priors
-        self.best = torch.full((slots,), _LOWEST, device=priors.device)
+        self.best = torch.full((taking_part.numel(),), _LOWEST, device=k.device)
 
     def run(self, rows: GtRows, neighbourhoods: tuple[Neighbourhood, ...]) -> Pairs:
         """The K pairs."""
@@ -185,7 +185,7 @@ class _Matching:
         decided = (exists | ~wanted).all(dim=1)
         chosen = pairs.at(index[wanted & decided[:, None]])
         rest = (~decided).nonzero().squeeze(1)  # sync: gts that need a wider look
-        return chosen, GtRows(*(v[rest] for v in (rows.image, rows.index, rows.boxes, rows.valid)))
+        return chosen, rows.part(rest)
 
     def _claim_whole_rows(self, rows: GtRows) -> list[Pairs]:
         """The k cheapest of all slots that take part."""
@@ -195,7 +195,7 @@ class _Matching:
             image, gt = (v[start : start + step] for v in (rows.image, rows.index))
             pairs = self.terms.rows(image, gt)
             cost = self.terms.cost(pairs, self.terms.overlaps(pairs)).view(-1, n)
-            cost = torch.where(self.priors.valid[image], cost, torch.inf)
+            cost = torch.where(self.taking_part[image], cost, torch.inf)
             # A stable sort keeps the lower of slots that cost the same.
             order = torch.sort(cost, dim=1, stable=True).indices[:, : self.most]
             wanted = torch.arange(order.shape[1], device=cost.device) < self.k[image, gt][:, None]
@@ -225,7 +225,8 @@ class _Matching:
     def _best_offer(self, slots: Tensor, floor: float) -> tuple[Tensor, Tensor]:
         """To which gt slots were offered cheapest, and which of them at no less than the floor."""
         key = self.best.index_select(0, slots)
-        floors = best_key(key.new_full((1,), floor, dtype=torch.float32), 0, largest=False)
+        floors = torch.full_like(key[:1], floor, dtype=torch.float32)
+        floors = best_key(floors, torch.zeros_like(key[:1]), largest=False)
         return _LOW_BITS - (key & 0xFFFFFFFF), (key <= floors).nonzero().squeeze(1)
 
 
@@ -235,4 +236,5 @@ def _cat_rows(parts: list[GtRows]) -> GtRows:
         torch.cat([p.index for p in parts]),
         torch.cat([p.boxes for p in parts]),
         torch.cat([p.valid for p in parts]),
+        torch.cat([p.centers for p in parts]),
     )

@@ -61,19 +61,17 @@ class SoftLabelTerms(PairTerms):
         return cls_cost + iou_cost + self._center_cost(pairs)
 
     def _center_cost(self, pairs: Pairs) -> Tensor:
-        boxes = self.gt_boxes(pairs)
-        offset = self.points(pairs) - (boxes[:, :2] + boxes[:, 2:]) / 2
+        offset = self.points(pairs) - self.gt_points(pairs)
         distance = offset.square().sum(dim=-1).sqrt() / self.strides(pairs)[:, 0]
         return torch.pow(10, distance - self.soft_center_radius)
 
 
 def _within(reach: float) -> Region:
-    """A square of ``reach`` horizontal strides around the centre of the box."""
+    """A square of ``reach`` horizontal strides around the position of the gt."""
 
-    def region(boxes: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
-        centers = (boxes[..., :2] + boxes[..., 2:]) / 2
+    def region(boxes: Tensor, points: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
         half = reach * strides[..., :1]
-        return centers - half, centers + half
+        return points - half, points + half
 
     return region
 

@@ -55,8 +55,8 @@ def in_range_region(region: Region, ranges: Tensor) -> Region:
     """
     low_range, high_range = ranges[:, 0], ranges[:, 1]
 
-    def cut(boxes: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
-        low, high = region(boxes, strides)
+    def cut(boxes: Tensor, points: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
+        low, high = region(boxes, points, strides)
         slack = strides / 2
         reach = high_range[:, None] + slack
         low = torch.maximum(low, boxes[..., 2:] - reach)

@@ -79,7 +79,8 @@ def draw(priors: Priors, rows: GtRows, gt: GroundTruth, bumps: Bumps) -> Assignm
     total, num_pairs = torch.stack((size.prod(dim=-1).sum(), positive.sum())).tolist()
     # The mask's places without another wait: their number is known.
     at = torch.argsort((~positive).reshape(-1).to(torch.uint8), stable=True)[:num_pairs]
-    values = gaussian_values(*(center - bumps.mean).unbind(-1), bumps.sigma)
+    offset = center - bumps.mean
+    values = gaussian_values(offset[..., 0], offset[..., 1], bumps.sigma)
     soft = _skirts(priors, rows, gt, bumps, cells, center, total)
     image, slot = image.reshape(-1)[at], slot.reshape(-1)[at]
     return Assignment(

@@ -122,15 +122,16 @@ class HungarianAssigner(BaseAssigner):
         cheapest = self._cheapest(priors, gt, predictions)
         keys = cheapest.cpu().numpy()  # sync: the one transfer of the batch
         solved = [_solve_image(image_keys) for image_keys in keys]
-        image = np.concatenate([np.full(len(rows), i) for i, (rows, _) in enumerate(solved)])
+        images = np.concatenate([np.full(len(rows), i) for i, (rows, _) in enumerate(solved)])
         found = np.stack(
             (
-                image,
+                images,
                 np.concatenate([rows for rows, _ in solved]),
                 np.concatenate([slots for _, slots in solved]),
             )
         )
-        return torch.from_numpy(found).long().to(gt.device).unbind(0)
+        image, index, prior = torch.from_numpy(found).long().to(gt.device).unbind(0)
+        return image, index, prior
 
     def _cheapest(self, priors: Priors, gt: GroundTruth, predictions: Predictions) -> Tensor:
         """``(B, M, k)`` int64: the keys of each gt's cheapest slots, cost high, slot low."""
@@ -162,7 +163,7 @@ class HungarianAssigner(BaseAssigner):
         image, index = ((prior >= 0) & gt.valid & (paid < FORBIDDEN)).nonzero(as_tuple=True)
         return image, index, prior[image, index]
 
-    def assign(
+    def assign(  # type: ignore[override]  # OpenMMLab's own third argument here
         self,
         pred_instances: Any,
         gt_instances: Any,

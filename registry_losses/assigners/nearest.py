@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..structures import Level, Priors
-from .common import block_elements, counting_is_free, ordered_key
+from .common import block_elements, counting_is_free
 
 # Off the CPU a level up to this size is searched whole: a certificate would cost a wait.
 WHOLE_LEVEL = 1024
@@ -112,11 +112,8 @@ def nearest_topk(searches: Sequence[Search], k: int) -> list[tuple[Tensor, Tenso
 def _search_window(search: Search, level: Level, k: int) -> tuple[Tensor, Tensor, Tensor | None]:
     """The k nearest in a window; ``(G,)`` bool, for whom it was not enough (None: nobody)."""
     priors, targets = search.priors, search.targets
-    free = counting_is_free(priors.device)
     shape = _window_shape(level, k)
-    slots, bound = _window(level, search.first, targets, shape)
-    points = priors.centers.index_select(0, slots.reshape(-1)).view(*slots.shape, 2)
-    distance = targets.distances(points)
+    slots, distance, bound = _window(search, level, shape)
     if priors.valid is not None:
         flat = (targets.image[:, None] * priors.num_priors + slots).reshape(-1)
         valid = priors.valid.reshape(-1).index_select(0, flat).view_as(slots)
@@ -126,7 +123,7 @@ def _search_window(search: Search, level: Level, k: int) -> tuple[Tensor, Tensor
     failed = None
     if shape != (level.width, level.height):
         failed = last >= bound * (1 - 1e-4)
-    if free and level.num_base == 1 and value.shape[1] > k:
+    if counting_is_free(priors.device) and level.num_base == 1 and value.shape[1] > k:
         tie = (value[:, k] == last) & torch.isfinite(last)
         failed = tie if failed is None else failed | tie
     return slots.gather(1, position[:, :k]), torch.isfinite(value[:, :k]), failed
@@ -159,34 +156,48 @@ def _window_shape(level: Level, k: int) -> tuple[int, int]:
     return across, down
 
 
-def _window(
-    level: Level, first: int, targets: Targets, shape: tuple[int, int]
-) -> tuple[Tensor, Tensor]:
-    """``(G, P)`` slots of a window around each gt; ``(G,)`` distance of the nearest outside."""
-    device = targets.centers.device
+def _window(search: Search, level: Level, shape: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    """A window of cells around each gt.
+
+    Returns:
+        ``(G, P)`` its slots; ``(G, P)`` their distances; ``(G,)`` a distance that no slot
+        outside falls below.
+    """
+    targets, device = search.targets, search.priors.device
+    grid = (level.height, level.width, level.num_base)
+    centers = search.priors.centers[search.first : search.first + search.size].view(*grid, 2)
     bound = torch.full_like(targets.centers[:, 0], torch.inf)
-    low = []
-    for axis, (cells, count) in enumerate(zip((level.width, level.height), shape)):
-        at = targets.centers[:, axis] / level.stride[axis] - level.offset
-        start = torch.round(at - (count - 1) / 2).clamp_(0, cells - count)
+    cells, squares = [], []
+    for axis, positions in enumerate((centers[0, :, :, 0], centers[:, 0, :, 1])):
+        size, count = positions.shape[0], shape[axis]
+        center = targets.centers[:, axis]
+        at = center / level.stride[axis] - level.offset
+        start = torch.round(at - (count - 1) / 2).clamp_(0, size - count)
         unit: float | Tensor = level.stride[axis]
         if targets.scale is not None:
             unit = unit / targets.scale[:, axis]
         left = torch.where(start > 0, (at - (start - 1)) * unit, torch.inf)
-        right = torch.where(start < cells - count, (start + count - at) * unit, torch.inf)
+        right = torch.where(start < size - count, (start + count - at) * unit, torch.inf)
         bound = torch.minimum(bound, torch.minimum(left, right))
-        low.append(start.long())
-    across = torch.arange(shape[0] * level.num_base, device=device)
-    down = torch.arange(shape[1], device=device) * (level.width * level.num_base)
-    local = (down[:, None] + across).reshape(-1)
-    corner = first + (low[1] * level.width + low[0]) * level.num_base
-    return corner[:, None] + local, bound
+        cell = start.long()[:, None] + torch.arange(count, device=device)  # (G, count)
+        offset = positions.contiguous().index_select(0, cell.reshape(-1))
+        offset = offset.view(*cell.shape, level.num_base) - center[:, None, None]
+        if targets.scale is not None:
+            offset = offset / targets.scale[:, axis, None, None]
+        cells.append(cell)
+        squares.append(offset.pow(2))
+    distance = (squares[0][:, None] + squares[1][:, :, None]).sqrt()  # (G, y, x, A)
+    base = torch.arange(search.first, search.first + level.num_base, device=device)
+    slots = cells[1][:, :, None] * level.width + cells[0][:, None]  # (G, y, x)
+    slots = slots[..., None] * level.num_base + base
+    return slots.flatten(1), distance.flatten(1), bound
 
 
 def _lowest(distance: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k lowest of each row, lowest first, of equal ones the earlier first."""
     column = torch.arange(distance.shape[1], device=distance.device)
-    key = (ordered_key(distance) << 32) | column
+    # The bits of floats that are not negative order as they do.
+    key = (distance.view(torch.int32).long() << 32) | column
     position = key.topk(k, dim=1, largest=False).values & 0xFFFFFFFF
     return distance.gather(1, position), position
 

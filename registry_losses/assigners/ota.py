@@ -203,7 +203,7 @@ class OTAAssigner(BaseAssigner):
         lonely = ((found.counts == 0) & rows.valid).nonzero().squeeze(1)  # sync: gts without a slot
         if lonely.numel() == 0:
             return pairs
-        rows = GtRows(*(v[lonely] for v in (rows.image, rows.index, rows.boxes, rows.valid)))
+        rows = rows.part(lonely)
         slot, exists = nearest_priors(priors, rows)
         nearest = reader.pairs(rows.image, rows.index, slot)
         return Pairs.cat([pairs, nearest.at(exists)])

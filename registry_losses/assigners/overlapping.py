@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..ops.iou import bbox_overlaps
+from ..ops.iou import OverlapMode, bbox_overlaps
 from ..structures import GroundTruth
 from .common import block_elements
 
@@ -71,7 +71,7 @@ class OverlapBlock:
 
 
 def overlapping_blocks(
-    boxes: Tensor, gt: GroundTruth, allowed: Tensor | None, mode: str = 'iou'
+    boxes: Tensor, gt: GroundTruth, allowed: Tensor | None, mode: OverlapMode = 'iou'
 ) -> Iterator[OverlapBlock]:
     """Overlaps of every gt with the predicted boxes that may meet it.
 

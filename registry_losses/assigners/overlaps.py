@@ -58,6 +58,7 @@ def find_overlaps(
     threshold: float | Tensor,
     *,
     best_too: bool = True,
+    slack: float = 1.0,
     slots_of: SlotsOf | None = None,
     eligible: Tensor | None = None,
 ) -> Overlaps:
@@ -73,6 +74,7 @@ def find_overlaps(
         rows: Its gts in a list.
         threshold: IoU > 0; or one a gt, ``(G,)``.
         best_too: Whether each gt's best is wanted where it is below the threshold.
+        slack: In (0, 1]: then also all pairs that reach this share of the best.
         slots_of: On a grid, where to look for a bound on the best: the nearest slots by
             default. They must be eligible.
         eligible: ``(B, N)`` bool, on bare boxes; slots among which the best is meant.
@@ -80,8 +82,8 @@ def find_overlaps(
     if not isinstance(threshold, Tensor):
         threshold = rows.boxes.new_full((rows.num_rows,), threshold)
     if priors.levels and not priors.per_image:
-        return _grid_overlaps(priors, rows, threshold, best_too, slots_of)
-    return _streamed_overlaps(priors, gt, rows, threshold, best_too, eligible)
+        return _grid_overlaps(priors, rows, threshold, best_too, slack, slots_of)
+    return _streamed_overlaps(priors, gt, rows, threshold, best_too, slack, eligible)
 
 
 def candidate_iou(priors: Priors, rows: GtRows, row: Tensor, prior: Tensor) -> Tensor:
@@ -120,6 +122,7 @@ def _grid_overlaps(
     rows: GtRows,
     threshold: Tensor,
     best_too: bool,
+    slack: float,
     slots_of: SlotsOf | None,
 ) -> Overlaps:
     areas = combinations(priors.levels, priors.device).area
@@ -129,7 +132,7 @@ def _grid_overlaps(
         block = rows.part(slice(start, start + step))
         if best_too:
             slots = slots_of(block) if slots_of else nearest_slots(priors, block.centers)
-            best = iou_at(priors, block, slots).amax(dim=1)
+            best = iou_at(priors, block, slots).amax(dim=1) * slack
         else:
             best = threshold[start : start + step]
         floor = _floor(best, threshold[start : start + step], block.valid)
@@ -156,6 +159,7 @@ def _streamed_overlaps(
     rows: GtRows,
     threshold: Tensor,
     best_too: bool,
+    slack: float,
     eligible: Tensor | None,
 ) -> Overlaps:
     b, m = gt.batch_size, gt.max_gts
@@ -171,6 +175,7 @@ def _streamed_overlaps(
             if eligible is not None:
                 iou = torch.where(eligible[:, part, None], iou, -1)
             best = torch.maximum(best, iou.amax(dim=1))
+    best = best * slack if best_too else best
     floor = _floor(best, limit, gt.valid & (number >= 0))
     found = []
     for part in prior_chunks(priors, m, b):

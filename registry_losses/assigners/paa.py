@@ -159,9 +159,9 @@ class PAAAssigner(BaseAssigner):
             )
         if not isinstance(candidates, BaseAssigner):
             candidates = TASK_UTILS.build(candidates)
-        self.candidates = candidates
-        self.needs = self.needs | candidates.needs
-        self.requires_grid = candidates.requires_grid
+        self.candidates: BaseAssigner = candidates  # type: ignore[assignment]
+        self.needs = self.needs | self.candidates.needs
+        self.requires_grid = self.candidates.requires_grid
 
     def _assign(
         self, priors: Priors, gt: GroundTruth, predictions: Predictions | None

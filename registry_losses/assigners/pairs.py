@@ -101,6 +101,10 @@ class PairReader:
         """``(T, 4)`` gt boxes."""
         return self.gt.boxes.reshape(-1, 4).index_select(0, pairs.gt_at)
 
+    def gt_points(self, pairs: Pairs) -> Tensor:
+        """``(T, 2)`` positions of the gts."""
+        return self.gt.points.reshape(-1, 2).index_select(0, pairs.gt_at)
+
     def labels(self, pairs: Pairs) -> Tensor:
         """``(T,)`` gt labels."""
         return self.gt.labels.reshape(-1).index_select(0, pairs.gt_at)

@@ -63,8 +63,9 @@ class SimOTATerms(PairTerms):
         return cls_cost * self.cls_weight + iou_cost * self.iou_weight
 
     def _far(self, pairs: Pairs) -> Tensor:
+        boxes, centers, strides = self.gt_boxes(pairs), self.gt_points(pairs), self.strides(pairs)
+        low, high = self.near_region(boxes, centers, strides)
         points = self.points(pairs)
-        low, high = self.near_region(self.gt_boxes(pairs), self.strides(pairs))
         return ~((points > low) & (points < high)).all(dim=-1)
 
 

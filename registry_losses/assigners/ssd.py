@@ -16,6 +16,10 @@ from .base import BaseAssigner
 from .common import GtRows, counting_is_free, gt_rows, segment_best
 from .overlaps import Overlaps, find_overlaps
 
+# A gt that runs out of pairs gets those down to this share of its floor, and below the
+# second number all.
+_NEXT_FLOOR, _LAST_FLOOR = 0.5, 1e-3
+
 
 @TASK_UTILS.register_module()
 class SSDAssigner(BaseAssigner):
@@ -50,7 +54,7 @@ class SSDAssigner(BaseAssigner):
         rows = gt_rows(gt)
         if n == 0 or rows.num_rows == 0:
             return Assignment.empty(b, n, device)
-        found = find_overlaps(priors, gt, rows, self.pos_iou_thr)
+        found = find_overlaps(priors, gt, rows, self.pos_iou_thr, slack=_NEXT_FLOOR)
         pairs = _to_host(found, rows, n)
 
         def pairs_down_to(wanted: Tensor, floor: Tensor) -> _Pairs:
@@ -108,11 +112,6 @@ def _to_host(found: Overlaps, rows: GtRows, num_priors: int) -> _Pairs:
     return _Pairs(row, slot, iou).select(iou > 0)
 
 
-# A gt that runs out of pairs gets those down to this share of its floor, and below the
-# second number all.
-_NEXT_FLOOR, _LAST_FLOOR = 0.5, 1e-3
-
-
 def match_bipartite(
     pairs: _Pairs,
     num_rows: int,
@@ -129,8 +128,8 @@ def match_bipartite(
     is taken, and a gt that has no free pair left above its floor gets a lower one.
 
     Args:
-        pairs: All pairs of a gt down to ``complete_above``, or down to its best pair
-            where that is less; any of the lower ones.
+        pairs: All pairs of a gt down to ``complete_above``, or down to a share of its
+            best pair (``_NEXT_FLOOR``) where that is less; any of the lower ones.
         num_rows: G.
         num_images: B.
         num_priors: N.
@@ -141,7 +140,7 @@ def match_bipartite(
     Returns:
         ``(K,)`` gt row and ``(K,)`` slot of the matches.
     """
-    floor = _best(pairs, num_rows).clamp(0, complete_above)
+    floor = (_best(pairs, num_rows) * _NEXT_FLOOR).clamp(0, complete_above)
     free = torch.ones(num_rows, dtype=torch.bool)
     taken = torch.zeros(num_images * num_priors, dtype=torch.bool)
     rows, slots = [pairs.row[:0]], [pairs.slot[:0]]

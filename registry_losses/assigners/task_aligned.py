@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
-from ..ops.iou import bbox_overlaps
+from ..ops.iou import OverlapMode, bbox_overlaps
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
@@ -170,7 +170,7 @@ class TaskAlignedAssigner(BaseAssigner):
             one_to_one=True,
         )
 
-    def _mode(self) -> str:
+    def _mode(self) -> OverlapMode:
         return 'ciou' if self.use_ciou else 'iou'
 
     def _overlaps(self, reader: PairReader, pairs: Pairs) -> Tensor:

@@ -12,11 +12,11 @@ from ..errors import ConfigError
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .common import GtRows, gt_rows
+from .common import GtRows, counting_is_free, gt_rows
 from .grid import combinations
 
-# The cell itself, then left, up, right, down: which way it lies, in cells.
-_NEIGHBOURS = ((0, 0), (-1, 0), (0, -1), (1, 0), (0, 1))
+# The cell itself, then left, right, up, down: which way it lies, in cells.
+_NEIGHBOURS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
 
 
 @lru_cache(maxsize=16)
@@ -76,37 +76,54 @@ class YOLOV5Assigner(BaseAssigner):
         rows = gt_rows(gt)
         if n == 0 or rows.num_rows == 0:
             return Assignment.empty(b, n, priors.device)
-        slots, wanted = self._slots(priors, rows)  # (G, C, 5)
-        wanted = wanted & rows.valid[:, None, None]
+        fits = self._fits(priors, rows)  # (G, C)
+        c = fits.shape[1]
+        match = torch.arange(fits.numel(), device=fits.device)
+        if counting_is_free(fits.device):
+            match = fits.reshape(-1).nonzero().squeeze(1)
+        row = torch.div(match, c, rounding_mode='floor')
+        slots, wanted = self._cells(priors, rows.centers[row], match - row * c)  # (P, 5)
+        wanted &= fits.reshape(-1).index_select(0, match)[:, None]
+        image = rows.image.index_select(0, row)
         if priors.valid is not None:
-            flat = (slots + rows.image[:, None, None] * n).reshape(-1)
+            flat = (slots + image[:, None] * n).reshape(-1)
             wanted &= priors.valid.reshape(-1).index_select(0, flat).view_as(wanted)
         pair = wanted.reshape(-1).nonzero().squeeze(1)  # sync: compact pairs
-        row = torch.div(pair, wanted[0].numel(), rounding_mode='floor')
-        ignored = torch.zeros(b, n, dtype=torch.bool, device=priors.device)
         prior = slots.reshape(-1).index_select(0, pair)
-        return Assignment(
-            rows.image.index_select(0, row), prior, rows.index.index_select(0, row), ignored
-        )
+        at = torch.div(pair, wanted.shape[1], rounding_mode='floor')
+        index = rows.index.index_select(0, row)
+        ignored = torch.zeros(b, n, dtype=torch.bool, device=priors.device)
+        return Assignment(image.index_select(0, at), prior, index.index_select(0, at), ignored)
 
-    def _slots(self, priors: Priors, rows: GtRows) -> tuple[Tensor, Tensor]:
-        """``(G, C, 5)`` slots of the cell and its neighbours, and which are taken."""
+    def _fits(self, priors: Priors, rows: GtRows) -> Tensor:
+        """``(G, C)`` bool, the anchors of a similar shape."""
         grid = combinations(priors.levels, priors.device)
-        extent = grid.stride * grid.cells  # (C, 2) pixels
-        # Scaled by way of shares of the extent: the order of operations decides ties.
-        size = (rows.boxes[:, 2:] - rows.boxes[:, :2])[:, None] / extent * grid.cells
-        ratio = size / (grid.size / grid.stride)
-        fits = torch.maximum(ratio, 1 / ratio).amax(dim=-1) < self.prior_match_thr  # (G, C)
-        center = rows.centers[:, None] / extent * grid.cells  # (G, C, 2), in cells
-        inside = (center >= 0) & (center < grid.cells)
-        thr, rest = self.near_neighbor_thr, grid.cells - center
-        low = (center % 1 < thr) & (center > 1) & inside
-        high = (rest % 1 < thr) & (rest > 1) & inside
-        taken = torch.stack(
-            (torch.ones_like(fits), low[..., 0], low[..., 1], high[..., 0], high[..., 1]), dim=-1
-        )
-        shift = _neighbours(center.device) * thr
-        cell = (center[:, :, None] + shift).trunc().clamp_(min=0)  # (G, C, 5, 2)
-        cell = torch.minimum(cell, grid.cells[:, None] - 1).long()
-        slots = grid.first[:, None] + (cell * grid.step[:, None]).sum(dim=-1)
-        return slots, taken & fits[..., None]
+        size = rows.boxes[:, 2:] - rows.boxes[:, :2]
+        similar = rows.valid[:, None]
+        for axis in (0, 1):
+            # Scaled by way of shares of the extent: the order of operations decides ties.
+            stride, cells = grid.stride[:, axis], grid.cells[:, axis]
+            scaled = size[:, axis, None] / (stride * cells) * cells
+            ratio = scaled / (grid.size[:, axis] / stride)
+            similar = similar & (torch.maximum(ratio, 1 / ratio) < self.prior_match_thr)
+        return similar
+
+    def _cells(self, priors: Priors, centers: Tensor, combo: Tensor) -> tuple[Tensor, Tensor]:
+        """``(P, 5)`` slots of the cell and its neighbours, and which are taken."""
+        grid = combinations(priors.levels, priors.device)
+        thr = self.near_neighbor_thr
+        shift = _neighbours(centers.device) * thr
+        slots = grid.first.index_select(0, combo)[:, None]
+        taken = [torch.ones_like(combo, dtype=torch.bool)]
+        for axis in (0, 1):
+            stride = grid.stride[:, axis].index_select(0, combo)
+            cells = grid.cells[:, axis].index_select(0, combo)
+            center = centers[:, axis] / (stride * cells) * cells
+            inside = (center >= 0) & (center < cells)
+            rest = cells - center
+            taken.append((center % 1 < thr) & (center > 1) & inside)
+            taken.append((rest % 1 < thr) & (rest > 1) & inside)
+            cell = (center[:, None] + shift[:, axis]).trunc_().clamp_(min=0)  # (P, 5)
+            cell = torch.minimum(cell, cells[:, None] - 1).long()
+            slots = slots + cell * grid.step[:, axis].index_select(0, combo)[:, None]
+        return slots, torch.stack(taken, dim=1)

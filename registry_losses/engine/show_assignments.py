@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from torch import nn
 
-from ..assigners import BaseAssigner, wrap_assigner
+from ..assigners import BaseAssigner, WrappedAssigner, wrap_assigner
 from ..config import ConfigOption, load_config
 from ..errors import ConfigError, DataError, RegistryLossesError, nearest_names
 from ..registry import DATASETS, MODELS, TASK_UTILS
@@ -45,6 +45,12 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 # --- Which assigners ---------------------------------------------------------------------
 
 
+def assigner_names() -> list[str]:
+    """The registered assigners that a name can build."""
+    names = [name for name in TASK_UTILS.module_dict if name.endswith('Assigner')]
+    return [name for name in names if TASK_UTILS.get(name) is not WrappedAssigner]
+
+
 def parse_assigner(text: str) -> tuple[str, dict[str, Any]]:
     """``SimOTA`` or ``SimOTAAssigner(center_radius=1.5)`` as a name and a config node.
 
@@ -53,7 +59,7 @@ def parse_assigner(text: str) -> tuple[str, dict[str, Any]]:
     """
     name, bracket, _ = text.partition('(')
     kind = name if name.endswith('Assigner') else f'{name}Assigner'
-    known = [key for key in TASK_UTILS.module_dict if key.endswith('Assigner')]
+    known = assigner_names()
     if kind not in known:
         near = nearest_names(kind, known)
         hint = f'; nearest: {", ".join(near)}' if near else ''

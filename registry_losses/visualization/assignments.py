@@ -263,7 +263,7 @@ def _level_panel(scene: _Scene, level: int, own: ImageAssignment) -> tuple[np.nd
     tiles = np.zeros((size, 4), np.float32)
     at = own.prior[order] - first
     tiles[at, :3] = np.array(scene.colours, np.float32).reshape(-1, 3)[own.gt[order]]
-    tiles[at, 3] = 0.45 + 0.55 * np.sqrt(own.quality[order])
+    tiles[at, 3] = 0.6 + 0.4 * np.sqrt(own.quality[order])
     drawn = _blend(drawn, _spread(tiles, grid, scene.scale, shape))
     if min(grid.stride) * scene.scale < _LEAST_TILE:
         _mark(drawn, scene, own, order)
@@ -310,7 +310,7 @@ def _bare_panel(scene: _Scene, own: ImageAssignment, pairs: np.ndarray) -> np.nd
     shown += [(own.prior[k], scene.colours[own.gt[k]]) for k in pairs]
     for n, colour in shown:
         x1, y1, x2, y2 = np.round(scene.slots.boxes[n] * scene.scale).astype(int).tolist()
-        cv2.rectangle(drawn, (x1, y1), (x2, y2), colour, 1, cv2.LINE_AA)
+        cv2.rectangle(drawn, (x1, y1), (x2, y2), colour, 1)
     return drawn
 
 

@@ -525,3 +525,28 @@ def test_hungarian_uses_the_devices_solver(monkeypatch):
         assert sorted(zip(*(v.tolist() for v in found))) == sorted(
             (b, g, n) for b, n, g in scenes.pairs_of(host)
         )
+
+
+# --- Joints --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    'assigner',
+    [
+        SimOTAAssigner(),
+        DynamicSoftLabelAssigner(),
+        OTAAssigner(),
+        FCOSAssigner(center_sampling=True),
+    ],
+)
+def test_a_joint_stands_where_it_is(assigner):
+    """A square that the border cuts has another centre than its joint."""
+    priors = scenes.grid_priors([scenes.square_level(64, 4, [(4, 4)])])
+    gt = scenes.gt_of([[(0, 0, 24, 40)]])
+    gt = replace(gt, points=torch.tensor([[[2.0, 18.0]]]))
+    predictions = Predictions(
+        priors.boxes[None].clone(), torch.full((1, priors.num_priors, scenes.CLASSES), 0.2)
+    )
+    found = assigner(priors, gt, predictions)
+    offset = (priors.centers[found.prior] - gt.points[0, 0]).abs()
+    assert found.num_pairs and offset.max() < 10

@@ -4,19 +4,28 @@
 
 Batches of 16 images of 640 x 640; and one image with a million anchors. A line gives the
 milliseconds of a whole batch, the same in read-write passes over 8 M floats, the peak
-memory of all tensors made, and the dense formula's time and memory in the same run. MMDetection's
-own assigners are timed as well where they are installed. One thread, unless --threads.
+memory of all tensors made, and the dense formula's time and memory in the same run. Where
+mmdet is installed, its own assigner of the name follows in a line of its own. One thread,
+unless --threads.
 """
 
 import argparse
+import importlib
+import importlib.util
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
+
+# A checkout works without being installed; an installed package comes first.
+sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 import dense_formulas as dense
 import torch
 from measure import best_ms, pass_ms, peak_mb
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 import registry_losses
@@ -112,6 +121,8 @@ class Row:
             none.
         per_batch: The formula takes the batch at once.
         size: Side of the image.
+        peer: Name and options of the same rule in mmdet; None if it has none.
+        points: It takes points with strides for priors.
     """
 
     assigner: Any
@@ -119,6 +130,8 @@ class Row:
     formula: Callable[['Scene', int], Any] | None
     per_batch: bool = False
     size: int = SIZE
+    peer: tuple[str, dict] | None = None
+    points: bool = False
 
 
 @dataclass(frozen=True)
@@ -170,27 +183,44 @@ ROWS = {
         ours.MaxIoUAssigner(0.5, 0.4),
         retina_anchors,
         lambda s, i: dense.max_iou(s.priors.boxes, s.gts(i), 0.5, 0.4),
+        peer=('MaxIoUAssigner', dict(pos_iou_thr=0.5, neg_iou_thr=0.4)),
     ),
     'ATSS': Row(
         ours.ATSSAssigner(),
         square_anchors,
         lambda s, i: dense.atss(s.priors.boxes, s.gts(i), s.priors.level_sizes),
+        peer=('ATSSAssigner', dict(topk=9)),
     ),
     'FCOS': Row(ours.FCOSAssigner(), fcos_points, _fcos),
-    'SimOTA': Row(ours.SimOTAAssigner(), yolox_points, _point_rule(dense.simota)),
+    'SimOTA': Row(
+        ours.SimOTAAssigner(),
+        yolox_points,
+        _point_rule(dense.simota),
+        peer=('SimOTAAssigner', {}),
+        points=True,
+    ),
     'DynamicSoftLabel': Row(
-        ours.DynamicSoftLabelAssigner(), yolox_points, _point_rule(dense.dynamic_soft_label)
+        ours.DynamicSoftLabelAssigner(),
+        yolox_points,
+        _point_rule(dense.dynamic_soft_label),
+        peer=('DynamicSoftLabelAssigner', {}),
+        points=True,
     ),
     'TaskAligned': Row(
         ours.TaskAlignedAssigner(),
         yolox_points,
         lambda s, i: dense.task_aligned(s.priors.centers, s.gts(i), s.labels(i), *s.answers(i)),
+        peer=('TaskAlignedAssigner', dict(topk=13)),
     ),
     'SSD': Row(
         ours.SSDAssigner(),
         ssd_anchors,
         lambda s, i: dense.max_iou(s.priors.boxes, s.gts(i), 0.5, 0.5, every=False),
         size=300,
+        peer=(
+            'MaxIoUAssigner',
+            dict(pos_iou_thr=0.5, neg_iou_thr=0.5, gt_max_assign_all=False),
+        ),
     ),
     'YOLOV5': Row(ours.YOLOV5Assigner(), yolo_anchors, _yolov5, per_batch=True),
     'YOLOV3': Row(ours.YOLOV3Assigner(), yolo_anchors, None),
@@ -201,8 +231,12 @@ ROWS = {
     'PAA': Row(ours.PAAAssigner(), square_anchors, None),
     'OTA': Row(ours.OTAAssigner(), yolox_points, None),
     'Hungarian': Row(ours.HungarianAssigner(), yolox_points, None),
-    'CenterNet': Row(ours.CenterNetAssigner(), lambda: MlvlPointGenerator([4], 0.0)([(160, 160)]), None),
-    'Gaussian': Row(ours.GaussianAssigner(), lambda: MlvlPointGenerator([4], 0.0)([(160, 160)]), None),
+    'CenterNet': Row(
+        ours.CenterNetAssigner(), lambda: MlvlPointGenerator([4], 0.0)([(160, 160)]), None
+    ),
+    'Gaussian': Row(
+        ours.GaussianAssigner(), lambda: MlvlPointGenerator([4], 0.0)([(160, 160)]), None
+    ),
 }
 
 
@@ -228,7 +262,7 @@ def measure(row: Row, scene: Scene, repeat: int) -> tuple[float, float]:
         return row.assigner(scene.priors, scene.gt, scene.predictions)
 
     device = scene.priors.device
-    return best_ms(call, device, repeat), peak_mb(call, device)
+    return best_ms(call, device, repeat, seconds=1.0), peak_mb(call, device)
 
 
 def measure_formula(row: Row, scene: Scene, images: int) -> tuple[float, float] | None:
@@ -239,8 +273,38 @@ def measure_formula(row: Row, scene: Scene, images: int) -> tuple[float, float] 
     if row.per_batch:
         images, scale = 1, 1.0
     device = scene.priors.device
-    elapsed = best_ms(lambda: [formula(scene, i) for i in range(images)], device, repeat=2)
+    elapsed = best_ms(lambda: [formula(scene, i) for i in range(images)], device, 2, 0.5)
     return elapsed * scale, peak_mb(lambda: formula(scene, 0), device)
+
+
+def peer_of(row: Row, scene: Scene) -> Callable[[], Any] | None:
+    """One image through mmdet's assigner of the same rule, where mmdet is installed."""
+    if row.peer is None or importlib.util.find_spec('mmdet') is None:
+        return None
+    name, options = row.peer
+    module = importlib.import_module('mmdet.models.task_modules.assigners')
+    return peer_call(getattr(module, name)(**options), row, scene)
+
+
+def peer_call(assigner: Any, row: Row, scene: Scene) -> Callable[[], Any]:
+    """One image through an assigner of OpenMMLab's form."""
+    priors = scene.priors.boxes
+    if row.points:
+        priors = torch.cat((scene.priors.centers, scene.priors.strides), dim=1)
+    pred = InstanceData(priors=priors)
+    if scene.predictions is not None:
+        pred.bboxes, pred.scores = scene.answers(0)
+    gts = InstanceData(bboxes=scene.gts(0), labels=scene.labels(0))
+    extra = (list(scene.priors.level_sizes),) if 'ATSS' in type(assigner).__name__ else ()
+    return lambda: assigner.assign(pred, *extra, gts)
+
+
+def measure_peer(row: Row, scene: Scene) -> tuple[float, float] | None:
+    """Milliseconds of a batch, image by image, and peak MB, of mmdet's assigner."""
+    call, device = peer_of(row, scene), scene.priors.device
+    if call is None:
+        return None
+    return best_ms(call, device, repeat=2) * scene.gt.batch_size, peak_mb(call, device)
 
 
 def show(name: str, gts: int, one_pass: float, mine: tuple, theirs: tuple | None) -> None:
@@ -301,6 +365,9 @@ def main() -> None:
             images = 2 if count < 100 else 1
             theirs = None if args.no_formula else measure_formula(row, scene, images)
             show(name, count, one_pass, mine, theirs)
+            peer = None if args.no_formula else measure_peer(row, scene)
+            if peer is not None:
+                show(f'mmdet {row.peer[0]}', count, one_pass, peer, None)
 
 
 if __name__ == '__main__':

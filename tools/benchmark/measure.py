@@ -16,16 +16,28 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def best_ms(call: Callable[[], Any], device: torch.device, repeat: int = 7) -> float:
-    """The shortest of ``repeat`` runs after a first one, in milliseconds."""
+def best_ms(
+    call: Callable[[], Any], device: torch.device, repeat: int = 7, seconds: float = 0.0
+) -> float:
+    """The shortest of several runs after a first one, in milliseconds.
+
+    Args:
+        call: What to time.
+        device: Where it runs.
+        repeat: Runs at least.
+        seconds: More runs until this much time has gone by, so that short calls get
+            past the noise of a shared machine.
+    """
     call()
-    best = float('inf')
-    for _ in range(repeat):
+    best, runs = float('inf'), 0
+    end = time.perf_counter() + seconds
+    while runs < repeat or time.perf_counter() < end:
         synchronize(device)
         start = time.perf_counter()
         call()
         synchronize(device)
         best = min(best, time.perf_counter() - start)
+        runs += 1
     return best * 1e3
 
 
@@ -33,7 +45,7 @@ def pass_ms(device: torch.device) -> float:
     """One read-write pass: ``torch.add(x, 1, out=y)`` over 8 M floats."""
     x = torch.rand(PASS_FLOATS, device=device)
     y = torch.empty_like(x)
-    return best_ms(lambda: torch.add(x, 1, out=y), device, repeat=20)
+    return best_ms(lambda: torch.add(x, 1, out=y), device, seconds=0.5)
 
 
 def peak_mb(call: Callable[[], Any], device: torch.device) -> float:
