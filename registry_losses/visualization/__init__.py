@@ -2,6 +2,7 @@
 
 from .assignment_counts import Counts, Table, count_tables, gt_table
 from .assignments import draw_assignments
+from .comparison import RunSummary, markdown_table, plot_runs, read_run
 from .curves import find_logs, plot_curves, read_scalars
 from .draw import draw_boxes
 from .sheet import draw_prediction_sheet
@@ -10,6 +11,7 @@ from .visualizer import DetVisualizer
 __all__ = [
     'Counts',
     'DetVisualizer',
+    'RunSummary',
     'Table',
     'count_tables',
     'draw_assignments',
@@ -17,6 +19,9 @@ __all__ = [
     'draw_prediction_sheet',
     'find_logs',
     'gt_table',
+    'markdown_table',
     'plot_curves',
+    'plot_runs',
+    'read_run',
     'read_scalars',
 ]

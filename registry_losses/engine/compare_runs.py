@@ -1,0 +1,37 @@
+"""The command line of ``tools/compare_runs.py``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from ..errors import DataError
+from ..visualization import markdown_table, plot_runs, read_run
+from ..visualization.comparison import AP
+from .cli import run_command
+
+
+def compare_parser() -> argparse.ArgumentParser:
+    """The arguments."""
+    parser = argparse.ArgumentParser(
+        description='Compare runs of tools/train.py: a table, best first, and their curves.'
+    )
+    parser.add_argument('work_dirs', nargs='+', metavar='WORK_DIR')
+    parser.add_argument('--metric', default=AP, help='ranks the runs (default: %(default)s)')
+    parser.add_argument('--out', metavar='FILE.png', help='draw the curves as well')
+    return parser
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Print the table; draw the picture if asked."""
+    if args.out and not args.out.lower().endswith('.png'):
+        raise DataError(f'--out: expected a name that ends in .png, got {args.out!r}')
+    runs = [read_run(folder, args.metric) for folder in args.work_dirs]
+    print(markdown_table(runs))
+    if args.out:
+        print(f'Curves: {plot_runs(runs, args.out)}')
+
+
+def compare_main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of ``tools/compare_runs.py``."""
+    run_command(compare_parser(), compare, argv)
