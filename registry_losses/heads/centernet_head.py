@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ..registry import MODELS
 from ..structures import HeadOutput, LossTerm, Priors
-from .dense_head import DenseHead
+from .dense_head import DenseHead, slot_sides
 from .map_reader import probabilities
 from .prediction import top_candidates
 
@@ -97,7 +97,11 @@ class CenterNetHead(DenseHead):
         self.offset_head = branch(2)
 
     def init_weights(self) -> None:
-        """Heatmaps start at probability 0.1 everywhere; sizes and offsets near zero."""
+        """Heatmaps start at probability 0.1 everywhere, boxes at those of their slots.
+
+        Sizes from zero, as in the original code, would be boxes without area: no overlap
+        loss and no assigner that looks at predictions could begin with them.
+        """
         super().init_weights()
         last = self.heatmap_head[-1].get_parameter('bias')
         nn.init.constant_(last, bias_init_with_prob(0.1))
@@ -105,6 +109,9 @@ class CenterNetHead(DenseHead):
             for layer in (head[0], head[2]):
                 nn.init.normal_(layer.get_parameter('weight'), std=0.001)
                 nn.init.zeros_(layer.get_parameter('bias'))
+        sizes = self.wh_head[-1].get_parameter('bias')
+        with torch.no_grad():
+            sizes.copy_(sizes.new_tensor(slot_sides(self.prior_generator)))
 
     def raw_maps(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
         """``(B, C, H, W)`` logits, ``(B, 2, H, W)`` sizes and offsets in cells."""

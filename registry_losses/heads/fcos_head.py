@@ -6,13 +6,14 @@ Shapes: B images, C classes; one slot a cell.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from mmcv.cnn import Scale
 from torch import Tensor, nn
 
 from ..coders.base import MAX_EXPONENT
 from ..registry import MODELS
 from ..structures import LossTerm
-from .dense_head import DenseHead, centerness_terms
+from .dense_head import DenseHead, centerness_terms, slot_sides
 from .towers import build_tower
 
 _INIT = dict(
@@ -121,6 +122,19 @@ class FCOSHead(DenseHead):
         if self.loss_centerness is not None:
             self.conv_centerness = nn.Conv2d(last, 1, 3, padding=1)
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
+
+    def init_weights(self) -> None:
+        """Distances that end in a ReLU start at their slot's own box.
+
+        From zero half of them would begin closed, and the boxes without area, from which
+        no overlap loss finds its way.
+        """
+        super().init_weights()
+        if self.norm_on_bbox:
+            width, height = slot_sides(self.prior_generator)
+            bias = self.conv_reg.get_parameter('bias')
+            with torch.no_grad():
+                bias.copy_(bias.new_tensor((width, height, width, height)) / 2)
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
         """``(B, C, H, W)`` logits, ``(B, 4, H, W)`` distances, ``(B, 1, H, W)`` centreness."""

@@ -90,8 +90,9 @@ class LossInputs:
         """``(K,)`` overlap of prediction and gt, detached, in [0, 1]."""
 
         def compute() -> Tensor:
+            # Outside no_grad: what is worked out once here serves the box loss too.
+            decoded = self.decoded_at(branch, pairs)
             with torch.no_grad():
-                decoded = self.decoded_at(branch, pairs).detach()
                 return OVERLAPS[mode](decoded, pairs.boxes_of(self.gt)).clamp(0, 1)
 
         return self.once(('overlap', branch, mode, id(pairs)), compute)
