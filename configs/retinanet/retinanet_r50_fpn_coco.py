@@ -1,4 +1,4 @@
-# RetinaNet with the recipe of its paper: 12 epochs, batch 16, SGD 0.01.
+# RetinaNet with the recipe of its paper: 12 epochs, batch 16 (8 processes of 2), SGD 0.01.
 _base_ = [
     '../_base_/models/retinanet_r50_fpn.py',
     '../_base_/datasets/coco_detection.py',
@@ -6,6 +6,4 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-optim_wrapper = dict(
-    optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0001)
-)
+optim_wrapper = dict(optimizer=dict(lr=0.01))

@@ -1,6 +1,60 @@
+# SSD300 on COCO with mmdet's recipe (ssd300_coco): 24 epochs of 5 rounds each, batch 64 (8
+# processes of 8), SGD 0.002. The paper's own matching and schedule: ssd300_vgg16_seed_coco.py.
 _base_ = [
     '../_base_/models/ssd300_vgg16.py',
     '../_base_/datasets/coco_detection.py',
     '../_base_/schedules/schedule_1x.py',
     '../_base_/default_runtime.py',
 ]
+
+_size = (300, 300)
+# VGG's mean, in the order of the images as they are read, BGR.
+_mean = (103.53, 116.28, 123.675)
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='Expand', mean=_mean, ratio_range=(1, 4)),
+    dict(type='MinIoURandomCrop', min_ious=(0.1, 0.3, 0.5, 0.7, 0.9), min_crop_size=0.3),
+    dict(type='Resize', scale=_size, keep_ratio=False),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PhotoMetricDistortion'),
+    dict(type='PackDetInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='Resize', scale=_size, keep_ratio=False),
+    dict(type='PackDetInputs'),
+]
+
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=4,
+    # All images get one size: shapes need not be sorted.
+    batch_sampler=None,
+    dataset=dict(
+        _delete_=True,
+        # Five rounds count as an epoch, so that workers and checkpoints are not renewed as often.
+        type='RepeatDataset',
+        times=5,
+        dataset=dict(
+            type='CocoDataset',
+            data_root='data/coco/',
+            ann_file='annotations/instances_train2017.json',
+            data_prefix=dict(img='train2017/'),
+            filter_cfg=dict(filter_empty_gt=True, min_size=32),
+            pipeline=train_pipeline,
+        ),
+    ),
+)
+val_dataloader = dict(batch_size=8, dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader
+
+train_cfg = dict(max_epochs=24)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
+    dict(type='MultiStepLR', begin=0, end=24, by_epoch=True, milestones=[16, 22], gamma=0.1),
+]
+optim_wrapper = dict(optimizer=dict(lr=0.002, momentum=0.9, weight_decay=0.0005))
+auto_scale_lr = dict(base_batch_size=64)

@@ -47,6 +47,8 @@ class YOLOBBoxCoder(BaseBBoxCoder):
         use_box_type: See :class:`BaseBBoxCoder`.
         scale_x_y: Widens the sigmoid around the cell, ``s sigma - (s - 1) / 2``
             (Bochkovskiy et al., YOLOv4, section 3.4, grid sensitivity); 1 for YOLOv3.
+            One number, or (stride, s) pairs, as YOLOv4 has an s a level; strides that
+            are not listed get 1.
         clip_border: Clip decoded boxes to ``max_shape``.
     """
 
@@ -55,17 +57,32 @@ class YOLOBBoxCoder(BaseBBoxCoder):
         eps: float = 1e-6,
         use_box_type: bool = False,
         *,
-        scale_x_y: float = 1.0,
+        scale_x_y: float | Sequence[tuple[float, float]] = 1.0,
         clip_border: bool = True,
     ) -> None:
         super().__init__(use_box_type)
         self.eps = eps
-        self.scale_x_y = scale_x_y
+        self.scale_x_y = (
+            float(scale_x_y)
+            if isinstance(scale_x_y, (int, float))
+            else tuple((float(stride), float(scale)) for stride, scale in scale_x_y)
+        )
         self.clip_border = clip_border
 
     def activate(self, raw: Tensor) -> Tensor:
         """Sigmoid of the first two values."""
         return torch.cat((raw[..., :2].sigmoid(), raw[..., 2:]), dim=-1)
+
+    def _widened(self, stride: Tensor | float) -> Tensor | float:
+        """Pixels that the sigmoid's whole range spans, shaped as ``stride``."""
+        if isinstance(self.scale_x_y, float):
+            return stride if self.scale_x_y == 1 else stride * self.scale_x_y
+        if isinstance(stride, float):
+            return stride * dict(self.scale_x_y).get(stride, 1.0)
+        spans = stride
+        for listed, scale in self.scale_x_y:
+            spans = torch.where(stride == listed, stride * scale, spans)
+        return spans
 
     def bounds(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Within the cell; sizes not so far away that exp saturates."""
@@ -76,9 +93,8 @@ class YOLOBBoxCoder(BaseBBoxCoder):
         """``(K, 4)`` place in the cell and logarithm of the size."""
         center, size = center_and_size(full_precision(bboxes))
         gt_center, gt_size = center_and_size(full_precision(gt_bboxes))
-        scale = stride_pairs(stride, bboxes, type(self).__name__)
-        place = (gt_center - center) / scale
-        place = (place if self.scale_x_y == 1 else place / self.scale_x_y) + 0.5
+        span = self._widened(stride_pairs(stride, bboxes, type(self).__name__))
+        place = (gt_center - center) / span + 0.5
         ratio = (gt_size / size.clamp(min=_LEAST_SIDE)).clamp(min=self.eps)
         return torch.cat((place, ratio.log()), dim=-1)
 
@@ -97,9 +113,8 @@ class YOLOBBoxCoder(BaseBBoxCoder):
         """See :meth:`BaseBBoxCoder.decode`; the stride may be positional, as in OpenMMLab."""
         center, size = center_and_size(full_precision(bboxes))
         encoded = full_precision(pred_bboxes)
-        scale = stride_pairs(stride, bboxes, type(self).__name__)
-        move = (encoded[..., :2] - 0.5) * scale
-        center = center + (move if self.scale_x_y == 1 else move * self.scale_x_y)
+        span = self._widened(stride_pairs(stride, bboxes, type(self).__name__))
+        center = center + (encoded[..., :2] - 0.5) * span
         size = size * encoded[..., 2:].clamp(max=MAX_EXPONENT).exp()
         return _boxes(center, size, max_shape if self.clip_border else None)
 

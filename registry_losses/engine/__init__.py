@@ -1,5 +1,6 @@
 """Training, evaluation, checkpoints and the command line around them."""
 
+from .averaging import ExpMomentumEMA
 from .build import build_model
 from .checkpoint import find_resumable, load_checkpoint_file
 from .distributed import CPUDistributedDataParallel, init_distributed
@@ -20,6 +21,7 @@ __all__ = [
     'CheckpointHook',
     'DrawPredictionsHook',
     'EpochBasedTrainLoop',
+    'ExpMomentumEMA',
     'IterBasedTrainLoop',
     'NonFiniteLossHook',
     'ProgressHook',

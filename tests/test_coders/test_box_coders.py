@@ -313,3 +313,19 @@ def test_errors():
         YOLOBBoxCoder().encode(make(1.0, 1, 2, 2), make(1.0, 1, 2, 2))
     with pytest.raises(TypeError):
         BaseBBoxCoder()
+
+
+def test_yolov4_widens_each_level_by_its_own_scale():
+    """By hand: the sigmoid at 1 lies half a stride, times the scale, from the centre."""
+    coder = YOLOBBoxCoder(scale_x_y=[(8, 1.2), (16, 1.1)])
+    prior = make(100.0, 100, 32, 32).repeat(3, 1)
+    stride = torch.tensor([8.0, 16, 32])
+    encoded = torch.tensor([[1.0, 0.5, 0, 0]]).repeat(3, 1)
+    decoded = coder.decode(prior, encoded, stride=stride)
+    centres = (decoded[:, 0] + decoded[:, 2]) / 2
+    torch.testing.assert_close(centres, torch.tensor([100 + 4 * 1.2, 100 + 8 * 1.1, 100 + 16]))
+    torch.testing.assert_close(coder.encode(prior, decoded, stride=stride), encoded)
+    for number in (8, 16, 32):
+        row = coder.decode(prior[:1], encoded[:1], stride=number)
+        one = coder.decode(prior[:1], encoded[:1], stride=torch.tensor([float(number)]))
+        assert torch.equal(row, one)

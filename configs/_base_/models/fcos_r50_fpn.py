@@ -17,9 +17,7 @@ model = dict(
         norm_cfg=dict(type='BN', requires_grad=False),
         norm_eval=True,
         style='caffe',
-        init_cfg=dict(
-            type='Pretrained', checkpoint='open-mmlab://detectron/resnet50_caffe'
-        ),
+        init_cfg=dict(type='Pretrained', checkpoint='open-mmlab://detectron/resnet50_caffe'),
     ),
     neck=dict(
         type='FPN',
@@ -39,9 +37,7 @@ model = dict(
         strides=[8, 16, 32, 64, 128],
         prior_generator=dict(type='MlvlPointGenerator', strides=[8, 16, 32, 64, 128]),
         bbox_coder=dict(type='DistancePointBBoxCoder'),
-        loss_cls=dict(
-            type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0
-        ),
+        loss_cls=dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
         loss_bbox=dict(type='IoULoss', loss_weight=1.0),
         loss_centerness=dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
     ),

@@ -36,15 +36,9 @@ model = dict(
         ),
         # The common implementation does not clip boxes to the image.
         bbox_coder=dict(type='YOLOBBoxCoder', clip_border=False),
-        loss_cls=dict(
-            type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0, reduction='sum'
-        ),
-        loss_conf=dict(
-            type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0, reduction='sum'
-        ),
-        loss_xy=dict(
-            type='CrossEntropyLoss', use_sigmoid=True, loss_weight=2.0, reduction='sum'
-        ),
+        loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0, reduction='sum'),
+        loss_conf=dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0, reduction='sum'),
+        loss_xy=dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=2.0, reduction='sum'),
         loss_wh=dict(type='MSELoss', loss_weight=2.0, reduction='sum'),
     ),
     train_cfg=dict(
