@@ -28,9 +28,7 @@ model = dict(
         bbox_coder=dict(type='YOLOBBoxCoder'),
         loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True, reduction='sum'),
         loss_conf=dict(type='CrossEntropyLoss', use_sigmoid=True, reduction='sum'),
-        loss_xy=dict(
-            type='CrossEntropyLoss', use_sigmoid=True, loss_weight=2.0, reduction='sum'
-        ),
+        loss_xy=dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=2.0, reduction='sum'),
         loss_wh=dict(type='MSELoss', loss_weight=2.0, reduction='sum'),
     ),
     train_cfg=dict(
