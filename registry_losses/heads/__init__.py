@@ -4,8 +4,9 @@ from .atss_head import ATSSHead
 from .centernet_head import CenterNetHead
 from .dense_head import DenseHead
 from .fcos_head import FCOSHead
-from .loss_evaluation import check_terms, evaluate_terms, row_losses
+from .loss_evaluation import evaluate_terms, row_losses
 from .loss_inputs import LossInputs, centerness
+from .pairing import check_pairing, check_terms
 from .retina_head import RetinaHead
 from .ssd_head import SSDHead
 from .towers import ConvTower, LevelNormTower, build_tower
@@ -28,6 +29,7 @@ __all__ = [
     'YOLOV5Head',
     'build_tower',
     'centerness',
+    'check_pairing',
     'check_terms',
     'evaluate_terms',
     'row_losses',

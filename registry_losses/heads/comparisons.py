@@ -91,7 +91,8 @@ def _objectness(term: LossTerm, inputs: LossInputs) -> Comparison:
     pairs = inputs.pairs(term)
     values = _target_values(term, inputs, pairs)
     values = (pairs.quality if values is None else values).float()
-    pred = inputs.output[term.branch].reshape(-1, 1)
+    data = inputs.output[term.branch]
+    pred = data.reshape(-1, data.shape[-1])
     entries = (
         pairs.slot,
         torch.zeros_like(pairs.slot),

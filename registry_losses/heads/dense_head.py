@@ -25,9 +25,10 @@ from ..structures import (
     LossTerm,
 )
 from ..structures.loss_term import Kind
-from .loss_evaluation import check_terms, evaluate_terms, row_losses
+from .loss_evaluation import evaluate_terms, row_losses
 from .loss_inputs import LossInputs
-from .map_reader import MapReader, Maps
+from .map_reader import MapReader, Maps, num_outputs
+from .pairing import check_pairing, ranking_term
 
 
 class DenseHead(MapReader):
@@ -86,8 +87,7 @@ class DenseHead(MapReader):
         self.loss_bbox = build(MODELS, loss_bbox)
         for name, node in (extra_losses or {}).items():
             setattr(self, name, build(MODELS, node))
-        background = getattr(self.loss_cls, 'needs_background', False)
-        self.cls_out_channels = num_classes + int(background)
+        self.cls_out_channels = num_outputs(num_classes, self.loss_cls)
         self.train_cfg = dict(train_cfg or {})
         self.test_cfg = dict(test_cfg or {})
         self._check_keys('train_cfg', self.train_cfg, self.train_cfg_keys)
@@ -98,6 +98,7 @@ class DenseHead(MapReader):
         self.sampler = build(TASK_UTILS, sampler)
         self._init_layers()
         self.loss_terms = self._changed_terms(loss_terms or {})
+        check_pairing(self)
 
     # What a head states ---------------------------------------------------------------
 
@@ -140,7 +141,7 @@ class DenseHead(MapReader):
     # Training -------------------------------------------------------------------------
 
     def _changed_terms(self, changes: Mapping[str, Mapping]) -> tuple[LossTerm, ...]:
-        """The stated terms with the config's changes, checked."""
+        """The stated terms with the config's changes."""
         terms = {term.name: term for term in self.default_terms()}
         for name, fields in changes.items():
             if name not in terms:
@@ -151,7 +152,6 @@ class DenseHead(MapReader):
                 terms[name] = replace(terms[name], **fields)
             except TypeError as error:
                 raise ConfigError(f'loss_terms.{name}: {error}') from None
-        check_terms(tuple(terms.values()))
         return tuple(terms.values())
 
     def loss(
@@ -204,7 +204,7 @@ class DenseHead(MapReader):
             row_loss = None
             if 'row_loss' in needs:
                 assigned = replace(inputs, assignment=assignment, _cache={})
-                row_loss = row_losses(self._class_term(), assigned)
+                row_loss = row_losses(ranking_term(self), assigned)
             return self.sampler(
                 assignment,
                 priors,
@@ -227,16 +227,6 @@ class DenseHead(MapReader):
                 continue
             total += row_losses(alone, inputs, per_pair=True) * term.factor
         return total
-
-    def _class_term(self) -> LossTerm:
-        for kind in ('classification', 'heatmap', 'objectness'):
-            for term in self.loss_terms:
-                if term.kind == kind and term.rows == 'all':
-                    return term
-        raise PairingError(
-            f'{type(self.sampler).__name__} ranks negatives by their loss, but '
-            f'{type(self).__name__} charges no loss on negatives'
-        )
 
     def _check_keys(self, name: str, cfg: Mapping, known: Sequence[str]) -> None:
         for key in cfg:

@@ -6,13 +6,14 @@ all terms are averaged over the ranks in one message, and then the losses are ta
 Shapes: B images, N slots, K pairs, C classes, R rows, L levels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from mmengine import dist
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..errors import ConfigError, PairingError
+from ..errors import ConfigError
 from ..structures import ClassTargets, LossTerm
 from .comparisons import PREPARE, Comparison
 from .loss_inputs import LossInputs
@@ -39,26 +40,6 @@ def evaluate_terms(terms: Sequence[LossTerm], inputs: LossInputs) -> dict[str, T
     }
 
 
-def check_terms(terms: Sequence[LossTerm]) -> None:
-    """Refuse a loss whose kind is not its term's, when the config is built.
-
-    Raises:
-        PairingError: Naming the term, the loss, and the kinds on both sides.
-    """
-    for term in terms:
-        kinds = getattr(term.loss, 'kinds', None)
-        if kinds is not None and term.kind not in kinds:
-            raise PairingError(
-                f'{term.name}: {type(term.loss).__name__} serves {", ".join(kinds)}, but this '
-                f'term of the head is of kind {term.kind!r}; choose a loss that serves it'
-            )
-        if term.kind not in PREPARE:
-            raise PairingError(
-                f'{term.name}: no rule evaluates terms of kind {term.kind!r}; '
-                f'there are rules for {", ".join(PREPARE)}'
-            )
-
-
 def fit_target(loss, targets: ClassTargets) -> tuple[object, Tensor | None]:
     """The form of a class target that a loss reads, and the row weights that go with it.
 
@@ -80,28 +61,80 @@ def fit_target(loss, targets: ClassTargets) -> tuple[object, Tensor | None]:
     )
 
 
+def call_loss(loss, pred: Tensor, target, weight: Tensor | None = None, **options):
+    """A loss of rows, its class targets in the form it reads.
+
+    Args:
+        loss: A loss module.
+        pred: ``(R, ...)``.
+        target: ``ClassTargets``, or values.
+        weight: ``(R,)`` row weights or None.
+        **options: ``avg_factor``, ``reduction_override``.
+    """
+    if isinstance(target, ClassTargets):
+        target, more = fit_target(loss, target)
+        weight = _times(weight, more)
+    return loss(pred, target, weight=weight, **options)
+
+
+@contextmanager
+def unchanged_buffers(loss) -> Iterator[None]:
+    """Give a loss its buffers back as they were: a look is no training step.
+
+    Seesaw loss counts what it sees, a moving average moves.
+    """
+    buffers = list(loss.buffers()) if isinstance(loss, nn.Module) else []
+    kept = [buffer.clone() for buffer in buffers]
+    try:
+        yield
+    finally:
+        for buffer, value in zip(buffers, kept):
+            buffer.copy_(value)
+
+
+def averaging(term: LossTerm, count: Tensor) -> dict[str, Tensor | str]:
+    """How a term asks its loss to reduce: over ``count``, or a sum."""
+    summed = term.normalizer in ('none', 'level_mean')
+    if summed or getattr(term.loss, 'reduction', 'mean') == 'sum':
+        return {'reduction_override': 'sum'}
+    return {'avg_factor': count}
+
+
 def row_losses(term: LossTerm, inputs: LossInputs, *, per_pair: bool = False) -> Tensor:
     """Detached loss of every row of a term, float32, for samplers and assigners that ask.
+
+    Of a loss that is no sum over rows (Dice) it is the norm of the row's gradient, which
+    says as well how hard a row is.
 
     Args:
         term: A term over all slots, or over pairs with ``per_pair``.
         inputs: The step.
         per_pair: Give ``(K,)`` instead of ``(B, N)``.
     """
-    with torch.no_grad():
+    with torch.no_grad(), unchanged_buffers(term.loss):
         comparison = PREPARE[term.kind](term, inputs)
-        target, weight = comparison.target, comparison.weight
-        if isinstance(target, ClassTargets):
-            target, more = fit_target(term.loss, target)
-            weight = _times(weight, more)
         pred = comparison.preds[-1].detach().float()
-        loss = term.loss(pred, target, weight=weight, reduction_override='none')
-        rows = loss.reshape(pred.shape[0], -1).sum(dim=1)
+        compared = (comparison.target, comparison.weight)
+        loss = call_loss(term.loss, pred, *compared, reduction_override='none')
+        if loss.shape[:1] == pred.shape[:1]:
+            rows = loss.flatten(1).sum(dim=1) if loss.dim() > 1 else loss
+        else:
+            rows = _gradient_norms(term.loss, pred, *compared)
         if per_pair:
             return rows
         by_row = rows.reshape(inputs.assignment.batch_size, -1)
         class_row = inputs.priors.class_row
-        return by_row if class_row is None else by_row[:, class_row]
+        # Objectness has a row a slot, also where slots share their class vector.
+        shared = class_row is not None and term.kind in ('classification', 'heatmap')
+        return by_row[:, class_row] if shared else by_row
+
+
+def _gradient_norms(loss, pred: Tensor, target, weight: Tensor | None) -> Tensor:
+    """``(R,)`` norm of the gradient of the summed loss at each row."""
+    with torch.enable_grad():
+        pred = pred.requires_grad_()
+        total = call_loss(loss, pred, target, weight, reduction_override='sum')
+        return torch.autograd.grad(total, pred)[0].norm(dim=1)
 
 
 def _mean_over_ranks(counts: list[Tensor]) -> list[Tensor]:
@@ -122,20 +155,17 @@ def _times(a: Tensor | None, b: Tensor | None) -> Tensor | None:
 
 def _take_loss(term: LossTerm, comparison: Comparison, count: Tensor, inputs: LossInputs) -> Tensor:
     """The scalar of one term, summed over its stages."""
-    target, weight = comparison.target, comparison.weight
-    if isinstance(target, ClassTargets):
-        target, more = fit_target(term.loss, target)
-        weight = _times(weight, more)
-    options: dict = {'avg_factor': count.clamp(min=term.clamp)}
-    if term.normalizer == 'none' or getattr(term.loss, 'reduction', 'mean') == 'sum':
-        options = {'reduction_override': 'sum'}
-    elif term.normalizer == 'level_mean':
+    weight = comparison.weight
+    if term.normalizer == 'level_mean':
         shares = count.clamp(min=term.clamp).reciprocal()
         if term.level_weights is not None:
             shares = shares * _level_weights(term, shares)
         weight = _times(weight, shares[comparison.levels])
-        options = {'reduction_override': 'sum'}
-    total = sum(term.loss(pred, target, weight=weight, **options) for pred in comparison.preds)
+    options = averaging(term, count.clamp(min=term.clamp))
+    total = sum(
+        call_loss(term.loss, pred, comparison.target, weight, **options)
+        for pred in comparison.preds
+    )
     scale = term.factor
     if term.times_batch:
         scale = scale * inputs.assignment.batch_size * dist.get_world_size()

@@ -28,10 +28,22 @@ class MapReader(BaseModule):
     """The maps of ``forward``, in order."""
     score_factor: str | None = None
     """Branch whose probability multiplies the class scores."""
+    num_bins: int = 0
+    """Bins of each side where boxes are distributions; 0 where they are numbers."""
+
+    @property
+    def objectness_channels(self) -> int:
+        """Values of a slot's objectness: 1, or with a softmax loss 2 (object, background)."""
+        return 1
 
     def map_channels(self) -> dict[str, int]:
         """Values a slot in each map."""
-        return {'cls': self.cls_out_channels, 'bbox': 4, 'centerness': 1, 'objectness': 1}
+        return {
+            'cls': self.cls_out_channels,
+            'bbox': 4,
+            'centerness': 1,
+            'objectness': self.objectness_channels,
+        }
 
     # Views of the raw maps ------------------------------------------------------------
 
@@ -79,7 +91,7 @@ class MapReader(BaseModule):
         assert self.score_factor is not None, 'only heads with a score factor ask for it'
         terms = [term for term in self.loss_terms if term.branch == self.score_factor]
         loss = terms[0].loss if terms else None
-        return probabilities(output[self.score_factor].detach(), loss).squeeze(-1)
+        return probabilities(output[self.score_factor].detach(), loss)[..., 0]
 
     def decode(self, output: HeadOutput, priors: Priors) -> Tensor:
         """``(B, N, 4)`` predicted boxes, detached; the priors' boxes for heads without boxes."""
@@ -176,6 +188,11 @@ class MapReader(BaseModule):
         return coder.decode(
             reference[slots], encoded, max_shape=max_shape, stride=priors.strides[slots]
         )
+
+
+def num_outputs(num_classes: int, loss) -> int:
+    """Outputs of a branch: C, and one for the background where its loss has a softmax."""
+    return num_classes + int(getattr(loss, 'needs_background', False))
 
 
 def probabilities(logits: Tensor, loss) -> Tensor:

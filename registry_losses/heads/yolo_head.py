@@ -15,6 +15,7 @@ from ..registry import MODELS
 from ..structures import HeadOutput, LossTerm, Priors, flatten_maps
 from ..structures.loss_term import TargetQuality
 from .dense_head import DenseHead
+from .map_reader import num_outputs
 from .prediction import top_candidates
 
 _NORM = dict(type='BN', requires_grad=True)
@@ -35,15 +36,26 @@ class YOLOHead(DenseHead):
     test_cfg_keys: tuple[str, ...] = (*DenseHead.test_cfg_keys, 'conf_thr', 'multi_label')
 
     @property
+    def objectness_loss(self) -> nn.Module:
+        """The loss of the objectness."""
+        return self.loss_conf
+
+    @property
+    def objectness_channels(self) -> int:
+        """See :class:`MapReader`."""
+        return num_outputs(1, self.objectness_loss)
+
+    @property
     def num_attributes(self) -> int:
         """Values of one anchor: box, objectness, classes."""
-        return 5 + self.cls_out_channels
+        return 4 + self.objectness_channels + self.cls_out_channels
 
     def flatten(self, maps) -> HeadOutput:
         """Branches ``bbox``, ``objectness``, ``cls`` of the one map."""
         base = self.prior_generator.num_base_priors
         flat = flatten_maps(maps[0], base, self.num_attributes)
-        bbox, objectness, cls = flat.split((4, 1, self.cls_out_channels), dim=-1)
+        parts = (4, self.objectness_channels, self.cls_out_channels)
+        bbox, objectness, cls = flat.split(parts, dim=-1)
         tensors = {'bbox': bbox, 'objectness': objectness, 'cls': cls}
         return HeadOutput.of(tensors, self._level_sizes(maps[0]))
 
@@ -165,7 +177,8 @@ class YOLOV3Head(YOLOHead):
             self.convs_pred, strides, self.prior_generator.num_base_priors
         ):
             nn.init.normal_(conv.get_parameter('weight'), std=0.01)
-            start_few_objects(conv.get_parameter('bias'), base, self.num_attributes, stride)
+            bias = conv.get_parameter('bias').view(base, -1)
+            start_few_objects(bias, self.cls_out_channels, stride)
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor]]:
         """``(B, A * (5 + C), H, W)`` of each level."""
@@ -280,7 +293,13 @@ class YOLOV5Head(YOLOHead):
         super().init_weights()
         strides = self.prior_generator.strides
         for conv, stride, base in zip(self._convs, strides, self.prior_generator.num_base_priors):
-            start_few_objects(conv.get_parameter('bias'), base, self.num_attributes, stride)
+            bias = conv.get_parameter('bias').view(base, -1)
+            start_few_objects(bias, self.cls_out_channels, stride)
+
+    @property
+    def objectness_loss(self) -> nn.Module:
+        """The loss of the objectness."""
+        return self.loss_obj
 
     @property
     def _convs(self) -> nn.ModuleList:
@@ -319,21 +338,17 @@ class YOLOV5Head(YOLOHead):
 
 
 @torch.no_grad()
-def start_few_objects(
-    bias: Tensor, num_base: int, attributes: int, stride, *, image: int = 640
-) -> None:
+def start_few_objects(bias: Tensor, num_classes: int, stride, *, image: int = 640) -> None:
     """Biases by which a level expects about 8 objects in an image, each class at 1 %.
 
     Args:
-        bias: ``(num_base * attributes,)``, changed in place.
-        num_base: Anchors a cell.
-        attributes: Values an anchor: box 4, objectness 1, classes.
+        bias: ``(A, 4 + 1 + C)`` of box, objectness, classes; changed in place.
+        num_classes: C, the last values of an anchor.
         stride: Pixels a cell, a number or (x, y).
         image: Side of the image in pixels.
     """
     x, y = stride if isinstance(stride, Sequence) else (stride, stride)
     per_slot = min(8 / ((image / x) * (image / y)), 0.5)
-    by_anchor = bias.view(num_base, attributes)
-    by_anchor.zero_()
-    by_anchor[:, 4] = float(torch.logit(torch.tensor(per_slot)))
-    by_anchor[:, 5:] = float(torch.logit(torch.tensor(0.01)))
+    bias.zero_()
+    bias[:, 4] = float(torch.logit(torch.tensor(per_slot)))
+    bias[:, -num_classes:] = float(torch.logit(torch.tensor(0.01)))

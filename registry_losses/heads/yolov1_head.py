@@ -12,6 +12,7 @@ from ..errors import ConfigError, ShapeError
 from ..registry import MODELS
 from ..structures import HeadOutput, LossTerm, flatten_maps
 from .dense_head import DenseHead
+from .map_reader import num_outputs
 
 
 @MODELS.register_module()
@@ -93,13 +94,18 @@ class YOLOV1Head(DenseHead):
         """A."""
         return self.prior_generator.num_base_priors[0]
 
+    @property
+    def objectness_channels(self) -> int:
+        """See :class:`MapReader`."""
+        return num_outputs(1, self.loss_conf)
+
     def _init_layers(self) -> None:
         if not getattr(self.prior_generator, 'shared_classes', False):
             raise ConfigError(
                 'YOLOV1Head.prior_generator: the boxes of a cell share one class vector; '
                 "give it dict(type='MlvlPointGenerator', num_base=2, shared_classes=True, ...)"
             )
-        values = self.num_boxes * 5 + self.cls_out_channels
+        values = self.num_boxes * (4 + self.objectness_channels) + self.cls_out_channels
         if self.fc_channels is None:
             self.conv_pred = nn.Conv2d(self.in_channels, values, 1)
             return
@@ -129,11 +135,11 @@ class YOLOV1Head(DenseHead):
 
     def flatten(self, maps) -> HeadOutput:
         """Branches ``bbox`` and ``objectness`` a box, ``cls`` a cell."""
-        a = self.num_boxes
-        bbox, objectness, cls = maps[0][0].split((a * 4, a, self.cls_out_channels), dim=1)
+        a, o = self.num_boxes, self.objectness_channels
+        bbox, objectness, cls = maps[0][0].split((a * 4, a * o, self.cls_out_channels), dim=1)
         tensors = {
             'bbox': flatten_maps([bbox], a, 4),
-            'objectness': flatten_maps([objectness], a, 1),
+            'objectness': flatten_maps([objectness], a, o),
             'cls': flatten_maps([cls], 1, self.cls_out_channels),
         }
         return HeadOutput.of(tensors, self._level_sizes(maps[0]))

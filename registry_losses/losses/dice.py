@@ -3,6 +3,7 @@
 Shapes: N samples, each flattened to D elements.
 """
 
+import math
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -40,9 +41,9 @@ def dice_loss(
     """
     check_same_shape(pred, target)
     p, v = in_float(pred), in_float(target)
-    # The size is written out: -1 is ambiguous for an empty batch.
-    size = p[0].numel() if p.shape[0] else 1
-    p, v = p.reshape(-1, size), v.reshape(-1, size)
+    # Sizes are written out: -1 is ambiguous without samples, or with samples of nothing.
+    size = math.prod(p.shape[1:])
+    p, v = p.reshape(p.shape[0], size), v.reshape(p.shape[0], size)
     both = (p * v).sum(1)
     if naive_dice:
         dice = (2 * both + eps) / (p.sum(1) + v.sum(1) + eps)

@@ -74,7 +74,8 @@ class GaussianFocalLoss(SigmoidLoss):
         compile: Let ``torch.compile`` make the fused pass on the CPU.
     """
 
-    kinds: tuple[Kind, ...] = ('heatmap', 'classification', 'objectness', 'centerness')
+    # No centreness: a value below 1 is the skirt of a peak to it, of which it learns 0.
+    kinds: tuple[Kind, ...] = ('heatmap', 'classification', 'objectness')
 
     def __init__(
         self,
