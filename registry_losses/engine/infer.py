@@ -29,8 +29,8 @@ from ..visualization import DetVisualizer
 from ..visualization.draw import read_rgb
 from .checkpoint import load_checkpoint_file
 from .cli import run_command
+from .image_files import find_images, image_ids, picture_names
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 # COCO numbers its 80 categories up to 90; these numbers are not used.
 _COCO_GAPS = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
 
@@ -59,11 +59,18 @@ class Detector:
     ) -> None:
         cfg = load_config(config, options=options)
         init_default_scope(cfg.default_scope)
-        self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        self.device = find_device(device)
         self.model = MODELS.build(_without_init(cfg.model))
         meta = load_weights(self.model, checkpoint)
         self.model.to(self.device).eval()
         self.classes = class_names(cfg, meta)
+        saved = (meta.get('dataset_meta') or {}).get('palette') or ()
+        # The colours of the training where it had one a class, so that pictures look alike.
+        self.palette = (
+            [tuple(colour) for colour in saved]
+            if len(saved) == len(self.classes)
+            else make_palette(max(80, len(self.classes)))
+        )
         self.pipeline = [TRANSFORMS.build(node) for node in inference_pipeline(cfg)]
 
     def __call__(self, paths: Sequence[str | os.PathLike]) -> list[DetDataSample]:
@@ -78,12 +85,33 @@ class Detector:
             return self.model.test_step(data)
 
     def _load(self, path: str, index: int) -> dict:
-        results: dict | None = dict(img_path=path, img_id=index, sample_idx=index, instances=[])
+        results = dict(img_path=path, img_id=index, sample_idx=index, instances=[])
         for transform in self.pipeline:
-            results = transform(results)
-            if results is None:
+            changed = transform(results)
+            if changed is None:
                 raise DataError(f'{path}: {type(transform).__name__} could not use this image')
+            results = changed
         return results
+
+
+def find_device(name: str | None) -> torch.device:
+    """The device of that name; None takes a GPU where there is one.
+
+    Raises:
+        ConfigError: If there is no such device here.
+    """
+    if name is None:
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        raise ConfigError(
+            f'--device {name}: no such device here; there is cpu'
+            + ''.join(f', cuda:{i}' for i in range(gpus))
+        ) from error
+    return device
 
 
 def load_weights(model: nn.Module, checkpoint: str | os.PathLike) -> dict:
@@ -148,15 +176,24 @@ def inference_pipeline(cfg: Config) -> list[dict]:
 
 
 def class_names(cfg: Config, checkpoint_meta: Mapping) -> tuple[str, ...]:
-    """The names of the classes: the checkpoint's, else the data set's, else numbers."""
+    """The names of the classes: the checkpoint's, else the data set's, else numbers.
+
+    A source with another number of classes than the head is passed over.
+    """
     saved = checkpoint_meta.get('dataset_meta') or {}
     node = _dataset_node(cfg)
     kind = DATASETS.get(node['type']) if node.get('type') else None
-    for source in (saved, node.get('metainfo') or {}, getattr(kind, 'METAINFO', {})):
-        if source.get('classes'):
-            return tuple(source['classes'])
-    head = cfg.model.get('bbox_head') or {}
-    return tuple(str(i) for i in range(head.get('num_classes', 0)))
+    # OpenMMLab 2 wrote the names in lower case, OpenMMLab 1 beside the rest of the meta.
+    sources = (
+        saved.get('classes') or saved.get('CLASSES') or checkpoint_meta.get('CLASSES'),
+        (node.get('metainfo') or {}).get('classes'),
+        getattr(kind, 'METAINFO', {}).get('classes'),
+    )
+    count = (cfg.model.get('bbox_head') or {}).get('num_classes')
+    for classes in sources:
+        if classes and count in (None, len(classes)):
+            return tuple(classes)
+    return tuple(str(i) for i in range(count or 0))
 
 
 def category_ids(classes: Sequence[str]) -> list[int]:
@@ -164,51 +201,6 @@ def category_ids(classes: Sequence[str]) -> list[int]:
     if tuple(classes) == COCO_CLASSES:
         return [i for i in range(1, 91) if i not in _COCO_GAPS]
     return list(range(1, len(classes) + 1))
-
-
-def find_images(sources: Sequence[str | os.PathLike]) -> list[Path]:
-    """The image files among ``sources`` and in the folders among them, in order, once each.
-
-    Raises:
-        DataError: If a source does not exist, or no image is found.
-    """
-    found: dict[Path, None] = {}
-    for source in sources:
-        path = Path(source).expanduser()
-        if path.is_dir():
-            inside = (p for p in path.rglob('*') if p.suffix.lower() in IMAGE_SUFFIXES)
-            found.update(dict.fromkeys(sorted(inside)))
-        elif path.is_file():
-            found[path] = None
-        else:
-            raise DataError(f'{source}: no such image or folder')
-    if not found:
-        names = ', '.join(str(s) for s in sources)
-        raise DataError(f'no images in {names}; looked for {", ".join(IMAGE_SUFFIXES)}')
-    return list(found)
-
-
-def image_ids(paths: Sequence[Path]) -> list[int]:
-    """COCO's number of files named after it (``000000000139.jpg``), else 1, 2, 3 ..."""
-    if all(path.stem.isdigit() for path in paths):
-        numbers = [int(path.stem) for path in paths]
-        if len(set(numbers)) == len(numbers):
-            return numbers
-    return list(range(1, len(paths) + 1))
-
-
-def picture_names(paths: Sequence[Path]) -> list[str]:
-    """A file name for each picture, distinct also where images share theirs."""
-    names: list[str] = []
-    used: set[str] = set()
-    for path in paths:
-        stem, number = path.stem, 1
-        while f'{stem}.png' in used:
-            number += 1
-            stem = f'{path.stem}_{number}'
-        used.add(f'{stem}.png')
-        names.append(f'{stem}.png')
-    return names
 
 
 def result_rows(sample: DetDataSample, image: int, name: str, ids: Sequence[int]) -> list[dict]:
@@ -237,18 +229,17 @@ def infer(args: argparse.Namespace) -> None:
         DataError: After the last image, if some could not be read.
     """
     paths = find_images(args.images)
-    detector = Detector(
-        args.config, args.checkpoint, device=args.device, options=args.cfg_options
-    )
+    detector = Detector(args.config, args.checkpoint, device=args.device, options=args.cfg_options)
     out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f'--out {out}: cannot be made a folder: {error.strerror}') from error
     console = Console()
     numbers, names = image_ids(paths), picture_names(paths)
     ids = category_ids(detector.classes)
     artist = DetVisualizer()
-    artist.dataset_meta = dict(
-        classes=detector.classes, palette=make_palette(max(80, len(detector.classes)))
-    )
+    artist.dataset_meta = dict(classes=detector.classes, palette=detector.palette)
     rows: list[dict] = []
     images: list[dict] = []
     failed: list[str] = []
@@ -328,12 +319,23 @@ def infer_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description='Detect objects in images.')
     parser.add_argument('config', help='config file, or registry_losses::NAME for one of ours')
     parser.add_argument('checkpoint', help='checkpoint file or URL')
-    parser.add_argument('images', nargs='+', help='image files, or folders of them')
     parser.add_argument(
-        '--out', required=True, metavar='DIR', help='results.json and pictures/ go here'
+        'images',
+        nargs='+',
+        help="image files, folders, or quoted patterns such as 'photos/**/*.jpg'",
     )
     parser.add_argument(
-        '--score-thr', type=float, default=0.3, help='least score of a drawn box (default 0.3)'
+        '--out',
+        required=True,
+        metavar='DIR',
+        help='results.json, images.json and pictures/ go here',
+    )
+    parser.add_argument(
+        '--score-thr',
+        type=float,
+        default=0.3,
+        help='least score of a drawn box (default 0.3); results.json holds all that the'
+        " config's test_cfg lets through",
     )
     parser.add_argument('--batch-size', type=_positive, default=1, help='images at once')
     parser.add_argument('--device', help='cpu, cuda, cuda:1 ...; default: a GPU if there is one')

@@ -1,0 +1,72 @@
+"""Image files named by a user: which there are, and what to call each."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import DataError
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
+
+
+def find_images(sources: Sequence[str | os.PathLike]) -> list[Path]:
+    """The image files that ``sources`` stand for, in order, once each.
+
+    A source is a file, a folder (searched with its subfolders) or a pattern with ``*``,
+    ``?`` or ``[``, where ``**`` stands for any folders. Of folders and patterns only
+    names that end as images do are taken.
+
+    Raises:
+        DataError: If a source does not exist, or no image is found.
+    """
+    found: dict[Path, None] = {}
+    for source in sources:
+        path = Path(source).expanduser()
+        if path.is_dir():
+            found.update(dict.fromkeys(_images_below(path)))
+        elif path.is_file():
+            found[path] = None
+        elif glob.has_magic(str(path)):
+            matches = [Path(p) for p in sorted(glob.glob(str(path), recursive=True))]
+            if not matches:
+                raise DataError(f'{source}: the pattern matches nothing')
+            for match in matches:
+                found.update(dict.fromkeys(_images_below(match)))
+        else:
+            raise DataError(f'{source}: no such image or folder')
+    if not found:
+        names = ', '.join(str(s) for s in sources)
+        raise DataError(f'no images in {names}; looked for {", ".join(IMAGE_SUFFIXES)}')
+    return list(found)
+
+
+def _images_below(path: Path) -> list[Path]:
+    """The images of a folder, or a file if it is one, sorted."""
+    inside = path.rglob('*') if path.is_dir() else [path]
+    return sorted(p for p in inside if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+
+
+def image_ids(paths: Sequence[Path]) -> list[int]:
+    """COCO's number of files named after it (``000000000139.jpg``), else 1, 2, 3 ..."""
+    if all(path.stem.isdigit() for path in paths):
+        numbers = [int(path.stem) for path in paths]
+        if len(set(numbers)) == len(numbers):
+            return numbers
+    return list(range(1, len(paths) + 1))
+
+
+def picture_names(paths: Sequence[Path]) -> list[str]:
+    """A file name for each picture, distinct also where images share theirs."""
+    names: list[str] = []
+    used: set[str] = set()
+    for path in paths:
+        stem, number = path.stem, 1
+        while f'{stem}.png' in used:
+            number += 1
+            stem = f'{path.stem}_{number}'
+        used.add(f'{stem}.png')
+        names.append(f'{stem}.png')
+    return names
