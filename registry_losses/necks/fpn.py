@@ -33,10 +33,11 @@ class FPN(BaseModule):
     Args:
         in_channels: Widths of the backbone's outputs, shallow to deep.
         out_channels: Width of every output.
-        num_outs: Number of outputs.
+        num_outs: Number of outputs. Fewer than levels in use: the finest ones alone, into
+            which all levels are summed (OpenMMLab's FPN refuses that).
         start_level: First backbone output to use.
         end_level: Last one to use; -1 is the last there is. With an earlier one there
-            are no extra levels, so ``num_outs`` must be ``end_level - start_level + 1``.
+            are no extra levels, so ``num_outs`` is at most ``end_level - start_level + 1``.
         add_extra_convs: False: extra levels are max pools. ``on_input`` (True means the
             same): convolutions that start from the last backbone map, ``on_lateral``
             from the last lateral, ``on_output`` from the last output.
@@ -98,7 +99,7 @@ class FPN(BaseModule):
             ConvModule(width, out_channels, 1, **lateral) for width in used
         )
         self.fpn_convs = nn.ModuleList(
-            ConvModule(out_channels, out_channels, 3, padding=1, **layers) for _ in used
+            ConvModule(out_channels, out_channels, 3, padding=1, **layers) for _ in used[:num_outs]
         )
         if self.add_extra_convs:
             on_input = self.add_extra_convs == 'on_input'
@@ -147,8 +148,8 @@ def _check_end_level(num_ins: int, start_level: int, end_level: int, num_outs: i
             f'(the number of in_channels) or end_level -1, got {start_level}, {end_level}'
         )
     used = end - start_level
-    if num_outs < used or (end < num_ins and num_outs != used):
-        expected = f'{used}' if end < num_ins else f'at least {used}'
+    if num_outs < 1 or (end < num_ins and num_outs > used):
+        expected = f'1 to {used}' if end < num_ins else 'at least 1'
         raise ConfigError(
             f'num_outs: expected {expected} with start_level={start_level}, '
             f'end_level={end_level} and {num_ins} in_channels, got {num_outs}'

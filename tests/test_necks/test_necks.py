@@ -102,6 +102,19 @@ def test_fpn_end_level_norm_and_scale_factor():
     assert doubled(pyramid([4, 6], (16, 16)))[0].shape == (2, 5, 16, 16)
 
 
+def test_fpn_of_fewer_outputs_has_the_finest_of_the_whole():
+    whole = FPN([4, 6, 8], 5, num_outs=3)
+    fewer = FPN([4, 6, 8], 5, num_outs=1)
+    left_out = fewer.load_state_dict(whole.state_dict(), strict=False)
+    assert not left_out.missing_keys
+    assert {k.rsplit('.', 2)[0] for k in left_out.unexpected_keys} == {'fpn_convs.1', 'fpn_convs.2'}
+    maps = pyramid([4, 6, 8], (16, 16))
+    (finest,) = fewer(maps)
+    assert torch.equal(finest, whole(maps)[0])
+    finest.sum().backward()
+    assert all(p.grad is not None for p in fewer.parameters())
+
+
 def test_fpn_default_init_is_xavier_uniform():
     fpn = FPN([64, 64], 64, num_outs=2)
     fpn.init_weights()
@@ -114,8 +127,8 @@ def test_fpn_default_init_is_xavier_uniform():
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        ({'num_outs': 2}, 'num_outs: expected at least 3 with start_level=0.*got 2'),
-        ({'num_outs': 3, 'end_level': 1}, 'num_outs: expected 2 with'),
+        ({'num_outs': 0}, 'num_outs: expected at least 1 with start_level=0.*got 0'),
+        ({'num_outs': 3, 'end_level': 1}, 'num_outs: expected 1 to 2 with'),
         ({'num_outs': 3, 'start_level': 3}, 'start_level, end_level'),
         ({'num_outs': 3, 'end_level': 3}, 'start_level, end_level'),
         ({'num_outs': 5, 'add_extra_convs': 'on_top'}, "add_extra_convs: .*got 'on_top'"),
