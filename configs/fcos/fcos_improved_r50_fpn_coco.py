@@ -4,6 +4,9 @@
 _base_ = ['./fcos_r50_fpn_coco.py']
 
 model = dict(
+    # The later weights of the backbone, and the mean they were trained with.
+    data_preprocessor=dict(mean=[103.53, 116.28, 123.675]),
+    backbone=dict(init_cfg=dict(checkpoint='open-mmlab://detectron2/resnet50_caffe')),
     bbox_head=dict(
         norm_on_bbox=True,
         centerness_on_reg=True,

@@ -52,7 +52,8 @@ train_dataloader = dict(
     num_workers=8,
     # All images get one size: shapes need not be sorted.
     batch_sampler=None,
-    dataset=dict(pipeline=train_pipeline),
+    # Images without an object take part.
+    dataset=dict(filter_cfg=dict(filter_empty_gt=False), pipeline=train_pipeline),
 )
 val_dataloader = dict(batch_size=16, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -15,7 +15,7 @@ _base_ = [
 
 _size = (640, 640)
 _epochs = 300
-_steps_an_epoch = 117266 // 128
+_steps_an_epoch = 118287 // 128
 # The released code: never less than 1,000 steps.
 _warmup = max(3 * _steps_an_epoch, 1000)
 
@@ -41,7 +41,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
-    dict(type='LetterResize', scale=_size, pad_val=114, allow_scale_up=False),
+    dict(type='LetterResize', scale=_size, pad_val=114),
     dict(type='PackDetInputs'),
 ]
 
@@ -50,7 +50,8 @@ train_dataloader = dict(
     num_workers=8,
     # All images get one size: shapes need not be sorted.
     batch_sampler=None,
-    dataset=dict(pipeline=train_pipeline),
+    # Images without an object take part.
+    dataset=dict(filter_cfg=dict(filter_empty_gt=False), pipeline=train_pipeline),
 )
 val_dataloader = dict(batch_size=16, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
