@@ -1,8 +1,8 @@
 # YOLOv5-s on COCO as released in 6.1, in MMYOLO's form (yolov5_s-v61_syncbn_fast_8xb16-300e_coco):
 # 300 epochs, batch 128 (8 processes of 16), nesterov SGD 0.01 down to 0.0001 on a line, three
-# epochs of warm-up for rate and momentum, mosaic, random affine, HSV, flip, averaged weights.
+# epochs of warm-up for rate (biases: from 0.1 down) and momentum, mosaic, random affine, HSV,
+# flip, averaged weights.
 # Different here:
-# * biases warm up as weights do (released: from 0.1 down);
 # * Albumentations' rare blur, grey and CLAHE are left out;
 # * all test images are put on 640 x 640 (released: on the smallest canvas of their shape);
 # * batch norm is not synchronised unless sync_bn='torch' is set.
@@ -87,6 +87,7 @@ custom_hooks = [
         strict_load=False,
         priority=49,
     ),
+    dict(type='BiasWarmupHook', num_iters=_warmup, start_lr=0.1),
     dict(type='NonFiniteLossHook'),
     dict(type='ProgressHook'),
     dict(type='ReportHook'),

@@ -5,6 +5,7 @@ from .build import build_model
 from .checkpoint import find_resumable, load_checkpoint_file
 from .distributed import CPUDistributedDataParallel, init_distributed
 from .hooks import (
+    BiasWarmupHook,
     CheckpointHook,
     DrawPredictionsHook,
     NonFiniteLossHook,
@@ -16,6 +17,7 @@ from .optim import CPUAmpOptimWrapper, amp_optim_wrapper
 from .runner import Runner
 
 __all__ = [
+    'BiasWarmupHook',
     'CPUAmpOptimWrapper',
     'CPUDistributedDataParallel',
     'CheckpointHook',

@@ -1,5 +1,6 @@
 """Hooks: what happens around a training step."""
 
+from .bias_warmup import BiasWarmupHook
 from .check_classes import CheckClassesHook
 from .checkpoint import CheckpointHook
 from .draw import DrawPredictionsHook, ReportHook
@@ -7,6 +8,7 @@ from .non_finite import NonFiniteLossHook
 from .progress import ProgressHook
 
 __all__ = [
+    'BiasWarmupHook',
     'CheckClassesHook',
     'CheckpointHook',
     'DrawPredictionsHook',
