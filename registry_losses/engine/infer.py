@@ -85,12 +85,14 @@ class Detector:
             return self.model.test_step(data)
 
     def _load(self, path: str, index: int) -> dict:
-        results = dict(img_path=path, img_id=index, sample_idx=index, instances=[])
+        results = dict(img_path=path, sample_idx=index, instances=[])
         for transform in self.pipeline:
             changed = transform(results)
             if changed is None:
                 raise DataError(f'{path}: {type(transform).__name__} could not use this image')
             results = changed
+            # Only now: the message of a file that cannot be read names the file alone.
+            results.setdefault('img_id', index)
         return results
 
 

@@ -133,7 +133,7 @@ def test_workers_change_nothing(file, roots):
 
 
 def short_run(file, roots, work_dir):
-    """The config's own training, cut to two updates and one validation."""
+    """The config's own training, cut to a few steps (one update at least) and one validation."""
     cfg = pointed_at(file, root_of(file, roots))
     cfg.work_dir = str(work_dir)
     cfg.experiment_name = work_dir.name
@@ -141,7 +141,8 @@ def short_run(file, roots, work_dir):
         assert 'data_root' not in node or str(root_of(file, roots)) in node['data_root']
     updates = cfg.optim_wrapper.get('accumulative_counts', 1)
     if cfg.train_cfg.type == 'IterBasedTrainLoop':
-        cfg.train_cfg.update(max_iters=2 * updates, val_interval=2 * updates)
+        steps = max(2, updates)
+        cfg.train_cfg.update(max_iters=steps, val_interval=steps)
     else:
         cfg.train_cfg.update(max_epochs=1)
         dataset = cfg.train_dataloader.dataset

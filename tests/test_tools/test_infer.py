@@ -136,6 +136,7 @@ def test_unreadable_images_do_not_stop_the_others(trained, images, tmp_path, cap
     assert stop.value.code == 1
     message = capsys.readouterr().err
     assert '2 of 5 images failed' in message
+    assert f'\n{images}/broken.png: cannot be decoded' in message
     assert 'broken.png' in message and 'cut.png' in message
     rows = json.loads((tmp_path / 'out' / 'results.json').read_text())
     assert len(rows) == 15
