@@ -22,13 +22,14 @@ PY    := $(VENV)/bin/python
 READY := $(VENV)/.registry_losses_ready
 endif
 
-.PHONY: help train test test-slow lint benchmark env clean
+.PHONY: help train test test-slow lint docs benchmark env clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make train      train the digits detector, evaluate it, leave pictures in work_dirs/'
 	@echo 'make test       run the tests;  make test-slow: also the long ones'
 	@echo 'make lint       ruff and mypy'
+	@echo 'make docs       write the pages that are made from the code'
 	@echo 'make benchmark  time losses and assigners'
 	@echo 'make env        only prepare the environment ($(VENV), or PYTHON=... to use your own)'
 
@@ -70,6 +71,10 @@ lint: $(READY)
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+
+docs: $(READY)
+	$(PY) -m registry_losses.config.compat > docs/openmmlab_keys.md
+	$(PY) -m registry_losses.engine.pairing_page > docs/pairing.md
 
 benchmark: $(READY)
 	$(foreach tool,$(wildcard tools/benchmark/assigners.py tools/benchmark/losses.py),$(PY) $(tool) $(ARGS) &&) true

@@ -141,7 +141,11 @@ class CenterNetHead(DenseHead):
         return HeadOutput.of(tensors, output.level_sizes)
 
     def default_terms(self) -> tuple[LossTerm, ...]:
-        """Heatmap over the centres; size and offset over twice the centres."""
+        """Heatmap over the centres; size and offset over twice the centres.
+
+        Of several gts in a cell the last one's box is learnt, as in the common
+        implementation, but all of them are counted where their classes differ.
+        """
         heatmap = LossTerm(
             'loss_center_heatmap',
             self.loss_cls,
@@ -149,7 +153,9 @@ class CenterNetHead(DenseHead):
             branch='cls',
             normalizer='class_positives',
         )
-        box: dict[str, Any] = dict(branch='bbox', one_per_prior=True)
+        box: dict[str, Any] = dict(
+            branch='bbox', one_per_prior='last', normalizer='class_positives'
+        )
         if self.loss_bbox is not None:
             return heatmap, LossTerm('loss_bbox', self.loss_bbox, kind=self.box_kind(), **box)
         # The paper averages over the two components, hence the half.

@@ -256,7 +256,9 @@ def _count(
     name = term.normalizer
     if name == 'positives':
         return number(pairs.num_pairs)
-    if name == 'class_positives' and targets is not None:
+    if name == 'class_positives':
+        if targets is None:
+            targets = inputs.assignment.class_targets(inputs.gt, inputs.priors, inputs.num_classes)
         return targets.positive.sum().float()
     if name == 'quality_sum':
         return pairs.quality.sum()

@@ -11,6 +11,7 @@ from mmcv.cnn import Scale
 from torch import Tensor, nn
 
 from ..coders.base import MAX_EXPONENT
+from ..errors import ConfigError
 from ..registry import MODELS
 from ..structures import LossTerm
 from .dense_head import DenseHead, centerness_terms, slot_sides
@@ -107,6 +108,11 @@ class FCOSHead(DenseHead):
         )
 
     def _init_layers(self) -> None:
+        if len(self.strides) != self.prior_generator.num_levels:
+            raise ConfigError(
+                f'FCOSHead.strides: {len(self.strides)}, but the prior generator has '
+                f'{self.prior_generator.num_levels} levels'
+            )
         options: dict[str, Any] = dict(
             conv_cfg=self.conv_cfg,
             norm_cfg=self.norm_cfg,

@@ -53,7 +53,9 @@ class LossInputs:
 
     def pairs(self, term: LossTerm) -> Assignment:
         """The pairs a term sees: all, or one a slot."""
-        return self.assignment.one_gt_per_prior(self.gt) if term.one_per_prior else self.assignment
+        if not term.one_per_prior:
+            return self.assignment
+        return self.assignment.one_gt_per_prior(self.gt, last=term.one_per_prior == 'last')
 
     def pred_at(self, branch: str, pairs: Assignment) -> tuple[Tensor, Tensor | None]:
         """``(K, D)`` raw outputs at the pairs, and which exist (None: all)."""

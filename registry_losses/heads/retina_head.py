@@ -92,7 +92,7 @@ class RetinaHead(DenseHead):
         last = channels if depth else self.in_channels
         base = self.prior_generator.num_base_priors[0]
         self.retina_cls = nn.Conv2d(last, base * self.cls_out_channels, 3, padding=1)
-        self.retina_reg = nn.Conv2d(last, base * self.bbox_coder.encode_size, 3, padding=1)
+        self.retina_reg = nn.Conv2d(last, base * self.map_channels()['bbox'], 3, padding=1)
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """``(B, A * C, H, W)`` logits and ``(B, A * 4, H, W)`` box codes of each level."""

@@ -17,6 +17,11 @@ SIZE_NAMES = ('< 16', '16 to 32', '32 to 64', '64 to 128', '> 128')
 _SIZE_ENDS = (16.0, 32.0, 64.0, 128.0)
 
 
+def size_group(size: np.ndarray) -> np.ndarray:
+    """Which of :data:`SIZE_NAMES` a size in pixels belongs to, by index."""
+    return np.digitize(size, _SIZE_ENDS)
+
+
 @dataclass(frozen=True, eq=False)
 class Counts:
     """How many slots an assigner gives.
@@ -66,7 +71,7 @@ class Counts:
 
     def per_size(self) -> list[tuple[int, float]]:
         """For each of :data:`SIZE_NAMES` the number of gts, and their mean positives."""
-        group = np.digitize(self.gt_size, _SIZE_ENDS)
+        group = size_group(self.gt_size)
         out = []
         for i in range(len(SIZE_NAMES)):
             own = self.per_gt[self.gts & (group == i)]
