@@ -11,11 +11,12 @@ Shapes: B images, N slots, M gts, G gts of one block, T runs an image, S slots a
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from ..ops.iou import OverlapMode, bbox_overlaps
+from ..ops.iou import OverlapMode, bbox_overlaps, iou_of_corners
 from ..structures import GroundTruth
 from .common import block_elements
 
@@ -30,6 +31,7 @@ class OverlapBlock:
         image: ``(G,)`` int64 of the gts, in the order image, gt.
         gt: ``(G,)`` int64 in [0, M).
         counts: ``(G,)`` int64, how many of the P runs are each gt's.
+        row: ``(P,)`` int64 in [0, G), ascending, whose each run is.
         first_slot: ``(P,)`` int64, the first slot of each run, in [0, N).
         overlaps: ``(P, S)``, 0 for slots that do not count.
     """
@@ -37,37 +39,54 @@ class OverlapBlock:
     image: Tensor
     gt: Tensor
     counts: Tensor
+    row: Tensor
     first_slot: Tensor
     overlaps: Tensor
 
-    def row(self) -> Tensor:
-        """``(P,)`` int64 in [0, G), whose each run is."""
-        index = torch.arange(self.counts.shape[0], device=self.counts.device)
-        return index.repeat_interleave(self.counts, output_size=self.first_slot.shape[0])
+    @cached_property
+    def peaks(self) -> Tensor:
+        """``(P,)`` the largest overlap of each run."""
+        return self.overlaps.amax(dim=1)
 
-    def buckets(self, values: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Gather ragged rows of ``values (P, S)`` into matrices, by powers of two.
+    def buckets(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """The runs of gts that have about equally many, as matrices, by powers of two.
 
         Gts without a run are in none. Waits for the device once, and once a bucket.
 
         Yields:
             ``(g,)`` the gts; ``(g, 2^p)`` index of their runs, P where there is none; and
-            ``(g, 2^p * S)`` the values, 0 where there is none.
+            ``(g, 2^p)`` the peaks, 0 where there is none.
         """
+        peaks = self.peaks
         starts = self.counts.cumsum(0) - self.counts
-        padded = torch.cat((values, values.new_zeros(1, values.shape[1])))
+        padded = torch.cat((peaks, peaks.new_zeros(1)))
         power = torch.ceil(torch.log2(self.counts.clamp(min=1).double())).long()
         power = torch.where(self.counts > 0, power, -1)
         for p in torch.unique(power).tolist():  # sync: the bucket sizes
             if p < 0:
                 continue
             rows = (power == p).nonzero().squeeze(1)
-            offset = torch.arange(1 << p, device=values.device)
+            offset = torch.arange(1 << p, device=peaks.device)
             runs = torch.where(
-                offset < self.counts[rows, None], starts[rows, None] + offset, values.shape[0]
+                offset < self.counts[rows, None], starts[rows, None] + offset, peaks.shape[0]
             )
-            gathered = padded.index_select(0, runs.reshape(-1))
-            yield rows, runs, gathered.view(rows.shape[0], -1)
+            yield rows, runs, padded.index_select(0, runs.reshape(-1)).view(runs.shape)
+
+    def best_runs(self, k: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Of each gt the k runs of the highest peaks; they hold its k largest overlaps.
+
+        A run that is not among them has no overlap above its peak, and k others reach it.
+
+        Yields:
+            ``(g,)`` the gts; ``(g, j)`` with j <= k the index of the runs, P where there
+            is none; and ``(g, j, S)`` their overlaps, 0 where there is none.
+        """
+        padded = torch.cat((self.overlaps, self.overlaps.new_zeros(1, RUN_LENGTH)))
+        for rows, runs, peaks in self.buckets():
+            best = peaks.topk(min(k, peaks.shape[1]), dim=1).indices
+            runs = runs.gather(1, best)
+            overlaps = padded.index_select(0, runs.reshape(-1))
+            yield rows, runs, overlaps.view(*runs.shape, RUN_LENGTH)
 
 
 def overlapping_blocks(
@@ -84,35 +103,67 @@ def overlapping_blocks(
         mode: Of :func:`bbox_overlaps`. Only overlaps above 0 are promised, and of
             modes whose value is at most the IoU.
     """
-    b, n = boxes.shape[:2]
     if allowed is not None:
         # A box of no size at the origin overlaps nothing.
         boxes = torch.where(allowed[..., None], boxes, 0)
-    runs = -(-n // RUN_LENGTH)
-    # Padded, and each coordinate contiguous in memory, so that arithmetic runs on vectors.
-    flat = boxes.new_zeros(4, b, runs * RUN_LENGTH)
-    flat[:, :, :n] = boxes.permute(2, 0, 1)
-    flat = flat.view(4, b * runs, RUN_LENGTH)
-    meets = _runs_that_meet(flat.view(4, b, runs, RUN_LENGTH), gt)  # (B, M, T)
+    runs = _runs_of(boxes)  # (B, T, 5, S)
+    num_runs = runs.shape[1]
+    meets = _runs_that_meet(runs, gt)  # (B, M, T)
     counts = meets.sum(dim=-1).reshape(-1)
+    flat = runs.view(-1, 5 * RUN_LENGTH)
+    corners = gt.boxes.float().reshape(-1, 4).t().contiguous()  # (4, B * M)
     for part in _blocks_of_gts(counts, block_elements(boxes.device)):
-        row, run = meets.view(-1, runs)[part].nonzero(as_tuple=True)
+        row, run = meets.view(-1, num_runs)[part].nonzero(as_tuple=True)
         index = torch.arange(part.start, part.stop, device=boxes.device)
-        image, m = index // gt.max_gts, index % gt.max_gts
-        gt_boxes = gt.boxes.reshape(-1, 4)[part].index_select(0, row)
-        run_boxes = flat.index_select(1, image.index_select(0, row) * runs + run)
-        # (P, 1, 4) and (P, S, 4) -> (P, 1, S)
-        overlaps = bbox_overlaps(gt_boxes[:, None], run_boxes.permute(1, 2, 0), mode=mode)
-        yield OverlapBlock(image, m, counts[part], run * RUN_LENGTH, overlaps.squeeze(1))
+        image = torch.div(index, gt.max_gts, rounding_mode='floor')
+        at = image.index_select(0, row).mul_(num_runs).add_(run)
+        overlaps = _overlaps_of_runs(
+            corners[:, part].index_select(1, row),
+            flat.index_select(0, at).view(-1, 5, RUN_LENGTH),
+            mode,
+        )
+        yield OverlapBlock(
+            image, index - image * gt.max_gts, counts[part], row, run * RUN_LENGTH, overlaps
+        )
 
 
-def _runs_that_meet(boxes: Tensor, gt: GroundTruth) -> Tensor:
-    """``(B, M, T)`` bool, whether a run's bounds ``(4, B, T, S)`` meet a valid gt."""
-    low, high = boxes[:2], boxes[2:]
+def _runs_of(boxes: Tensor) -> Tensor:
+    """``(B, T, 5, S)``: x1, y1, x2, y2 and area of the slots of each run, padded with 0.
+
+    Each coordinate of a run is contiguous in memory, so that arithmetic runs on vectors.
+    """
+    b, n = boxes.shape[:2]
+    num_runs = -(-n // RUN_LENGTH)
+    if n != num_runs * RUN_LENGTH:
+        padded = boxes.new_zeros(b, num_runs * RUN_LENGTH, 4)
+        padded[:, :n] = boxes
+        boxes = padded
+    runs = torch.empty(b, num_runs, 5, RUN_LENGTH, device=boxes.device)
+    runs[:, :, :4] = boxes.view(b, num_runs, RUN_LENGTH, 4).transpose(2, 3)
+    size = (runs[:, :, 2:4] - runs[:, :, :2]).clamp_(min=0)
+    torch.mul(size[:, :, 0], size[:, :, 1], out=runs[:, :, 4])
+    return runs
+
+
+def _overlaps_of_runs(gts: Tensor, runs: Tensor, mode: OverlapMode) -> Tensor:
+    """``(P, S)`` overlaps of gts ``(4, P)`` and runs ``(P, 5, S)``."""
+    if mode != 'iou':
+        boxes = runs[:, :4].transpose(1, 2)  # (P, S, 4)
+        return bbox_overlaps(gts.t()[:, None], boxes, mode=mode).squeeze(1)
+    x1, y1, x2, y2 = gts
+    areas = ((x2 - x1).clamp_(min=0) * (y2 - y1).clamp_(min=0))[:, None]
+    x1, y1, x2, y2, own = runs.unbind(1)
+    return iou_of_corners(gts[..., None].unbind(0), areas, (x1, y1, x2, y2), own)
+
+
+def _runs_that_meet(runs: Tensor, gt: GroundTruth) -> Tensor:
+    """``(B, M, T)`` bool, whether the bounds of runs ``(B, T, 5, S)`` meet a valid gt."""
     # Boxes of no area meet nothing, and must not stretch the bounds to where they lie.
-    solid = (high > low).all(dim=0)
-    low = torch.where(solid, low, torch.inf).amin(dim=-1)[:, :, None]  # (2, B, 1, T)
-    high = torch.where(solid, high, -torch.inf).amax(dim=-1)[:, :, None]
+    solid = runs[:, :, 4:] > 0  # (B, T, 1, S)
+    low = torch.where(solid, runs[:, :, :2], torch.inf).amin(dim=-1)  # (B, T, 2)
+    high = torch.where(solid, runs[:, :, 2:4], -torch.inf).amax(dim=-1)
+    low, high = low.permute(2, 0, 1)[:, :, None], high.permute(2, 0, 1)[:, :, None]
+    low, high = low.contiguous(), high.contiguous()  # (2, B, 1, T)
     corners = gt.boxes.permute(2, 0, 1)[..., None]  # (4, B, M, 1)
     meets = (low[0] < corners[2]) & (high[0] > corners[0])
     meets &= (low[1] < corners[3]) & (high[1] > corners[1])
@@ -143,8 +194,9 @@ def sum_of_top_overlaps(boxes: Tensor, gt: GroundTruth, allowed: Tensor, k: int)
     """
     out = boxes.new_zeros(gt.valid.shape)
     for block in overlapping_blocks(boxes, gt, allowed):
-        for rows, _, values in block.buckets(block.overlaps):
-            top = values.topk(min(k, values.shape[1]), dim=1).values
+        for rows, _, overlaps in block.best_runs(k):
+            overlaps = overlaps.flatten(1)
+            top = overlaps.topk(min(k, overlaps.shape[1]), dim=1).values
             # Summed largest first, one after the other, as the reference implementations
             # do: the sum is rounded down to a whole number.
             out[block.image[rows], block.gt[rows]] = top.t().contiguous().sum(dim=0)

@@ -240,7 +240,9 @@ def _meeting_predictions_over(
     runs = -(-n // RUN_LENGTH)
     out = torch.zeros(b * runs, RUN_LENGTH, dtype=torch.bool, device=gt.device)
     for block in overlapping_blocks(predictions.boxes, gt, None):
-        image = block.image.index_select(0, block.row())
-        run = image * runs + block.first_slot // RUN_LENGTH
-        out.index_put_((run,), block.overlaps > threshold, accumulate=True)
+        some = (block.peaks > threshold).nonzero().squeeze(1)
+        image = block.image.index_select(0, block.row.index_select(0, some))
+        run = image * runs + block.first_slot.index_select(0, some) // RUN_LENGTH
+        over = block.overlaps.index_select(0, some) > threshold
+        out.index_put_((run,), over, accumulate=True)
     return out.view(b, -1)[:, :n].contiguous()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..ops.iou import bbox_overlaps
 from ..structures import GroundTruth, Predictions, Priors
-from .common import block_elements
+from .common import block_elements, take_boxes
 
 # A pair's quality is over 0 even where the boxes do not meet.
 TINY_QUALITY = 1e-7
@@ -99,7 +99,7 @@ class PairReader:
 
     def gt_boxes(self, pairs: Pairs) -> Tensor:
         """``(T, 4)`` gt boxes."""
-        return self.gt.boxes.reshape(-1, 4).index_select(0, pairs.gt_at)
+        return take_boxes(self.gt.boxes.reshape(-1, 4), pairs.gt_at)
 
     def gt_points(self, pairs: Pairs) -> Tensor:
         """``(T, 2)`` positions of the gts."""
@@ -111,7 +111,7 @@ class PairReader:
 
     def boxes(self, pairs: Pairs) -> Tensor:
         """``(T, 4)`` predicted boxes."""
-        return self._flat_boxes.index_select(0, pairs.slot)
+        return take_boxes(self._flat_boxes, pairs.slot)
 
     def overlaps(self, pairs: Pairs) -> Tensor:
         """``(T,)`` IoU of the predicted box and the gt."""

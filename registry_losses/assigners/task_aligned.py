@@ -3,7 +3,6 @@
 Shapes: B images, N slots, M gts, T pairs claimed, C classes, k best slots a gt.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,24 +41,6 @@ def power(values: Tensor, exponent: float) -> Tensor:
 def alignment(scores: Tensor, overlaps: Tensor, alpha: float, beta: float) -> Tensor:
     """``t = s^alpha u^beta``, Feng et al. 2021, equation 2."""
     return power(scores, alpha) * power(overlaps, beta)
-
-
-def top_of_rows(values: Tensor, k: int) -> Tensor:
-    """``(..., k)`` index of the k largest positive values of each row, lower index first.
-
-    Of values that are equal across the cut the lower indices are taken, which
-    ``torch.topk`` does not promise.
-    """
-    if values.shape[-1] <= k:
-        return values.topk(min(k, values.shape[-1]), dim=-1).indices
-    top, index = values.topk(k + 1, dim=-1)
-    tied = (top[..., k - 1] == top[..., k]) & (top[..., k] > 0)
-    index = index[..., :k]
-    rows = tied.nonzero(as_tuple=True)  # sync: rows with a tie across the cut
-    if rows[0].numel():
-        index = index.contiguous()
-        index[rows] = torch.sort(values[rows], dim=-1, descending=True, stable=True).indices[:, :k]
-    return index
 
 
 def normalized_alignment(
@@ -181,28 +162,54 @@ class TaskAlignedAssigner(BaseAssigner):
         """The best of all slots, of which those inside stay."""
         gt, predictions = reader.gt, reader.predictions
         blocks = overlapping_blocks(predictions.boxes, gt, reader.priors.valid, self._mode())
-        parts = [part for block in blocks for part in self._best_of_block(reader, block)]
+        parts = [self._best_of_block(reader, block) for block in blocks]
         if not parts:
             return reader.no_pairs()
         pairs = Pairs.cat(parts)
         inside = centers_inside(reader.points(pairs), reader.gt_boxes(pairs), margin=INSIDE_MARGIN)
         return pairs.at(inside)
 
-    def _best_of_block(self, reader: PairReader, block: OverlapBlock) -> Iterator[Pairs]:
-        overlaps = block.overlaps.reshape(-1)
-        at = (overlaps > 0).nonzero().squeeze(1)  # elsewhere the alignment is 0
-        run = at // RUN_LENGTH
-        row = block.row().index_select(0, run)
-        prior = block.first_slot.index_select(0, run) + at % RUN_LENGTH
+    def _best_of_block(self, reader: PairReader, block: OverlapBlock) -> Pairs:
+        """The best of all slots of some gts."""
+        enough = self._reached(reader, block)  # (G,)
+        # A score is at most 1, so the power of the overlap bounds the alignment.
+        bound = power(block.peaks, self.beta)
+        some = (block.peaks > 0) & (bound >= enough.index_select(0, block.row))
+        run = some.nonzero().squeeze(1)
+        row = block.row.index_select(0, run)
+        overlaps = block.overlaps.index_select(0, run)  # (P', S)
+        bound = power(overlaps, self.beta)
+        some = (overlaps > 0) & (bound >= enough.index_select(0, row)[:, None])
+        at = some.reshape(-1).nonzero().squeeze(1)
+        run_of = torch.div(at, RUN_LENGTH, rounding_mode='floor')
+        row = row.index_select(0, run_of)
+        prior = block.first_slot.index_select(0, run).index_select(0, run_of)
+        prior += at - run_of * RUN_LENGTH
         pairs = reader.pairs(block.image[row], block.gt[row], prior)
-        t = alignment(reader.scores(pairs), overlaps.index_select(0, at), self.alpha, self.beta)
-        values = torch.zeros_like(overlaps).index_copy_(0, at, t).view_as(block.overlaps)
-        for rows, runs, padded in block.buckets(values):
-            best = top_of_rows(padded, self.topk)  # (g, k)
-            row, rank = (padded.gather(1, best) > 0).nonzero(as_tuple=True)
-            column = best[row, rank]
-            prior = block.first_slot[runs[row, column // RUN_LENGTH]] + column % RUN_LENGTH
-            yield reader.pairs(block.image[rows[row]], block.gt[rows[row]], prior)
+        t = power(reader.scores(pairs), self.alpha) * bound.reshape(-1).index_select(0, at)
+        index, exists = segment_topk(t, count_of(row, block.counts.shape[0]), self.topk)
+        if t.numel():
+            exists &= t[index] > 0
+        return pairs.at(index[exists])
+
+    def _reached(self, reader: PairReader, block: OverlapBlock) -> Tensor:
+        """``(G,)`` an alignment that ``topk`` slots of a gt reach; 0 if not so many are seen.
+
+        Looks at the best slots of the runs with the largest overlaps, some more than
+        needed so that one bad score does not spoil the bound.
+        """
+        reached = block.overlaps.new_zeros(block.counts.shape[0])
+        for rows, runs, overlaps in block.best_runs(2 * self.topk):
+            if runs.shape[1] < self.topk:
+                continue
+            best, column = overlaps.max(dim=2)  # (g, j), 0 where there is no run
+            run = runs.clamp(max=block.row.shape[0] - 1).reshape(-1)
+            prior = block.first_slot.index_select(0, run) + column.reshape(-1)
+            row = rows.repeat_interleave(runs.shape[1])
+            pairs = reader.pairs(block.image[row], block.gt[row], prior)
+            t = alignment(reader.scores(pairs).view_as(best), best, self.alpha, self.beta)
+            reached[rows] = t.topk(self.topk, dim=1).values.amin(dim=1)
+        return reached
 
     def _claims_inside(self, reader: PairReader) -> Pairs:
         """The best of the slots inside."""

@@ -128,6 +128,38 @@ def iou(boxes1: Tensor, boxes2: Tensor, *, eps: float = 1e-6) -> Tensor:
     return pair.overlap / pair.union.clamp(min=eps)
 
 
+Corners = tuple[Tensor, ...]
+
+
+def iou_of_corners(
+    corners1: Corners, area1: Tensor, corners2: Corners, area2: Tensor, *, eps: float = 1e-6
+) -> Tensor:
+    """:func:`iou` where coordinates stand apart and areas are known: equal to the bit.
+
+    Works in place on its own temporaries, at half the cost, and has no gradient.
+
+    Args:
+        corners1: x1, y1, x2, y2, each ``(...)`` float32.
+        area1: ``(...)`` area of these, with inverted sides counted as 0.
+        corners2: The same, broadcast against the first.
+        area2: Theirs.
+        eps: Keeps the denominator from 0.
+
+    Example:
+        >>> import torch
+        >>> first = torch.tensor([[0., 0., 4., 2.]]).unbind(-1)
+        >>> second = torch.tensor([[2., 0., 6., 2.]]).unbind(-1)
+        >>> iou_of_corners(first, torch.tensor([8.]), second, torch.tensor([8.]))
+        tensor([0.3333])
+    """
+    ax1, ay1, ax2, ay2 = (corner.detach() for corner in corners1)
+    bx1, by1, bx2, by2 = (corner.detach() for corner in corners2)
+    overlap = torch.minimum(ax2, bx2).sub_(torch.maximum(ax1, bx1)).clamp_(min=0)
+    overlap.mul_(torch.minimum(ay2, by2).sub_(torch.maximum(ay1, by1)).clamp_(min=0))
+    union = torch.add(area1.detach(), area2.detach()).sub_(overlap).clamp_(min=eps)
+    return overlap.div_(union)
+
+
 def iof(boxes1: Tensor, boxes2: Tensor, *, eps: float = 1e-6) -> Tensor:
     """Intersection over foreground, the share of the first box inside the second."""
     pair = BoxPair(boxes1, boxes2)
