@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from ..registry import MODELS
 from ..structures import ClassTargets
 from .base import Target
-from .negatives import ElementNegative, Negative, PowerNegative
+from .negatives import Negative, PowerNegative
 from .reduction import in_float, reduce_loss
 from .sigmoid import Column, SigmoidLoss, binary_cross_entropy, column_tensor
 from .softmax import exclusive_target
@@ -247,6 +247,7 @@ class PolyLoss(FocalLoss):
         loss_weight: The loss is multiplied by it.
         class_weight: One number a class that multiplies its losses.
         activation: ``'sigmoid'`` or ``'softmax'``, in place of ``use_sigmoid``.
+        compile: Let ``torch.compile`` make the fused pass on the CPU.
     """
 
     def __init__(
@@ -260,6 +261,7 @@ class PolyLoss(FocalLoss):
         *,
         class_weight: Sequence[float] | None = None,
         activation: str | None = None,
+        compile: bool = False,
     ) -> None:
         super().__init__(
             use_sigmoid,
@@ -269,6 +271,7 @@ class PolyLoss(FocalLoss):
             loss_weight,
             activation=activation,
             class_weight=class_weight,
+            compile=compile,
         )
         # Without a balance both sides weigh 1: twice what alpha = 0.5 gives them.
         self.balance = 1.0
@@ -278,12 +281,7 @@ class PolyLoss(FocalLoss):
 
     def negative(self) -> Negative:
         """``p^gamma (softplus(x) + epsilon p)``."""
-        power = PowerNegative(self.gamma)
-
-        def function(x: Tensor) -> Tensor:
-            return power(x) + self.epsilon * torch.exp((self.gamma + 1) * F.logsigmoid(x))
-
-        return ElementNegative(function)
+        return PowerNegative(self.gamma, self.epsilon)
 
     def negative_weight(self) -> float | Tensor:
         """``1 - alpha``, or 1 without a balance."""

@@ -17,11 +17,13 @@ from .reduction import in_float
 if TYPE_CHECKING:
     from .fused import SparseJob
 
-# Smaller chunks lose to the cost of starting an operation, larger ones to the cache;
-# four buffers of this size are what the pass needs beside the gradient.
-CHUNK = 1 << 18
-# Logits looked at to guess whether any is very low.
+# Logits of a chunk for each thread: smaller chunks lose to the cost of starting an
+# operation, larger ones to the cache of a core.
+CHUNK = 1 << 17
+# Logits looked at to guess whether any is very low, or all are low.
 _SAMPLE = 1024
+# e^x below this would show the rounding of 1 + e^x in the fifth digit.
+_LOW = -5.0
 
 
 def chunked_pass(
@@ -59,15 +61,21 @@ def _pass(
 ) -> tuple[Tensor, Tensor | None]:
     """The scaled sum over the negatives, float64, and its gradient."""
     rows, classes = x.shape
-    step = max(1, CHUNK // classes)
+    step = chunk_rows(rows, classes)
     size = step * classes
     scale = float(job.scale) * job.factor
     grad = torch.empty_like(x) if need_grad else None
     wide = in_float(x[:0]).dtype
     # A wrong guess costs time alone: denormal numbers are slow, not false.
     sample = x.view(-1)[:: max(1, x.numel() // _SAMPLE)]
-    damp = float(sample.min()) < job.negative.damped_below(wide)
-    scratch = Scratch.of_size(min(step, rows) * classes, x.new_empty(0, dtype=wide), damp)
+    least, most = (float(end) for end in sample.aminmax())
+    scratch = Scratch.of_size(
+        size,
+        x.new_empty(0, dtype=wide),
+        damp=least < job.negative.damped_below(wide),
+        # Elements that are handed out count each for itself.
+        exact=values is not None or wide == torch.float64 or most < _LOW,
+    )
     widen = wide != x.dtype
     # Half precision is worked on in copies of a chunk.
     spare_x, spare_grad = (torch.empty_like(scratch.a[: None if widen else 0]) for _ in range(2))
@@ -75,6 +83,7 @@ def _pass(
     grads = grad.view(-1).split(size) if grad is not None else [None] * len(xs)
     outs = values.view(-1).split(size) if values is not None else None
     inside = _by_chunk(job.flat, size, len(xs))
+    sums = []
     for i, (chunk, slope) in enumerate(zip(xs, grads)):
         n = chunk.numel()
         buffers = scratch.head(n)
@@ -94,11 +103,15 @@ def _pass(
                 slope.copy_(spare_grad[:n])
         else:
             q, s = job.negative.chunk(chunk, weigh, buffers, slope, scale, robust)
-        if outs is None:
-            buffers.total.addcmul_(q, s)
-        else:
-            buffers.total.add_(torch.mul(q, s, out=outs[i]))
-    return scratch.total.sum(dtype=torch.float64), grad
+        # Not a dot product, whose running sums lose digits over a chunk this long.
+        sums.append(torch.mul(q, s, out=q if outs is None else outs[i]).sum())
+    return torch.stack(sums).sum(dtype=torch.float64), grad
+
+
+def chunk_rows(rows: int, classes: int) -> int:
+    """Rows of a chunk: what the caches hold, and a tenth of a small input."""
+    size = CHUNK * torch.get_num_threads()
+    return min(max(1, size // classes), max(-(-rows // 10), (CHUNK // 8) // classes, 1), rows)
 
 
 def _by_chunk(flat: Tensor, size: int, count: int) -> list[Tensor | None]:

@@ -62,6 +62,7 @@ def negatives_pass(
     full: Tensor | None,
     scale: Tensor,
     gamma: float,
+    poly: float,
     need_grad: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """:func:`.fused_compiled.power_pass` by the kernel, with sums of blocks, not of rows.
@@ -91,6 +92,7 @@ def negatives_pass(
         size,
         C=x.shape[1],
         GAMMA=float(gamma),
+        POLY=float(poly),
         NEED_GRAD=need_grad,
         HAS_LABEL=label is not None,
         HAS_ROW=row is not None,
@@ -120,6 +122,7 @@ def triton_pass(x: Tensor, job: SparseJob, need_grad: bool) -> tuple[Tensor, Ten
         job.full,
         scale * job.factor,
         job.negative.gamma,  # type: ignore[attr-defined]
+        job.negative.poly,  # type: ignore[attr-defined]
         need_grad,
     )
     total = sums.sum(dtype=torch.float64)

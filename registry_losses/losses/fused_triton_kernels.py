@@ -20,6 +20,7 @@ def power_kernel(
     size,
     C: tl.constexpr,
     GAMMA: tl.constexpr,
+    POLY: tl.constexpr,
     NEED_GRAD: tl.constexpr,
     HAS_LABEL: tl.constexpr,
     HAS_ROW: tl.constexpr,
@@ -27,7 +28,7 @@ def power_kernel(
     HAS_FULL: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Sum a block of weighted ``p^gamma softplus(x)`` and write its gradient."""
+    """Sum a block of weighted ``p^gamma (softplus(x) + poly p)`` and write its gradient."""
     block = tl.program_id(0)
     at = block.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = at < size
@@ -57,13 +58,14 @@ def power_kernel(
         q = q * tl.load(column_ptr + (at - row * C), mask=inside, other=0.0)
     if HAS_FULL:
         q = q * tl.load(full_ptr + at, mask=inside, other=0.0)
-    value = tl.where(inside, q * s, 0.0)
+    value = tl.where(inside, q * (s + POLY * p), 0.0)
     if HAS_LABEL:
         label = tl.load(label_ptr + row, mask=inside, other=-1)
         value = tl.where(label == (at - row * C), 0.0, value)
     tl.store(sum_ptr + block, tl.sum(value, axis=0))
     if NEED_GRAD:
-        grad = q * (p + GAMMA * s * r) * tl.load(scale_ptr)
+        slope = q * (p + (GAMMA * s + (GAMMA + 1.0) * POLY * p) * r)
+        grad = slope * tl.load(scale_ptr)
         tl.store(grad_ptr + at, grad.to(grad_ptr.dtype.element_ty), mask=inside)
 
 
