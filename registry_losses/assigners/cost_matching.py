@@ -22,7 +22,14 @@ from ..ops.iou import bbox_overlaps
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
 from .centers import Candidates, Region, candidate_blocks, covered_slots
-from .common import GtRows, best_key, block_elements, gt_rows, segment_topk
+from .common import (
+    GtRows,
+    best_key,
+    block_elements,
+    counting_is_free,
+    gt_rows,
+    segment_topk,
+)
 from .overlapping import sum_of_top_overlaps
 from .pairs import TINY_QUALITY, PairReader, Pairs
 
@@ -196,12 +203,33 @@ class _Matching:
             pairs = self.terms.rows(image, gt)
             cost = self.terms.cost(pairs, self.terms.overlaps(pairs)).view(-1, n)
             cost = torch.where(self.taking_part[image], cost, torch.inf)
-            # A stable sort keeps the lower of slots that cost the same.
-            order = torch.sort(cost, dim=1, stable=True).indices[:, : self.most]
-            wanted = torch.arange(order.shape[1], device=cost.device) < self.k[image, gt][:, None]
+            k = self.k[image, gt]
+            order = self._cheapest(cost, image, k)
+            wanted = torch.arange(order.shape[1], device=cost.device) < k[:, None]
             row, rank = wanted.nonzero(as_tuple=True)
             claims.append(self.terms.pairs(image[row], gt[row], order[row, rank]))
         return claims
+
+    def _cheapest(self, cost: Tensor, image: Tensor, k: Tensor) -> Tensor:
+        """``(D, most)`` slots of whole rows ``(D, N)``, the cheapest ``k (D,)`` first.
+
+        Far pairs cost so much that float32 cannot tell many of them apart. Of those across
+        the cut the lower slot is taken; where the host may look, the one that
+        ``torch.topk`` takes of the slots that take part, as the reference implementations
+        do.
+        """
+        value, order = torch.sort(cost, dim=1, stable=True)
+        order = order[:, : self.most].contiguous()
+        if counting_is_free(cost.device) and cost.shape[1] > 1:
+            last, after = (k - 1).clamp(min=0), k.clamp(max=cost.shape[1] - 1)
+            last, after = (value.gather(1, at[:, None]).squeeze(1) for at in (last, after))
+            tied = (last == after) & torch.isfinite(after)
+            for row in tied.nonzero().squeeze(1).tolist():
+                slots = self.taking_part[image[row]].nonzero().squeeze(1)
+                own = int(k[row])
+                top = cost[row, slots].topk(own, largest=False).indices
+                order[row, :own] = slots[top]
+        return order
 
     def _one_gt_a_slot(self, claims: Pairs, floor: float) -> Pairs:
         """A slot claimed by several gts goes to whom it is cheapest for, claimant or not."""

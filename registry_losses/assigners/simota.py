@@ -86,7 +86,8 @@ class SimOTAAssigner(CostMatchingAssigner):
     As in YOLOX's code, the k sums IoUs over every slot that takes part in the image, not
     only this gt's own; a gt with fewer near slots than k takes far ones too; and a slot
     in conflict may go to a gt that did not ask for it. Exact ties go to the lower slot,
-    and of gts to the lower.
+    and of gts to the lower; but of far slots, whose costs float32 often cannot tell apart,
+    the choice on the CPU is that of ``torch.topk``, as there.
 
     The quality of a pair, YOLOX's class target, is its IoU.
 

@@ -137,16 +137,23 @@ class Assignment:
             self._cache[key] = compute()
         return self._cache[key]
 
-    def one_gt_per_prior(self, gt: GroundTruth) -> 'Assignment':
-        """At most one pair a slot: the best quality, then the smaller box, then the lower gt."""
+    def one_gt_per_prior(self, gt: GroundTruth, *, last: bool = False) -> 'Assignment':
+        """At most one pair a slot: the best quality, then the smaller box, then the lower gt.
+
+        Args:
+            gt: The ground truth.
+            last: Of equal quality take the last gt, whatever its size.
+        """
         if self.one_to_one:
             return self
-        return self._once('one_gt', lambda: self._one_gt_per_prior(gt))
+        key = 'last_gt' if last else 'one_gt'
+        return self._once(key, lambda: self._one_gt_per_prior(gt, last))
 
-    def _one_gt_per_prior(self, gt: GroundTruth) -> 'Assignment':
-        areas = gt.areas[self.image, self.gt]
-        order = torch.argsort(self.gt, stable=True)
-        order = order[torch.argsort(areas[order], stable=True)]
+    def _one_gt_per_prior(self, gt: GroundTruth, last: bool) -> 'Assignment':
+        order = torch.argsort(self.gt, stable=True, descending=last)
+        if not last:
+            areas = gt.areas[self.image, self.gt]
+            order = order[torch.argsort(areas[order], stable=True)]
         order = order[torch.argsort(self.quality[order], descending=True, stable=True)]
         slot, by_slot = torch.sort(self.slot[order], stable=True)
         order = order[by_slot]

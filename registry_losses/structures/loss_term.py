@@ -55,7 +55,8 @@ class LossTerm:
         normalizer: What the sum is divided by, after the mean over ranks:
 
             * ``positives``: the number of pairs;
-            * ``class_positives``: of distinct positive (class row, class) entries;
+            * ``class_positives``: of distinct positive (class row, class) entries, also for
+              terms that compare boxes;
             * ``quality_sum``, ``weight_sum``: the sum of the pairs' qualities or of the
               term's own weights;
             * ``sampled``: the slots that are not ignored;
@@ -74,7 +75,8 @@ class LossTerm:
         pair_weight: Weight of a pair in box and centreness terms: the assignment's,
             times centreness or quality or YOLO's ``2 - w h`` (of the gt, in shares of
             the image), or none.
-        one_per_prior: Keep one gt a slot (CenterNet's sizes and offsets).
+        one_per_prior: Keep one gt a slot: True by quality, then the smaller box;
+            ``'last'`` by quality, then the last gt (CenterNet's sizes and offsets).
         columns: Slice [from, to) of the encoded vector that a ``box_encoded`` term
             compares; None for all.
 
@@ -95,7 +97,7 @@ class LossTerm:
     target_quality: TargetQuality = 'assigned'
     negative_weight: float = 1.0
     pair_weight: PairWeight = 'assigned'
-    one_per_prior: bool = False
+    one_per_prior: bool | Literal['last'] = False
     columns: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
