@@ -31,6 +31,7 @@ def test_biases_come_down_while_weights_go_up():
         for name, group in groups.items():
             seen[name].append(group['lr'])
         hook.after_train_iter(runner, step)
+        runner.optim_wrapper.step()
         scheduler.step()
     down = [0.1, 0.0775, 0.055, 0.0325, 0.01, 0.01]
     for name in ('0.bias', '1.bias'):
