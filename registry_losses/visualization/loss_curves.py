@@ -1,0 +1,303 @@
+"""Losses and their gradients as curves, drawn from the registered losses themselves.
+
+Shapes: P points of a curve.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import ConfigError
+from ..losses import GHMC, GHMR, BaseLoss
+from ..registry import MODELS
+
+# A box of this side, shifted and stretched, makes the curves of the IoU family.
+_SIDE = 32.0
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a figure.
+
+    Args:
+        label: The loss and its options.
+        axis: ``'p_t'``, ``'error'`` or ``'shift'``: what the abscissa is.
+        x: ``(P,)``.
+        loss: ``(P,)``.
+        gradient: ``(P,)`` its size, by the logit, the difference or the shift.
+    """
+
+    label: str
+    axis: str
+    x: np.ndarray
+    loss: np.ndarray
+    gradient: np.ndarray
+
+
+def registered_losses() -> dict[str, type[torch.nn.Module]]:
+    """Every loss of this package, by name."""
+    return {
+        name: cls
+        for name, cls in MODELS.module_dict.items()
+        if cls.__module__.startswith('registry_losses.losses')
+    }
+
+
+def parse_loss(text: str) -> list[tuple[str, torch.nn.Module]]:
+    """Build what ``'FocalLoss:gamma=0,0.5,1:alpha=0.25'`` names: one loss a combination.
+
+    Returns:
+        Labels and losses.
+
+    Raises:
+        ConfigError: If there is no such loss (it names the nearest), no such option, or
+            the loss refuses a value.
+    """
+    name, *parts = text.split(':')
+    known = registered_losses()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        hint = f'; nearest: {", ".join(near)}' if near else ''
+        raise ConfigError(f'no loss is named {name!r}{hint}; there are {", ".join(sorted(known))}')
+    accepted = [p for p in inspect.signature(known[name].__init__).parameters if p != 'self']
+    options: dict[str, list[Any]] = {}
+    for part in parts:
+        key, equals, values = part.partition('=')
+        if not equals or key not in accepted:
+            near = difflib.get_close_matches(key, accepted, n=1)
+            hint = f' (nearest: {near[0]})' if near else ''
+            raise ConfigError(
+                f'{name}: expected OPTION=VALUE[,VALUE...] of {", ".join(accepted)}, got '
+                f'{part!r}{hint}'
+            )
+        options[key] = [_value(v) for v in _split(values)]
+    built = []
+    for combination in itertools.product(*options.values()):
+        chosen = dict(zip(options, combination))
+        try:
+            loss = known[name](**chosen)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f'{text}: {error}') from error
+        told = ', '.join(f'{key}={value}' for key, value in chosen.items())
+        built.append((f'{name}({told})' if told else name, loss))
+    return built
+
+
+def _split(text: str) -> list[str]:
+    """At the commas outside of brackets."""
+    parts, depth, start = [], 0, 0
+    for i, letter in enumerate(text):
+        depth += (letter in '[(') - (letter in '])')
+        if letter == ',' and depth == 0:
+            parts.append(text[start:i])
+            start = i + 1
+    return [*parts, text[start:]]
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def loss_curve(label: str, loss: torch.nn.Module, *, points: int = 400) -> Curve:
+    """The curve of one loss, on the axis its kind asks for.
+
+    * classes: a positive logit (target 1) against its probability ``p_t``, gradient by
+      the logit; GHMC among a batch whose gradient norms are crowded at both ends, as
+      those of a detector;
+    * differences: against the error ``pred - target`` (heatmaps: at target 0);
+    * decoded boxes: a box of 32 pixels against its shift along x.
+
+    Raises:
+        ConfigError: If the loss is no function of one such number.
+    """
+    kinds = getattr(loss, 'kinds', ())
+    if not isinstance(loss, BaseLoss):
+        raise ConfigError(f'{label}: a loss of several parts has no curve')
+    if loss.activation in ('sigmoid', 'softmax'):
+        return _class_curve(label, loss, points)
+    if 'box_decoded' in kinds:
+        return _box_curve(label, loss, points)
+    if {'box_encoded', 'field', 'heatmap'} & set(kinds):
+        return _error_curve(label, loss, points)
+    raise ConfigError(f'{label}: no curve is defined for a loss of kind {", ".join(kinds)}')
+
+
+def _slope(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Values and gradients of a function of each point."""
+    leaf = x.clone().requires_grad_()
+    values = function(leaf)
+    (slope,) = torch.autograd.grad(values.sum(), leaf)
+    return values.detach().numpy(), slope.abs().numpy()
+
+
+def _class_curve(label: str, loss: BaseLoss, points: int) -> Curve:
+    p = torch.linspace(0.005, 0.995, points, dtype=torch.float64)
+    x = torch.logit(p)
+    if isinstance(loss, GHMC):
+        crowd = _crowd(points)
+
+        def function(z: Tensor) -> Tensor:
+            # The curve's points ride along in a batch that is a hundred times larger.
+            batch = torch.cat((z, torch.logit(1 - crowd)))[:, None]
+            return loss(batch, torch.ones_like(batch), reduction_override='none')[:points, 0]
+
+    elif loss.activation == 'softmax':
+        columns = int(getattr(loss, 'num_classes', 1)) + 1
+        label_of = torch.zeros(points, dtype=torch.long)
+        loss.eval()
+
+        def function(z: Tensor) -> Tensor:
+            # Two classes that count, the true one and the last; the others far below.
+            others = torch.full((points, columns - 2), -60.0, dtype=z.dtype)
+            logits = torch.cat((z[:, None], others, torch.zeros_like(z)[:, None]), dim=1)
+            return loss(logits, label_of, reduction_override='none')
+
+    else:
+        target = torch.zeros(points, dtype=torch.long)
+
+        def function(z: Tensor) -> Tensor:
+            from ..structures import ClassTargets
+
+            sparse = ClassTargets.from_labels(target, 1)
+            if loss.target_format != 'sparse' or type(loss).__name__ == 'DiceLoss':
+                return loss(z[:, None], torch.ones_like(z)[:, None], reduction_override='none')
+            return loss(z[:, None], sparse, reduction_override='none').reshape(points)
+
+    values, slope = _slope(function, x)
+    return Curve(label, 'p_t', p.numpy(), values, slope)
+
+
+def _crowd(points: int) -> Tensor:
+    """Gradient norms as in GHM's figure 2: very many easy, some very hard, few between."""
+    generator = torch.Generator().manual_seed(0)
+    draw = torch.rand(100 * points, generator=generator, dtype=torch.float64)
+    easy, hard = draw.pow(8), 1 - draw.pow(4)
+    pick = torch.rand(100 * points, generator=generator)
+    norms = torch.where(pick < 0.9, easy, torch.where(pick < 0.95, hard, draw))
+    return norms.clamp(1e-6, 1 - 1e-6)
+
+
+def _error_curve(label: str, loss: BaseLoss, points: int) -> Curve:
+    # An odd number has a point at 0.
+    error = torch.linspace(-2, 2, points + 1 - points % 2, dtype=torch.float64)
+    rows = error.numel()
+    width = 2 if type(loss).__name__ == 'PAFLoss' else 1
+    if type(loss).__name__ == 'KeypointOHKMMSELoss':
+        raise ConfigError(f'{label}: it picks the worst of many keypoints and has no curve')
+
+    def function(d: Tensor) -> Tensor:
+        pred = torch.stack((d, *[torch.zeros_like(d)] * (width - 1)), dim=1)
+        if isinstance(loss, GHMR):
+            generator = torch.Generator().manual_seed(0)
+            crowd = torch.randn(100 * rows, 1, generator=generator, dtype=d.dtype) * 0.05
+            pred = torch.cat((pred, crowd))
+        out = loss(pred, torch.zeros_like(pred), reduction_override='none')
+        return out.reshape(pred.shape[0], -1).sum(1)[:rows]
+
+    values, slope = _slope(function, error)
+    return Curve(label, 'error', error.numpy(), values, slope)
+
+
+def _box_curve(label: str, loss: BaseLoss, points: int) -> Curve:
+    shift = torch.linspace(-1.5 * _SIDE, 1.5 * _SIDE, points, dtype=torch.float64)
+    target = torch.tensor([0.0, 0.0, _SIDE, _SIDE], dtype=torch.float64).expand(points, 4)
+    if getattr(loss, 'bbox_format', 'xyxy') == 'xywh':
+        raise ConfigError(f'{label}: curves are of xyxy boxes; leave bbox_format out')
+
+    def function(d: Tensor) -> Tensor:
+        zero = torch.zeros_like(d)
+        pred = target + torch.stack((d, zero, d, zero), dim=1)
+        out = loss(pred, target, reduction_override='none')
+        return out.reshape(points, -1).sum(1)
+
+    values, slope = _slope(function, shift)
+    return Curve(label, 'shift', shift.numpy(), values, slope)
+
+
+_AXES = {
+    'p_t': ('probability of the true class, $p_t$', r'$|\partial L / \partial x|$, by the logit'),
+    'error': ('error, prediction - target', r'$|\partial L / \partial d|$, by the error'),
+    'shift': (f'shift of a box of {_SIDE:.0f} pixels', r'$|\partial L / \partial d|$, by the shift'),
+}
+
+
+def plot_losses(
+    names: Sequence[str], path: str | Path, *, title: str = '', max_loss: float | None = None
+) -> Path:
+    """Draw losses (left) and the size of their gradients (right) into a PNG.
+
+    Args:
+        names: As for :func:`parse_loss`; losses of different axes get rows of their own.
+        path: Where to.
+        title: Above the figure.
+        max_loss: Where the ordinate of the losses ends.
+
+    Returns:
+        The path.
+    """
+    if not names:
+        raise ConfigError('plot_losses: expected at least one loss, as FocalLoss:gamma=0,2')
+    curves = [loss_curve(label, loss) for name in names for label, loss in parse_loss(name)]
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    axes_used = [axis for axis in _AXES if any(c.axis == axis for c in curves)]
+    figure = Figure(figsize=(9.5, 3.9 * len(axes_used)), dpi=110, layout='constrained')
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(axes_used), 2, squeeze=False)
+    for (left, right), axis in zip(grid, axes_used):
+        for curve in (c for c in curves if c.axis == axis):
+            left.plot(curve.x, curve.loss, label=curve.label, linewidth=1.7)
+            right.plot(curve.x, curve.gradient, label=curve.label, linewidth=1.7)
+        below, beside = _AXES[axis]
+        for panel, name in ((left, 'loss'), (right, beside)):
+            panel.set_xlabel(below)
+            panel.set_ylabel(name)
+            panel.set_ylim(bottom=0)
+            panel.margins(x=0)
+            panel.grid(alpha=0.3)
+        highest = max_loss
+        if highest is None and axis == 'p_t':
+            highest = 5.0  # beyond it a cross entropy hides what all others do
+        if highest is not None:
+            left.set_ylim(top=min(highest, left.get_ylim()[1]))
+        left.legend(fontsize=8)
+    if title:
+        figure.suptitle(title)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    return path
+
+
+def plot_losses_main(argv: Sequence[str] | None = None) -> None:
+    """The command line of ``tools/plot_losses.py``."""
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog='plot_losses.py',
+        description='Draw losses and their gradients against p_t, the error or the shift.',
+    )
+    parser.add_argument('losses', nargs='+', metavar='NAME[:OPTION=VALUE,...]')
+    parser.add_argument('--out', default='losses.png', metavar='FILE.png')
+    parser.add_argument('--title', default='')
+    parser.add_argument('--max-loss', type=float, default=None)
+    args = parser.parse_args(argv)
+    try:
+        print(plot_losses(args.losses, args.out, title=args.title, max_loss=args.max_loss))
+    except ConfigError as error:
+        parser.exit(2, f'plot_losses.py: {error}\n')
