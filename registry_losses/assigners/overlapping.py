@@ -81,12 +81,14 @@ class OverlapBlock:
             ``(g,)`` the gts; ``(g, j)`` with j <= k the index of the runs, P where there
             is none; and ``(g, j, S)`` their overlaps, 0 where there is none.
         """
-        padded = torch.cat((self.overlaps, self.overlaps.new_zeros(1, RUN_LENGTH)))
+        last = self.peaks.shape[0] - 1
         for rows, runs, peaks in self.buckets():
-            best = peaks.topk(min(k, peaks.shape[1]), dim=1).indices
+            peaks, best = peaks.topk(min(k, peaks.shape[1]), dim=1)
             runs = runs.gather(1, best)
-            overlaps = padded.index_select(0, runs.reshape(-1))
-            yield rows, runs, overlaps.view(*runs.shape, RUN_LENGTH)
+            at = runs.clamp(max=last).reshape(-1)
+            overlaps = self.overlaps.index_select(0, at).view(*runs.shape, RUN_LENGTH)
+            # Where there is no run the peak is 0.
+            yield rows, runs, overlaps.mul_((peaks > 0)[..., None])
 
 
 def overlapping_blocks(

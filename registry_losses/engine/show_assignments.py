@@ -262,8 +262,10 @@ def look(
 def pages(looked: Look, columns: int, panel: int) -> Iterator[np.ndarray]:
     """Pictures of at most so many assigners side by side."""
     names = list(looked.found)
-    for start in range(0, len(names), columns):
-        some = {name: looked.found[name] for name in names[start : start + columns]}
+    number = -(-len(names) // columns)
+    own = -(-len(names) // max(number, 1))  # about equally many on each page
+    for start in range(0, len(names), max(own, 1)):
+        some = {name: looked.found[name] for name in names[start : start + own]}
         title = f'{looked.name}: {int(looked.gt.valid.sum())} gts'
         yield draw_assignments(
             looked.image, looked.priors, looked.gt, some, panel=panel, title=title

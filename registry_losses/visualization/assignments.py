@@ -223,7 +223,10 @@ def _overview(scene: _Scene, own: ImageAssignment) -> np.ndarray:
     for k in np.argsort(-slots.strides[own.prior, 0], kind='stable'):
         n = own.prior[k]
         x, y = np.round(slots.centers[n] * scene.scale).astype(int).tolist()
-        radius = max(2, round(1.2 * math.log2(max(slots.strides[n, 0], 2))) - 1)
+        stride = slots.strides[n, 0]
+        # Larger on coarser levels, but neighbours stay apart.
+        radius = max(3, round(1.2 * math.log2(max(stride, 2))) - 1)
+        radius = max(2, min(radius, round(0.45 * stride * scene.scale)))
         if -radius <= x < drawn.shape[1] + radius and -radius <= y < drawn.shape[0] + radius:
             cv2.circle(drawn, (x, y), radius, scene.colours[own.gt[k]], -1, cv2.LINE_AA)
             if radius > 2:
@@ -389,15 +392,22 @@ def _row_names(slots: _Slots, levels: Sequence[int], panel_height: int) -> np.nd
 
 
 def _legend(width: int, remark: str) -> np.ndarray:
-    strip = np.full((28, width, 3), _PAPER, np.uint8)
-    x = _GAP
-    entries = [
+    """What the colours mean, on as many lines as the page's width asks for."""
+    entries: list[tuple[Colour, str]] = [
+        ((_PAPER, _PAPER, _PAPER), 'outline: gt'),
         (gt_colours(1)[0], 'positive: colour of its gt, bright by quality'),
         (SOFT, 'soft'),
         (IGNORED, 'ignored (hatched)'),
     ]
     entries += [((_PAPER, _PAPER, _PAPER), remark)] if remark else []
+    placed, x, line = [], _GAP, 0
     for colour, text in entries:
-        write(strip, text, (x, 4), colour, 9, inside=True)
-        x += cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 9 / 21, 1)[0][0] + 24
+        length = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 9 / 21, 1)[0][0]
+        if x > _GAP and x + length > width - _GAP:
+            x, line = _GAP, line + 1
+        placed.append((colour, text, (x, 4 + 24 * line)))
+        x += length + 24
+    strip = np.full((28 + 24 * line, width, 3), _PAPER, np.uint8)
+    for colour, text, corner in placed:
+        write(strip, text, corner, colour, 9, inside=True)
     return strip
