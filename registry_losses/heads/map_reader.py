@@ -10,6 +10,7 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ..ops import clip_boxes
 from ..structures import DetDataSample, HeadOutput, Predictions, Priors, flatten_maps
 from .prediction import rescale_instances, suppress, top_candidates
 
@@ -30,6 +31,13 @@ class MapReader(BaseModule):
     """Branch whose probability multiplies the class scores."""
     num_bins: int = 0
     """Bins of each side where boxes are distributions; 0 where they are numbers."""
+    clip_after_nms: bool = False
+    """Whether boxes are clipped to the image only when they are chosen (YOLOv5)."""
+
+    @property
+    def class_activation(self) -> str:
+        """What turns class outputs into probabilities, as their loss declares."""
+        return getattr(self.loss_cls, 'activation', None) or 'sigmoid'
 
     @property
     def objectness_channels(self) -> int:
@@ -146,6 +154,11 @@ class MapReader(BaseModule):
         )
         if rescale:
             rescale_instances(results, batch_img_metas)
+        if self.clip_after_nms:
+            for instances, meta in zip(results, batch_img_metas):
+                limit = meta.get('ori_shape') if rescale else None
+                limit = (limit or meta['img_shape'])[:2]
+                instances.bboxes = clip_boxes(instances.bboxes, limit)
         return results
 
     def candidates(
@@ -178,13 +191,16 @@ class MapReader(BaseModule):
     def decode_at(
         self, output: HeadOutput, priors: Priors, slots: Tensor, image_shapes: Tensor | None
     ) -> Tensor:
-        """``(B, k, 4)`` predicted boxes of chosen slots ``(B, k)``, clipped to the images."""
+        """``(B, k, 4)`` predicted boxes of chosen slots ``(B, k)``, clipped to the images.
+
+        Not clipped with :attr:`clip_after_nms`.
+        """
         coder = self.bbox_coder
         reference = priors.centers if coder.reference == 'centers' else priors.boxes
         raw = output['bbox'].float()
         raw = raw.gather(1, slots[..., None].expand(-1, -1, raw.shape[-1]))
         encoded = coder.activate(raw)
-        max_shape = None if image_shapes is None else image_shapes
+        max_shape = None if self.clip_after_nms else image_shapes
         return coder.decode(
             reference[slots], encoded, max_shape=max_shape, stride=priors.strides[slots]
         )

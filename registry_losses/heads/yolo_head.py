@@ -15,6 +15,7 @@ from ..registry import MODELS
 from ..structures import HeadOutput, LossTerm, Priors, flatten_maps
 from ..structures.loss_term import TargetQuality
 from .dense_head import DenseHead
+from .initial import start_few_objects
 from .map_reader import num_outputs
 from .prediction import top_candidates
 
@@ -242,6 +243,8 @@ class YOLOV5Head(YOLOHead):
         init_cfg: Weight initialisation.
     """
 
+    clip_after_nms = True
+
     def __init__(
         self,
         num_classes: int,
@@ -335,20 +338,3 @@ class YOLOV5Head(YOLOHead):
             ),
             LossTerm('loss_bbox', self.loss_bbox, kind=self.box_kind(), branch='bbox', **by_level),
         )
-
-
-@torch.no_grad()
-def start_few_objects(bias: Tensor, num_classes: int, stride, *, image: int = 640) -> None:
-    """Biases by which a level expects about 8 objects in an image, each class at 1 %.
-
-    Args:
-        bias: ``(A, 4 + 1 + C)`` of box, objectness, classes; changed in place.
-        num_classes: C, the last values of an anchor.
-        stride: Pixels a cell, a number or (x, y).
-        image: Side of the image in pixels.
-    """
-    x, y = stride if isinstance(stride, Sequence) else (stride, stride)
-    per_slot = min(8 / ((image / x) * (image / y)), 0.5)
-    bias.zero_()
-    bias[:, 4] = float(torch.logit(torch.tensor(per_slot)))
-    bias[:, -num_classes:] = float(torch.logit(torch.tensor(0.01)))
