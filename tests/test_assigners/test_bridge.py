@@ -69,12 +69,47 @@ def test_assign_equals_the_batched_call(name):
     assert nothing.num_gts == 0 and (nothing.gt_inds == 0).all()
 
 
-def test_bare_boxes_where_the_grid_is_needed():
-    _, instances = one_image()
-    pred = InstanceData(priors=scenes.yolo_anchors().boxes)
-    with pytest.raises(PairingError, match='YOLOV5Assigner needs priors on a grid'):
-        YOLOV5Assigner().assign(pred, instances)
-    assert SSDAssigner().assign(pred, instances).gt_inds.max() == 5
+GRIDLESS = [name for name, case in ASSIGNERS.items() if not case.assigner.requires_grid]
+
+
+@pytest.mark.parametrize('name', [name for name in ASSIGNERS if name not in GRIDLESS])
+def test_bare_boxes_where_the_grid_is_needed(name):
+    assigner, (_, instances) = ASSIGNERS[name].assigner, one_image()
+    priors = scenes.yolo_anchors()
+    predictions = scenes.random_predictions(0, priors, 1)
+    pred = InstanceData(
+        priors=priors.boxes, bboxes=predictions.boxes[0], scores=predictions.scores[0]
+    )
+    kind = type(assigner).__name__
+    with pytest.raises(PairingError, match=f'{kind} needs priors on a grid'):
+        assigner.assign(pred, instances)
+
+
+@pytest.mark.parametrize('name', GRIDLESS)
+def test_bare_boxes_and_an_ignore_region(name):
+    """Names, order and result as in OpenMMLab, with plain InstanceData."""
+    assigner, (_, instances) = ASSIGNERS[name].assigner, one_image()
+    priors = scenes.points()
+    n = priors.num_priors
+    bare = priors.boxes
+    if assigner.priors_form == 'points':
+        bare = torch.cat((priors.centers, priors.strides), dim=1)
+    predictions = scenes.random_predictions(0, priors, 1)
+    scores = LOGITS.get(name, lambda probabilities: probabilities)(predictions.scores[0])
+    pred = InstanceData(priors=bare, bboxes=predictions.boxes[0], scores=scores)
+    region = InstanceData(bboxes=torch.tensor([[0.0, 0, 64, 64]]))
+    extra = (list(priors.level_sizes),) if 'ATSS' in name or name == 'DDOD' else ()
+    more = {'img_meta': {'img_shape': (64, 64)}} if name == 'Hungarian' else {}
+    if name != 'Hungarian':  # whose third argument is the image's meta there
+        more['gt_instances_ignore'] = region
+    result = assigner.assign(pred, *extra, gt_instances=instances, **more)
+    assert result.num_gts == 5 and result.num_preds == n
+    assert result.gt_inds.shape == result.labels.shape == (n,)
+    assert result.gt_inds.dtype == result.labels.dtype == torch.long
+    assert result.gt_inds.min() >= -1 and 0 < result.gt_inds.max() <= 5
+    if result.max_overlaps is not None:
+        assert result.max_overlaps.shape == (n,)
+        assert result.max_overlaps.max() <= 1.0001
 
 
 def test_result_serves_samplers():

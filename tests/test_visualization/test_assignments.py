@@ -19,6 +19,8 @@ from registry_losses.visualization.assignments import IGNORED, SOFT, gt_colours
 
 # Where the first column's panels begin: row names and a gap; a header, then a row a panel.
 LEFT, TOP, ROW = 92 + 6, 22, 64 + 22 + 6
+# The legend's first line, and each more that a narrow page asks for.
+LEGEND, LINE = 28, 24
 
 
 def slots(num_base: int = 1, offset: float = 0.5) -> Priors:
@@ -69,7 +71,7 @@ def test_page_shows_positive_soft_and_ignored():
     assert stripe.max() > 0.75 * IGNORED[0] and stripe.min() < 60  # hatched, not filled
     # All levels together: a dot at each centre. No row for the level where nothing is.
     assert pixel(page, 0, 12, 12) == first and pixel(page, 0, 52, 52) == second
-    assert page.shape[0] == TOP + 2 * ROW + 28
+    assert page.shape[0] == TOP + 2 * ROW + LEGEND + 3 * LINE  # entries below each other
 
 
 def test_tiles_follow_the_grid():
@@ -93,7 +95,9 @@ def test_columns_reasons_and_bare_slots():
         image, priors, gt, {'ours': found, 'theirs': 'cannot: ' + 'word ' * 40}, title='a page'
     )
     alone = draw_assignments(image, priors, gt, {'ours': found}, title='a page')
-    assert page.shape[0] == alone.shape[0] and page.shape[1] == alone.shape[1] + 256 + 12
+    # The narrower page needs one more line for its legend.
+    assert page.shape[0] == alone.shape[0] - LINE and page.shape[1] == alone.shape[1] + 256 + 12
+    assert page.shape[0] == 26 + TOP + 2 * (160 + 22 + 6) + LEGEND
     bare = Priors(priors.boxes[None], priors.strides)
     page = draw_assignments(np.zeros((64, 64, 3), np.uint8), bare, gt, {'ours': found}, panel=64)
     assert pixel(page, 1, 8, 12) == gt_colours(1)[0]  # the outline of its box
