@@ -197,7 +197,13 @@ class _Checker:
             return
         accepted = accepted_keys(found)
         names = accepted.names | ALWAYS_READ | _READ_BY_BUILDER.get(key, frozenset())
-        self._known(path, node, names, owner=getattr(found, '__name__', ''), open=accepted.open)
+        settings = {
+            name: holder
+            for holder in ('test_cfg', 'train_cfg')
+            for name in getattr(found, f'{holder}_keys', ())
+        }
+        owner = getattr(found, '__name__', '')
+        self._known(path, node, names, owner=owner, open=accepted.open, settings=settings)
         if registries == (reg.TASK_UTILS,):
             # Other builders add arguments of their own: an optimizer gets its parameters.
             for missing in sorted(required_keys(found) - set(node)):
@@ -238,6 +244,7 @@ class _Checker:
         *,
         owner: str = '',
         open: bool = False,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         if not isinstance(node, Mapping):
             self.problems.append(f'{path}: expected a dict, got {type(node).__name__}')
@@ -245,6 +252,13 @@ class _Checker:
         names = sorted(names)
         for key in node:
             if key in names or (open and not _is_near_miss(str(key), names)):
+                continue
+            if key in (settings or {}):
+                holder = (settings or {})[key]
+                self.problems.append(
+                    f'{path}.{key}: {owner} reads this key in its {holder}: write it as '
+                    f'model.{holder}.{key}.'
+                )
                 continue
             near = nearest_names(str(key), names) or [n for n in names if n not in _NOT_OFFERED]
             reader = f'{owner} does not read this key' if owner else 'no part reads this key'

@@ -51,7 +51,7 @@ def training_size(cfg: Config) -> tuple[int, int]:
     loader = cfg.get('train_dataloader') or {}
     for _, node in child_nodes(dict(loader)):
         for key in ('scale', 'img_scale', 'crop_size'):
-            value = node.get(key)
+            value: Any = node.get(key)
             pair = isinstance(value, Sequence) and len(value) == 2
             if pair and all(isinstance(side, int) for side in value):
                 sizes.append((min(value), max(value)))
@@ -250,10 +250,11 @@ def level_table(found: Inspection) -> Table:
     """Feature maps and slots of each level, and what became of the slots."""
     priors, assigned = found.inputs.priors, found.inputs.assignment
     level_ids, count = priors.level_ids, len(priors.level_sizes)
-    positive = torch.bincount(level_ids[assigned.prior], minlength=count).tolist()
-    ignored = torch.bincount(
-        level_ids.expand_as(assigned.ignored)[assigned.ignored], minlength=count
-    ).tolist()
+    of_slot = level_ids.expand_as(assigned.ignored)
+    positive, ignored = (
+        torch.bincount(of_slot[mask], minlength=count).tolist()
+        for mask in (assigned.positive_mask(), assigned.ignored)
+    )
     soft = [0] * count
     if assigned.soft is not None:
         slots = torch.stack((assigned.soft.image, assigned.soft.prior)).unique(dim=1)[1]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..registry import MODELS
 from ..structures import LossTerm
 from .dense_head import DenseHead, centerness_terms
+from .initial import start_rare_classes
 from .towers import build_tower
 
 _INIT = dict(
@@ -113,6 +114,14 @@ class ATSSHead(DenseHead):
             self.atss_centerness = nn.Conv2d(last, base, kernel, padding=pad)
         levels = self.prior_generator.num_levels
         self.scales = nn.ModuleList(Scale(1.0) for _ in range(levels))
+
+    def init_weights(self) -> None:
+        """Objects start rare, whatever the activation of the classification loss."""
+        super().init_weights()
+        # A sigmoid's is part of init_cfg, which a config may change.
+        if self.class_activation != 'sigmoid':
+            bias = self.atss_cls.get_parameter('bias')
+            start_rare_classes(bias, self.num_classes, self.loss_cls)
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
         """``(B, A C, H, W)`` logits, ``(B, A 4, H, W)`` codes, ``(B, A, H, W)`` centreness."""

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.model import bias_init_with_prob
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..registry import MODELS
 from ..structures import HeadOutput, LossTerm, Priors
-from .dense_head import DenseHead, slot_sides
+from .dense_head import DenseHead
+from .initial import slot_sides, start_rare_classes
 from .map_reader import probabilities
 from .prediction import top_candidates
 
@@ -104,7 +104,7 @@ class CenterNetHead(DenseHead):
         """
         super().init_weights()
         last = self.heatmap_head[-1].get_parameter('bias')
-        nn.init.constant_(last, bias_init_with_prob(0.1))
+        start_rare_classes(last, self.num_classes, self.loss_cls, 0.1)
         for head in (self.wh_head, self.offset_head):
             for layer in (head[0], head[2]):
                 nn.init.normal_(layer.get_parameter('weight'), std=0.001)

@@ -252,15 +252,14 @@ def centerness_terms(head: DenseHead, *, clamp: float = 1.0) -> tuple[LossTerm, 
     )
 
 
-def slot_sides(prior_generator) -> tuple[float, float]:
-    """Width and height, in cells, of the first slot of a cell of the first level."""
-    level = prior_generator.level(0, (1, 1))
-    (width, height), (x, y) = level.base_sizes[0], level.stride
-    return width / x, height / y
-
-
 def build(registry, node):
-    """Build a config node; pass an object or None through."""
+    """Build a config node; pass an object or None through.
+
+    Raises:
+        ConfigError: For a bare name, which looks as if it would do.
+    """
+    if isinstance(node, str):
+        raise ConfigError(f'expected dict(type={node!r}), got the bare name {node!r}')
     return registry.build(node) if isinstance(node, dict) else node
 
 

@@ -14,7 +14,8 @@ from ..coders.base import MAX_EXPONENT
 from ..errors import ConfigError
 from ..registry import MODELS
 from ..structures import LossTerm
-from .dense_head import DenseHead, centerness_terms, slot_sides
+from .dense_head import DenseHead, centerness_terms
+from .initial import slot_sides, start_rare_classes
 from .towers import build_tower
 
 _INIT = dict(
@@ -130,12 +131,16 @@ class FCOSHead(DenseHead):
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
 
     def init_weights(self) -> None:
-        """Distances that end in a ReLU start at their slot's own box.
+        """Objects start rare, and distances that end in a ReLU at their slot's own box.
 
         From zero half of them would begin closed, and the boxes without area, from which
         no overlap loss finds its way.
         """
         super().init_weights()
+        # A sigmoid's is part of init_cfg, which a config may change.
+        if self.class_activation != 'sigmoid':
+            bias = self.conv_cls.get_parameter('bias')
+            start_rare_classes(bias, self.num_classes, self.loss_cls)
         if self.norm_on_bbox:
             width, height = slot_sides(self.prior_generator)
             bias = self.conv_reg.get_parameter('bias')

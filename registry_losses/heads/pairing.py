@@ -114,13 +114,16 @@ def _try_loss(term: LossTerm, head: Any) -> None:
     What kinds cannot say comes out here: a loss set up for another number of classes, one
     that wants probabilities where the head gives logits, one of another calling convention.
     """
+    _check_classes(term, head)
     example = _example(term, head)
     if example is None or _is_abstract(term.loss):
         return
     where = f'{term.name}: {type(term.loss).__name__} does not fit {type(head).__name__}'
+    pred, target = example
+    options: dict[str, Any] = dict(averaging(term, torch.ones(())))
     with torch.no_grad(), unchanged_buffers(term.loss):
         try:
-            value = call_loss(term.loss, *example, **averaging(term, torch.ones(())))
+            value = call_loss(term.loss, pred, target, **options)
         except _TRIAL_ERRORS as error:
             raise PairingError(f'{where}: {error}') from error
     if not isinstance(value, Tensor) or value.dim():
@@ -132,6 +135,17 @@ def _try_loss(term: LossTerm, head: Any) -> None:
         raise PairingError(
             f'{where}: its value at small outputs of the head is {float(value)}; does it expect '
             'probabilities? The outputs are logits'
+        )
+
+
+def _check_classes(term: LossTerm, head: Any) -> None:
+    """A loss that is told the number of classes has to be told the head's."""
+    given = getattr(term.loss, 'num_classes', head.num_classes)
+    if term.kind == 'classification' and given != head.num_classes:
+        raise PairingError(
+            f'{term.name}: {type(term.loss).__name__} has num_classes={given}, but '
+            f'{type(head).__name__} has {head.num_classes}; give the loss '
+            f'num_classes={head.num_classes}'
         )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..registry import MODELS
 from .dense_head import DenseHead
+from .initial import start_rare_classes
 from .towers import build_tower
 
 _INIT = dict(
@@ -93,6 +94,14 @@ class RetinaHead(DenseHead):
         base = self.prior_generator.num_base_priors[0]
         self.retina_cls = nn.Conv2d(last, base * self.cls_out_channels, 3, padding=1)
         self.retina_reg = nn.Conv2d(last, base * self.map_channels()['bbox'], 3, padding=1)
+
+    def init_weights(self) -> None:
+        """Objects start rare, whatever the activation of the classification loss."""
+        super().init_weights()
+        # A sigmoid's is part of init_cfg, which a config may change.
+        if self.class_activation != 'sigmoid':
+            bias = self.retina_cls.get_parameter('bias')
+            start_rare_classes(bias, self.num_classes, self.loss_cls)
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """``(B, A * C, H, W)`` logits and ``(B, A * 4, H, W)`` box codes of each level."""

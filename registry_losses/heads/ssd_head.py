@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..registry import MODELS
 from .dense_head import DenseHead
+from .initial import start_rare_classes
 
 _INIT = dict(type='Xavier', layer='Conv2d', distribution='uniform', bias=0)
 
@@ -74,6 +75,15 @@ class SSDHead(DenseHead):
             reg = nn.Conv2d(channels, a * 4, 3, padding=1)
             self.cls_convs.append(nn.Sequential(cls))
             self.reg_convs.append(nn.Sequential(reg))
+
+    def init_weights(self) -> None:
+        """Without hard negatives objects start rare: then every slot is charged."""
+        super().init_weights()
+        if 'row_loss' in self.sampler.needs:
+            return
+        for conv in self.cls_convs:
+            bias = conv.get_parameter('0.bias')
+            start_rare_classes(bias, self.num_classes, self.loss_cls)
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """``(B, A * (C + 1), H, W)`` logits and ``(B, A * 4, H, W)`` codes of each level."""

@@ -265,20 +265,35 @@ def idle_parameters(head: nn.Module, found: LossInputs) -> tuple[str, ...]:
     """Beginnings of the names of parameters that one level alone reads, for nothing to learn.
 
     Boxes and centreness are learnt by positives: on a level without any, what only they
-    read gets no gradient; nor do the classes of a level whose slots a sampler has all set
-    aside.
+    read gets no gradient; nor does a level whose slots a sampler has all set aside, nor its
+    classes where an asymmetric loss takes negatives below its margin for solved.
     """
     assigned, level_ids = found.assignment, found.priors.level_ids
     positive = set(level_ids[assigned.prior].tolist())
     active = set(level_ids.expand_as(assigned.ignored)[~assigned.ignored].tolist())
     own = type(head).__name__ == 'SSDHead'
+    charged = active
+    for term in head.loss_terms:
+        if type(term.loss).__name__ != 'AsymmetricLoss' or term.kind == 'centerness':
+            continue
+        if term.kind == 'objectness':
+            probability = head.factors(found.output)
+        elif hasattr(head, 'cls_convs'):
+            probability = head.scores(found.output).amax(-1)
+        else:
+            continue
+        hard = (probability > term.loss.clip) & ~assigned.ignored
+        charged = positive | set(level_ids.expand_as(hard)[hard].tolist())
     idle = []
     for level in range(len(found.priors.level_sizes)):
-        for name, used in (('reg_convs', level in positive), ('cls_convs', level in active)):
+        for name, used in (('reg_convs', level in positive), ('cls_convs', level in charged)):
             if not used:
                 idle += [f'{name}.{level}.'] if own else [f'{name}.0.norms.{level}.']
         if level not in positive:
             idle.append(f'scales.{level}.')
+        if level not in charged:
+            idle += [f'convs_bridge.{level}.', f'convs_pred.{level}.']
+            idle.append(f'head_module.convs_pred.{level}.')
     return tuple(idle)
 
 

@@ -28,7 +28,11 @@ def changed(head: str, **losses) -> dict:
         ('atss', dict(loss_centerness=node('GaussianFocalLoss')), 'loss_centerness: Gaussian'),
         ('fcos', dict(loss_bbox=node('DistributionFocalLoss')), 'predicts one number a side'),
         ('yolov4', dict(loss_bbox=node('CrossEntropyLoss', use_sigmoid=True)), 'YOLOBBoxCoder'),
-        ('yolov5', dict(loss_cls=node('SeesawLoss', num_classes=80)), r'80 \+ 1\)'),
+        (
+            'yolov5',
+            dict(loss_cls=node('SeesawLoss', num_classes=80)),
+            'num_classes=80, but YOLOV5Head has 4',
+        ),
         (
             'fcos',
             dict(loss_cls=node('FocalLoss', class_weight=[1.0] * 80)),
@@ -186,3 +190,21 @@ def test_boxes_begin_at_those_of_their_slots(head):
 def test_the_page_of_pairings_is_up_to_date():
     page = Path(__file__).parents[2] / 'docs' / 'pairing.md'
     assert page.read_text(encoding='utf-8') == describe_pairings(), 'run `make docs`'
+
+
+@pytest.mark.parametrize('head', ['retinanet', 'fcos', 'atss', 'ssd', 'centernet'])
+@pytest.mark.parametrize('loss', ['FocalLoss-sigmoid', 'FocalLoss-softmax', 'MSELoss'])
+def test_objects_start_rare_whatever_the_activation(head, loss):
+    name, _, activation = loss.partition('-')
+    options = dict(activation=activation) if activation else {}
+    config = changed(head, loss_cls=node(name, **options))
+    config['train_cfg']['sampler'] = node('PseudoSampler')
+    model = build(config)
+    with torch.no_grad():
+        for parameter in model.bbox_head.parameters():
+            if parameter.dim() > 1:
+                parameter.zero_()  # what is left is the biases
+    scores = model.bbox_head.scores(SCENE.loss_inputs(model).output)
+    prior = 0.1 if head == 'centernet' else 0.01
+    expected = prior / CLASSES if activation == 'softmax' else prior
+    assert torch.allclose(scores, torch.full_like(scores, expected), rtol=1e-3)

@@ -70,6 +70,11 @@ def test_what_is_refused_says_why(capsys):
     assert error.startswith('PairingError: loss_bbox: DistributionFocalLoss compares distributions')
     error = refused(capsys, RETINA, '--cfg-options', 'model.bbox_head.anchors=3')
     assert 'model.bbox_head.anchors: RetinaHead does not read this key' in error
+    wrong = "model.bbox_head.assigner=dict(type='ATSSAssigner')"
+    error = refused(capsys, RETINA, '--cfg-options', wrong)
+    assert 'write it as model.train_cfg.assigner' in error
+    error = refused(capsys, RETINA, '--cfg-options', 'model.bbox_head.loss_cls=FocalLoss')
+    assert "expected dict(type='FocalLoss'), got the bare name 'FocalLoss'" in error
 
 
 def test_a_loss_that_is_not_finite_fails(capsys):

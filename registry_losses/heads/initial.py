@@ -1,0 +1,57 @@
+"""What a head predicts before it has learnt anything.
+
+Shapes: A slots a cell, C classes.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def slot_sides(prior_generator: Any) -> tuple[float, float]:
+    """Width and height, in cells, of the first slot of a cell of the first level."""
+    level = prior_generator.level(0, (1, 1))
+    (width, height), (x, y) = level.base_sizes[0], level.stride
+    return width / x, height / y
+
+
+@torch.no_grad()
+def start_rare_classes(bias: Tensor, num_classes: int, loss: Any, prob: float = 0.01) -> None:
+    """Biases by which objects are rare, so that the many negatives do not drown the rest.
+
+    Lin et al., Focal Loss for Dense Object Detection, 2017, section 3.3: each class of a
+    sigmoid at ``prob``; of a softmax all classes
+    together, by a bias ``log(C (1 - prob) / prob)`` of the background.
+
+    Args:
+        bias: ``(A * outputs,)``, changed in place.
+        num_classes: C.
+        loss: Its ``activation`` turns outputs to probabilities.
+        prob: How likely an object is to begin with.
+    """
+    activation = getattr(loss, 'activation', None) or 'sigmoid'
+    if activation == 'softmax':
+        by_slot = bias.zero_().view(-1, num_classes + 1)
+        by_slot[:, -1] = math.log(num_classes * (1 - prob) / prob)
+    else:
+        bias.fill_(prob if activation == 'identity' else -math.log((1 - prob) / prob))
+
+
+@torch.no_grad()
+def start_few_objects(bias: Tensor, num_classes: int, stride, *, image: int = 640) -> None:
+    """Biases by which a level expects about 8 objects in an image, each class at 1 %.
+
+    Args:
+        bias: ``(A, 4 + 1 + C)`` of box, objectness, classes; changed in place.
+        num_classes: C, the last values of an anchor.
+        stride: Pixels a cell, a number or (x, y).
+        image: Side of the image in pixels.
+    """
+    x, y = stride if isinstance(stride, Sequence) else (stride, stride)
+    per_slot = min(8 / ((image / x) * (image / y)), 0.5)
+    bias.zero_()
+    bias[:, 4] = float(torch.logit(torch.tensor(per_slot)))
+    bias[:, -num_classes:] = float(torch.logit(torch.tensor(0.01)))
