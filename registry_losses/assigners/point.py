@@ -75,8 +75,8 @@ class PointAssigner(BaseAssigner):
         if not counting_is_free(level.device):
             searches = [Search(some, targets, *span) for _, some, *span in groups]
             found = nearest_topk(searches, self.pos_num)
-            exists = [real & mine[:, None] for (_, real), mine in zip(found, members)]
-            return torch.cat([prior for prior, _ in found], dim=1), torch.cat(exists, dim=1)
+            own_level = [real & mine[:, None] for (_, real), mine in zip(found, members)]
+            return torch.cat([prior for prior, _ in found], dim=1), torch.cat(own_level, dim=1)
         own = [mine.nonzero().squeeze(1) for mine in members]
         searches = [
             Search(some, targets.at(at), *span) for (_, some, *span), at in zip(groups, own)

@@ -293,6 +293,18 @@ def test_task_aligned(seed, kind, inside_first, topk):
     torch.testing.assert_close(found.quality, wanted.float(), atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.parametrize(('exponent', 'scale'), [(1, 1.0), (8, 1.0), (1, 1e-6)])
+def test_task_aligned_leaves_out_only_what_cannot_win(exponent, scale):
+    """Enough runs of slots a gt that most are dropped by their bound, unseen scores and all."""
+    for seed in range(3):
+        priors, gt = scenes.points(256), scenes.random_gt(seed, 2, size=256)
+        found = scenes.random_predictions(seed, priors, 2)
+        predictions = Predictions(found.boxes, found.scores.pow(exponent) * scale)
+        pairs = TaskAlignedAssigner(topk=5)(priors, gt, predictions)
+        expected = oracles.task_aligned(priors, gt, predictions, 5, inside_first=False)
+        assert scenes.pairs_of(pairs) == sorted(expected)
+
+
 def test_power():
     x = torch.rand(7, dtype=torch.float64)
     for exponent in (0.5, 1, 2, 3, 5, 6, 8, 9, 2.5):
