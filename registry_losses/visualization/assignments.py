@@ -10,7 +10,6 @@ Images are RGB uint8 ``(H, W, 3)``. Shapes: N slots, K pairs, E soft entries.
 
 from __future__ import annotations
 
-import colorsys
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,19 +19,22 @@ import numpy as np
 
 from ..errors import DataError
 from ..structures import Assignment, GroundTruth, Level, Priors
-from .draw import Colour, write
+from .assignment_frames import (
+    GAP,
+    HEADER,
+    IGNORED,
+    SOFT,
+    framed,
+    gt_colours,
+    legend,
+    paragraph,
+    row_names,
+    strip,
+)
+from .draw import Colour
 
-SOFT: Colour = (255, 150, 20)
-IGNORED: Colour = (190, 190, 190)
-_PAPER = 250
-_INK: Colour = (40, 40, 40)
-_GAP = 6
-_HEADER = 22
-_MARGIN = 92
 # Tiles smaller than this many pixels get a mark of that size.
 _LEAST_TILE = 4
-# The colours that gts get must be told from SOFT's hue.
-_GOLDEN = 0.61803398875
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,18 +103,6 @@ class _Slots:
         )
 
 
-def gt_colours(count: int) -> list[Colour]:
-    """Bright colours, neighbours far apart in hue, none near orange."""
-    colours = []
-    for i in range(count):
-        # Hues from 0.16 (yellow) round to 0.98 leave out red-orange to orange.
-        hue = 0.16 + 0.82 * ((0.5 + i * _GOLDEN) % 1)
-        value = 1.0 if i % 2 == 0 else 0.8
-        rgb = colorsys.hsv_to_rgb(hue, 0.85, value)
-        colours.append((round(rgb[0] * 255), round(rgb[1] * 255), round(rgb[2] * 255)))
-    return colours
-
-
 def draw_assignments(
     image: np.ndarray,
     priors: Priors,
@@ -157,9 +147,9 @@ def draw_assignments(
     levels = [i for i in range(len(slots.sizes)) if any(_busy(o, slots, i) for o in own.values())]
     scene = _Scene(dimmed, scale, slots, boxes, valid, colours)
     columns = [_column(name, found, scene, levels) for name, found in own.items()]
-    body = np.hstack([_row_names(slots, levels, dimmed.shape[0]), *columns])
-    parts = [_strip(title, body.shape[1], 26)] if title else []
-    return np.vstack([*parts, body, _legend(body.shape[1], _quiet(slots, levels))])
+    body = np.hstack([row_names(slots.levels, slots.sizes, levels, dimmed.shape[0]), *columns])
+    parts = [strip(title, body.shape[1], 26)] if title else []
+    return np.vstack([*parts, body, legend(body.shape[1], _quiet(slots, levels))])
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,15 +194,15 @@ def _quiet(slots: _Slots, levels: Sequence[int]) -> str:
 def _column(
     name: str, own: ImageAssignment | str, scene: _Scene, levels: Sequence[int]
 ) -> np.ndarray:
-    width = scene.dimmed.shape[1] + 2 * _GAP
-    header = _strip(name, width, _HEADER, centred=True)
+    width = scene.dimmed.shape[1] + 2 * GAP
+    header = strip(name, width, HEADER, centred=True)
     if isinstance(own, str):
-        height = (1 + len(levels)) * (scene.dimmed.shape[0] + _HEADER + _GAP)
-        return np.vstack([header, _paragraph(own, width, height)])
+        height = (1 + len(levels)) * (scene.dimmed.shape[0] + HEADER + GAP)
+        return np.vstack([header, paragraph(own, width, height)])
     without = int(scene.valid.sum()) - len(np.unique(own.gt))
     caption = f'{len(own.prior)} positive' + (f', {without} gts without' if without else '')
-    panels = [_framed(_overview(scene, own), caption)]
-    panels += [_framed(*_level_panel(scene, level, own)) for level in levels]
+    panels = [framed(_overview(scene, own), caption)]
+    panels += [framed(*_level_panel(scene, level, own)) for level in levels]
     return np.vstack([header, *panels])
 
 
@@ -326,88 +316,3 @@ def _dimmed(image: np.ndarray) -> np.ndarray:
     """Grey and dark, so that colours stand out and objects stay recognisable."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return np.repeat((20 + 0.45 * grey)[..., None], 3, axis=2).astype(np.uint8)
-
-
-# --- Around the panels -----------------------------------------------------------------
-
-
-def _framed(drawn: np.ndarray, caption: str) -> np.ndarray:
-    framed = np.pad(drawn, ((0, 0), (_GAP, _GAP), (0, 0)), constant_values=_PAPER)
-    below = _strip(caption, framed.shape[1], _HEADER, height=8)
-    return np.vstack([framed, below, np.full((_GAP, framed.shape[1], 3), _PAPER, np.uint8)])
-
-
-def _strip(
-    text: str, width: int, full: int, *, height: int = 10, centred: bool = False
-) -> np.ndarray:
-    """A line of text on paper, ``full`` pixels high, shortened to fit."""
-    strip = np.full((full, width, 3), _PAPER, np.uint8)
-    scale = height / 21.0
-    font = cv2.FONT_HERSHEY_SIMPLEX
-
-    def length(value: str) -> int:
-        return cv2.getTextSize(value, font, scale, 1)[0][0]
-
-    while len(text) > 4 and length(text) > width - 2 * _GAP:
-        text = text[:-4] + '...'
-    x = (width - length(text)) // 2 if centred else _GAP
-    origin = (x, (full + height) // 2)
-    cv2.putText(strip, text, origin, font, scale, _INK, 1, cv2.LINE_AA)
-    return strip
-
-
-def _paragraph(text: str, width: int, height: int) -> np.ndarray:
-    """Words on paper, for a column that has no panels."""
-    letters = max((width - 2 * _GAP) // 7, 8)
-    lines, line = [], ''
-    for word in text.split():
-        if line and len(line) + len(word) >= letters:
-            lines.append(line)
-            line = ''
-        line = f'{line} {word}'.strip()
-    lines.append(line)
-    room = max(height // 18, 1)
-    strips = [_strip(one, width, 18, height=8) for one in lines[:room]]
-    rest = max(height - 18 * len(strips), 0)
-    return np.vstack([*strips, np.full((rest, width, 3), _PAPER, np.uint8)])[:height]
-
-
-def _row_names(slots: _Slots, levels: Sequence[int], panel_height: int) -> np.ndarray:
-    names = [('all levels', '')]
-    for level in levels:
-        if slots.levels:
-            grid = slots.levels[level]
-            shape = f'{grid.width} x {grid.height} x {grid.num_base}'
-            names.append((f'stride {grid.stride[0]:g}', shape))
-        else:
-            names.append(('slots', str(slots.sizes[level])))
-    parts = [np.full((_HEADER, _MARGIN, 3), _PAPER, np.uint8)]
-    for first, second in names:
-        cell = np.full((panel_height + _HEADER + _GAP, _MARGIN, 3), _PAPER, np.uint8)
-        middle = max(panel_height // 2 - 20, 0)
-        cell[middle : middle + 20] = _strip(first, _MARGIN, 20)
-        cell[middle + 20 : middle + 40] = _strip(second, _MARGIN, 20, height=8)
-        parts.append(cell)
-    return np.vstack(parts)
-
-
-def _legend(width: int, remark: str) -> np.ndarray:
-    """What the colours mean, on as many lines as the page's width asks for."""
-    entries: list[tuple[Colour, str]] = [
-        ((_PAPER, _PAPER, _PAPER), 'outline: gt'),
-        (gt_colours(1)[0], 'positive: colour of its gt, bright by quality'),
-        (SOFT, 'soft'),
-        (IGNORED, 'ignored (hatched)'),
-    ]
-    entries += [((_PAPER, _PAPER, _PAPER), remark)] if remark else []
-    placed, x, line = [], _GAP, 0
-    for colour, text in entries:
-        length = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 9 / 21, 1)[0][0]
-        if x > _GAP and x + length > width - _GAP:
-            x, line = _GAP, line + 1
-        placed.append((colour, text, (x, 4 + 24 * line)))
-        x += length + 24
-    strip = np.full((28 + 24 * line, width, 3), _PAPER, np.uint8)
-    for colour, text, corner in placed:
-        write(strip, text, corner, colour, 9, inside=True)
-    return strip

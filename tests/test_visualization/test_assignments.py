@@ -15,7 +15,7 @@ from registry_losses.structures import (
     level_strides,
 )
 from registry_losses.visualization import Counts, count_tables, draw_assignments, gt_table
-from registry_losses.visualization.assignments import IGNORED, SOFT, gt_colours
+from registry_losses.visualization.assignment_frames import IGNORED, SOFT, gt_colours
 
 # Where the first column's panels begin: row names and a gap; a header, then a row a panel.
 LEFT, TOP, ROW = 92 + 6, 22, 64 + 22 + 6
