@@ -6,7 +6,7 @@ Shapes: B images of height H and width W.
 from collections.abc import Mapping, Sequence
 
 from mmengine.model import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..registry import MODELS
@@ -37,9 +37,13 @@ class SingleStageDetector(BaseModel):
         neck: Mapping | None = None,
         train_cfg: Mapping | None = None,
         test_cfg: Mapping | None = None,
-        data_preprocessor: Mapping | None = None,
+        data_preprocessor: Mapping | nn.Module | None = None,
         init_cfg=None,
     ) -> None:
+        # MMEngine would look for it in the root registry, where ours is found only while
+        # the default scope is set.
+        if isinstance(data_preprocessor, Mapping):
+            data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.backbone = MODELS.build(backbone)
         self.neck = None if neck is None else MODELS.build(neck)
