@@ -81,21 +81,21 @@ class DenseHead(MapReader):
         super().__init__(init_cfg=init_cfg)
         self.num_classes = num_classes
         self.in_channels = in_channels
-        self.prior_generator = build(TASK_UTILS, prior_generator)
-        self.bbox_coder = build(TASK_UTILS, bbox_coder)
-        self.loss_cls = build(MODELS, loss_cls)
-        self.loss_bbox = build(MODELS, loss_bbox)
+        self.prior_generator = build(TASK_UTILS, prior_generator, 'prior_generator')
+        self.bbox_coder = build(TASK_UTILS, bbox_coder, 'bbox_coder')
+        self.loss_cls = build(MODELS, loss_cls, 'loss_cls')
+        self.loss_bbox = build(MODELS, loss_bbox, 'loss_bbox')
         for name, node in (extra_losses or {}).items():
-            setattr(self, name, build(MODELS, node))
+            setattr(self, name, build(MODELS, node, name))
         self.cls_out_channels = num_outputs(num_classes, self.loss_cls)
         self.train_cfg = dict(train_cfg or {})
         self.test_cfg = dict(test_cfg or {})
         self._check_keys('train_cfg', self.train_cfg, self.train_cfg_keys)
         self._check_keys('test_cfg', self.test_cfg, self.test_cfg_keys)
-        assigner = build(TASK_UTILS, self.train_cfg.get('assigner'))
+        assigner = build(TASK_UTILS, self.train_cfg.get('assigner'), 'assigner')
         self.assigner = None if assigner is None else wrap_assigner(assigner)
         sampler = self.train_cfg.get('sampler') or dict(type='PseudoSampler')
-        self.sampler = build(TASK_UTILS, sampler)
+        self.sampler = build(TASK_UTILS, sampler, 'sampler')
         self._init_layers()
         self.loss_terms = self._changed_terms(loss_terms or {})
         check_pairing(self)
@@ -252,14 +252,14 @@ def centerness_terms(head: DenseHead, *, clamp: float = 1.0) -> tuple[LossTerm, 
     )
 
 
-def build(registry, node):
-    """Build a config node; pass an object or None through.
+def build(registry, node, name: str = ''):
+    """Build the config node that stands under ``name``; pass an object or None through.
 
     Raises:
         ConfigError: For a bare name, which looks as if it would do.
     """
     if isinstance(node, str):
-        raise ConfigError(f'expected dict(type={node!r}), got the bare name {node!r}')
+        raise ConfigError(f'{name}: expected dict(type={node!r}), got the bare name {node!r}')
     return registry.build(node) if isinstance(node, dict) else node
 
 

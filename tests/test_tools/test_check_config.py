@@ -74,7 +74,7 @@ def test_what_is_refused_says_why(capsys):
     error = refused(capsys, RETINA, '--cfg-options', wrong)
     assert 'write it as model.train_cfg.assigner' in error
     error = refused(capsys, RETINA, '--cfg-options', 'model.bbox_head.loss_cls=FocalLoss')
-    assert "expected dict(type='FocalLoss'), got the bare name 'FocalLoss'" in error
+    assert "loss_cls: expected dict(type='FocalLoss'), got the bare name 'FocalLoss'" in error
 
 
 def test_a_loss_that_is_not_finite_fails(capsys):
