@@ -54,7 +54,8 @@ class LossTerm:
             a positive, once.
         normalizer: What the sum is divided by, after the mean over ranks:
 
-            * ``positives``: the number of pairs;
+            * ``positives``: the number of pairs (OpenMMLab's anchor heads count an image
+              without any as one, so that their losses of such batches are smaller);
             * ``class_positives``: of distinct positive (class row, class) entries, also for
               terms that compare boxes;
             * ``quality_sum``, ``weight_sum``: the sum of the pairs' qualities or of the
