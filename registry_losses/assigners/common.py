@@ -273,16 +273,19 @@ def prior_chunks(priors: Priors, gt_count: int, batch_size: int) -> Iterator[sli
 
 
 def take_boxes(boxes: Tensor, index: Tensor) -> Tensor:
-    """``(N, 4), (T,) -> (T, 4)``: ``boxes[index]``.
+    """``(N, 4), (T,) -> (T, 4)``: ``boxes[index]``; points ``(N, 2)`` as well.
 
-    A row of four float32 is moved as one number of 16 bytes: ``index_select`` copies the
-    rows of a matrix one by one, and takes three to four times as long.
+    A row of four float32 is moved as one number of 16 bytes, one of two as one of 8:
+    ``index_select`` copies the rows of a matrix one by one, and takes three to four times
+    as long.
     """
+    columns = boxes.shape[1]
+    wide_type = {2: torch.complex64, 4: torch.complex128}.get(columns)
     movable = boxes.dtype == torch.float32 and boxes.is_contiguous()
-    if not movable or boxes.storage_offset() % 4:
+    if wide_type is None or not movable or boxes.storage_offset() % columns:
         return boxes.index_select(0, index)
-    wide = boxes.detach().view(torch.complex128)[:, 0]
-    return wide.index_select(0, index).view(torch.float32).view(-1, 4)
+    wide = boxes.detach().view(wide_type)[:, 0]
+    return wide.index_select(0, index).view(torch.float32).view(-1, columns)
 
 
 def batched_boxes(priors: Priors, batch_size: int, part: slice = slice(None)) -> Tensor:

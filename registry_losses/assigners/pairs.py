@@ -103,7 +103,7 @@ class PairReader:
 
     def gt_points(self, pairs: Pairs) -> Tensor:
         """``(T, 2)`` positions of the gts."""
-        return self.gt.points.reshape(-1, 2).index_select(0, pairs.gt_at)
+        return take_boxes(self.gt.points.reshape(-1, 2), pairs.gt_at)
 
     def labels(self, pairs: Pairs) -> Tensor:
         """``(T,)`` gt labels."""
@@ -124,10 +124,14 @@ class PairReader:
 
     def points(self, pairs: Pairs) -> Tensor:
         """``(T, 2)`` centres of the slots."""
+        if self.priors.centers.dim() == 2:
+            return take_boxes(self.priors.centers, pairs.prior)
         return self.priors.centers_at(pairs.image, pairs.prior)
 
     def strides(self, pairs: Pairs) -> Tensor:
         """``(T, 2)`` strides of the slots."""
+        if self.priors.strides.dim() == 2:
+            return take_boxes(self.priors.strides, pairs.prior)
         return self.priors.strides_at(pairs.image, pairs.prior)
 
 
