@@ -188,7 +188,7 @@ class AssociativeEmbeddingLoss(nn.Module):
         at = maps[images[:, None], :, joint[None], place]  # (P, K, L)
         weights = None if person_weights is None else torch.cat(list(person_weights))
         return self.grouped(
-            at.reshape(p * k, -1),
+            at.reshape(p * k, channels // k),
             torch.arange(p, device=tags.device).repeat_interleave(k),
             images,
             b,

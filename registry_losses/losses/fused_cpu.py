@@ -109,9 +109,9 @@ def _pass(
 
 
 def chunk_rows(rows: int, classes: int) -> int:
-    """Rows of a chunk: what the caches hold, and a tenth of a small input."""
+    """Rows of a chunk: what the caches hold, and a twelfth of a small input."""
     size = CHUNK * torch.get_num_threads()
-    return min(max(1, size // classes), max(-(-rows // 10), (CHUNK // 8) // classes, 1), rows)
+    return min(max(1, size // classes), max(-(-rows // 12), (CHUNK // 8) // classes, 1), rows)
 
 
 def _by_chunk(flat: Tensor, size: int, count: int) -> list[Tensor | None]:

@@ -21,6 +21,7 @@ from torch import Tensor
 from ..errors import ConfigError
 from ..losses import GHMC, GHMR, BaseLoss
 from ..registry import MODELS
+from ..structures import ClassTargets
 
 # A box of this side, shifted and stretched, makes the curves of the IoU family.
 _SIDE = 32.0
@@ -170,8 +171,6 @@ def _class_curve(label: str, loss: BaseLoss, points: int) -> Curve:
         target = torch.zeros(points, dtype=torch.long)
 
         def function(z: Tensor) -> Tensor:
-            from ..structures import ClassTargets
-
             sparse = ClassTargets.from_labels(target, 1)
             if loss.target_format != 'sparse' or type(loss).__name__ == 'DiceLoss':
                 return loss(z[:, None], torch.ones_like(z)[:, None], reduction_override='none')
@@ -183,11 +182,10 @@ def _class_curve(label: str, loss: BaseLoss, points: int) -> Curve:
 
 def _crowd(points: int) -> Tensor:
     """Gradient norms as in GHM's figure 2: very many easy, some very hard, few between."""
-    generator = torch.Generator().manual_seed(0)
-    draw = torch.rand(100 * points, generator=generator, dtype=torch.float64)
-    easy, hard = draw.pow(8), 1 - draw.pow(4)
-    pick = torch.rand(100 * points, generator=generator)
-    norms = torch.where(pick < 0.9, easy, torch.where(pick < 0.95, hard, draw))
+    # Quantiles in place of draws: the curve shows the rule, not the noise of a sample.
+    even = torch.linspace(0, 1, 5 * points, dtype=torch.float64)
+    easy, hard = even.pow(8), 1 - even.pow(4)
+    norms = torch.cat((easy.repeat(18), hard, even))
     return norms.clamp(1e-6, 1 - 1e-6)
 
 
@@ -231,7 +229,10 @@ def _box_curve(label: str, loss: BaseLoss, points: int) -> Curve:
 _AXES = {
     'p_t': ('probability of the true class, $p_t$', r'$|\partial L / \partial x|$, by the logit'),
     'error': ('error, prediction - target', r'$|\partial L / \partial d|$, by the error'),
-    'shift': (f'shift of a box of {_SIDE:.0f} pixels', r'$|\partial L / \partial d|$, by the shift'),
+    'shift': (
+        f'shift of a box of {_SIDE:.0f} pixels',
+        r'$|\partial L / \partial d|$, by the shift',
+    ),
 }
 
 
@@ -260,9 +261,11 @@ def plot_losses(
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(axes_used), 2, squeeze=False)
     for (left, right), axis in zip(grid, axes_used):
-        for curve in (c for c in curves if c.axis == axis):
-            left.plot(curve.x, curve.loss, label=curve.label, linewidth=1.7)
-            right.plot(curve.x, curve.gradient, label=curve.label, linewidth=1.7)
+        for i, curve in enumerate(c for c in curves if c.axis == axis):
+            # Dashes let a curve show that another covers.
+            style = dict(label=curve.label, linewidth=1.7, linestyle=('-', '--', '-.', ':')[i % 4])
+            left.plot(curve.x, curve.loss, **style)
+            right.plot(curve.x, curve.gradient, **style)
         below, beside = _AXES[axis]
         for panel, name in ((left, 'loss'), (right, beside)):
             panel.set_xlabel(below)

@@ -24,6 +24,8 @@ IOU = {
     'efficient': lambda **k: losses.EfficientIoULoss(**k),
     'siou': lambda **k: losses.SIoULoss(**k),
     'nwd': lambda **k: losses.NWDLoss(**k),
+    'bounded': lambda **k: losses.BoundedIoULoss(**k),
+    'yolo': lambda **k: losses.YOLOIoULoss(iou_mode='siou', **k),
 }
 ENCODED = {
     'l1': lambda **k: losses.L1Loss(**k),
@@ -54,7 +56,7 @@ def test_never_nan_or_infinite(name, pairs):
 def test_a_perfect_box_costs_nothing(name):
     boxes = torch.tensor([[3.0, 4, 13, 24], [0, 0, 7, 7]])
     out = IOU[name]()(boxes, boxes, reduction_override='none')
-    torch.testing.assert_close(out, torch.zeros(2), rtol=0, atol=1e-3)
+    torch.testing.assert_close(out, torch.zeros_like(out), rtol=0, atol=1e-3)
 
 
 def test_iou_modes_by_hand():

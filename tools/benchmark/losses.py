@@ -220,7 +220,7 @@ def interleaved_ms(
     for call in calls.values():
         call()
     best = dict.fromkeys(calls, float('inf'))
-    for name, call in calls.items():
+    for name in calls:
         end, runs = time.perf_counter() + seconds, 0
         while runs < repeat or time.perf_counter() < end:
             for key in {name: 0, 'pass': 0}:
@@ -265,7 +265,9 @@ def measure(size: str, args: argparse.Namespace) -> None:
                 f'| {peak:.1f} | {peak / logits:.2f} | {ms[label] / ms["ours, eager"]:.2f} |',
                 flush=True,
             )
-        print(f'| {name} | {size} | *one read and write* | {ms["pass"]:.2f} | 1 | | | |', flush=True)
+        print(
+            f'| {name} | {size} | *one read and write* | {ms["pass"]:.2f} | 1 | | | |', flush=True
+        )
 
 
 def read_size(text: str) -> tuple[int, int]:
@@ -288,9 +290,7 @@ def main() -> None:
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
     parser.add_argument('--seconds', type=float, default=1.0, help='of runs for each line at least')
     parser.add_argument('--repeat', type=int, default=7, help='runs of each line at least')
-    parser.add_argument(
-        '--peers', nargs='*', default=['mmdet', 'torchvision', 'fvcore', 'kornia']
-    )
+    parser.add_argument('--peers', nargs='*', default=['mmdet', 'torchvision', 'fvcore', 'kornia'])
     parser.add_argument('--no-peers', action='store_true')
     parser.add_argument('--no-formula', action='store_true')
     parser.add_argument('--no-compile', action='store_true')
