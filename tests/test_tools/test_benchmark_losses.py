@@ -1,0 +1,56 @@
+"""The benchmark of the losses: what it compares is one loss, and its table is whole."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'benchmark' / 'losses.py'
+
+
+@pytest.fixture(scope='module')
+def bench():
+    sys.path.insert(0, str(TOOL.parent))
+    try:
+        import importlib.util
+
+        spec = importlib.util.spec_from_file_location('benchmark_losses', TOOL)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules['benchmark_losses'] = module
+        spec.loader.exec_module(module)
+        yield module
+    finally:
+        sys.path.remove(str(TOOL.parent))
+        sys.modules.pop('benchmark_losses', None)
+
+
+@pytest.mark.parametrize('name', ['focal', 'bce', 'qfl', 'vfl', 'gaussian'])
+def test_ours_and_the_formula_are_one_loss(bench, name):
+    problem = bench.Problem.of_size(1000, 7, torch.device('cpu'), torch.float32)
+    row = bench.ROWS[name]
+    (mine,), (theirs,) = bench.ours(row, problem, False)(), bench.formula(row, problem)()
+    # The formulas lose digits in log(1 - p).
+    torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-6)
+
+
+def test_sizes(bench):
+    assert [bench.read_size(s) for s in ('8kx80', '1Mx80', '12x3')] == [
+        (8000, 80),
+        (1_000_000, 80),
+        (12, 3),
+    ]
+    with pytest.raises(SystemExit, match='100kx80'):
+        bench.read_size('80')
+
+
+def test_the_table():
+    command = [sys.executable, str(TOOL), '--sizes', '200x5', '--losses', 'focal', 'qfl']
+    command += ['--seconds', '0', '--repeat', '1', '--no-compile', '--peers', 'no_such_package']
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    lines = [line for line in done.stdout.splitlines() if line.startswith('|')]
+    assert len(lines) == 2 + 2 * 3
+    assert all(line.count('|') == 9 for line in lines)
+    assert 'one-hot formula' in done.stdout and 'one read and write' in done.stdout
+    assert 'no_such_package: not measured' in done.stderr
