@@ -316,8 +316,8 @@ def nwd(boxes1: Tensor, boxes2: Tensor, *, constant: float = 12.8, eps: float = 
     w1, h1, w2, h2 = pair.sizes
     squared = dx * dx + dy * dy + ((w1 - w2) ** 2 + (h1 - h2) ** 2) / 4
     # The derivative of sqrt is infinite at 0: two equal boxes would give NaN.
-    apart = squared > eps * eps
-    distance = torch.where(apart, torch.where(apart, squared, 1).sqrt(), 0)
+    together = squared <= eps * eps
+    distance = torch.where(together, 0, torch.where(together, 1, squared).sqrt())
     return torch.exp(-distance / constant)
 
 

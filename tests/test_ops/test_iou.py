@@ -189,6 +189,12 @@ def test_equal_boxes_score_one_and_alpha_is_no_nan():
         assert torch.isfinite(grad).all()
 
 
+@pytest.mark.parametrize('side', [float('nan'), float('inf')])
+def test_boxes_that_are_no_numbers_are_not_taken_for_a_perfect_match(side):
+    a, b = torch.tensor([[0.0, 0, side, 8]]), torch.tensor([[0.0, 0, 8, 8]])
+    assert not nwd(a, b).item() > 0.5
+
+
 def test_concentric_boxes_have_diou_equal_iou():
     a, b = torch.tensor([0.0, 0, 10, 10]), torch.tensor([2.0, 3, 8, 7])
     assert diou(a, b).item() == pytest.approx(iou(a, b).item(), abs=1e-6)
