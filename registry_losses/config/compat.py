@@ -113,6 +113,7 @@ def _is_one(value: Any) -> bool:
 TABLE: tuple[Entry, ...] = (
     # heads
     Entry('anchor_generator', _rename('prior_generator'), 'renamed to prior_generator'),
+    Entry('loss_center_heatmap', _rename('loss_cls'), 'renamed to loss_cls'),
     Entry('reg_decoded_bbox', _decoded_boxes, "True: loss_terms.loss_bbox.kind='box_decoded'"),
     Entry('head_module', _merge_head_module, 'merged into the head'),
     Entry('prior_match_thr', _flatten_mmyolo_assigner, 'moved to train_cfg.assigner'),
@@ -309,7 +310,9 @@ def translate_config(cfg: Config) -> list[str]:
 
 def _translate_node(path: str, node: MutableMapping, notes: list[str], problems: list[str]) -> None:
     name = node.get('type')
-    if isinstance(name, str) and name in TYPE_NAMES and find_type(name) is None:
+    # Outside of a detector such a name is a mistake: ATSS for ATSSAssigner.
+    detector = path == 'model' or 'backbone' in node or name == 'DetLocalVisualizer'
+    if detector and name in TYPE_NAMES and find_type(name) is None:
         node['type'] = TYPE_NAMES[name]
         notes.append(f'{path}.type: {name} is {TYPE_NAMES[name]} here')
     found = find_type(node.get('type'))

@@ -19,6 +19,7 @@ from .compat import translate_config
 from .sources import check_variables
 
 PREFIX = 'registry_losses::'
+FORMATS = ('.py', '.yml', '.yaml', '.json')
 
 
 def configs_folder() -> Path:
@@ -80,7 +81,7 @@ def load_config(
     Raises:
         ConfigError: If a key, type or value is wrong; with its full path.
     """
-    cfg = config if isinstance(config, Config) else Config.fromfile(str(resolve_config(config)))
+    cfg = config if isinstance(config, Config) else _read(resolve_config(config))
     if options:
         cfg.merge_from_dict(_replacing(cfg, options))
     import registry_losses  # noqa: F401  (registers everything)
@@ -92,6 +93,28 @@ def load_config(
         translate_config(cfg)
         check_config(cfg)
     return cfg
+
+
+def _read(path: Path) -> Config:
+    """The config in a file.
+
+    Raises:
+        ConfigError: If it is no config, holds no Python, or imports what is not there.
+    """
+    if path.suffix not in FORMATS:
+        raise ConfigError(f'{path}: expected a config that ends in {", ".join(FORMATS)}')
+    try:
+        return Config.fromfile(str(path))
+    except SyntaxError as error:
+        raise ConfigError(f'{path}, or a file it inherits from: {error}') from error
+    except ImportError as error:
+        cause: BaseException = error
+        while cause.__cause__ or cause.__context__:
+            cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
+        raise ConfigError(
+            f'{path}: cannot import what it names: {cause}; modules are looked for among the '
+            'installed packages and in the folders of PYTHONPATH'
+        ) from error
 
 
 def _replacing(cfg: Config, options: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
-from rich.console import Console
 from rich.table import Table as RichTable
 from torch import Tensor, nn
 
@@ -32,7 +31,8 @@ from ..structures import DetDataSample, GroundTruth
 from ..structures.loss_term import BOX_KINDS
 from ..visualization import Counts, Table
 from ..visualization.assignment_counts import SIZE_NAMES, size_group
-from .cli import run_command
+from .cli import positive_int, run_command, table_console
+from .hooks.check_classes import check_classes
 from .infer import _without_init
 from .show_assignments import head_of
 
@@ -98,18 +98,20 @@ def synthetic_batch(
     return dict(inputs=inputs, data_samples=samples)
 
 
-def first_batch(cfg: Config) -> dict[str, Any]:
+def first_batch(cfg: Config, model: Any) -> dict[str, Any]:
     """The first batch of the config's training data.
 
     Raises:
-        ConfigError: If it has none.
+        ConfigError: If it has none, or other classes than the model.
     """
     loader = copy.deepcopy(cfg.get('train_dataloader'))
     if not loader:
         raise ConfigError('--data: the config has no train_dataloader')
     loader.update(num_workers=0, persistent_workers=False)
     loader.pop('prefetch_factor', None)
-    return next(iter(Runner.build_dataloader(loader, seed=0)))
+    built = Runner.build_dataloader(loader, seed=0)
+    check_classes(model, built, 'train_dataloader')
+    return next(iter(built))
 
 
 # --- One pass ----------------------------------------------------------------------------
@@ -364,9 +366,9 @@ def check(args: argparse.Namespace) -> None:
     MMLogger.get_current_instance().setLevel(logging.WARNING)
     model: Any = MODELS.build(_without_init(cfg.model))
     model.init_weights()
-    console = Console()
+    console = table_console()
     if args.data:
-        data, what = first_batch(cfg), 'first batch of the training data'
+        data, what = first_batch(cfg, model), 'first batch of the training data'
     else:
         size = tuple(args.size) if args.size else training_size(cfg)
         data = synthetic_batch(size, head_of(model).num_classes, batch=args.batch, seed=args.seed)
@@ -414,11 +416,13 @@ def check_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--size',
         nargs=2,
-        type=int,
+        type=positive_int,
         metavar=('HEIGHT', 'WIDTH'),
         help='of synthetic images in pixels (default: as the training pipeline resizes)',
     )
-    parser.add_argument('--batch', type=int, default=2, help='synthetic images (default 2)')
+    parser.add_argument(
+        '--batch', type=positive_int, default=2, help='synthetic images (default 2)'
+    )
     parser.add_argument('--seed', type=int, default=0, help='of weights and synthetic images')
     parser.add_argument(
         '--cfg-options',

@@ -11,6 +11,7 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.evaluator import DumpResults
+from rich.console import Console
 
 from ..config import ConfigOption, load_config
 from ..errors import ConfigError, RegistryLossesError
@@ -141,6 +142,20 @@ def test(args: argparse.Namespace) -> dict[str, Any]:
     if args.show_dir:
         runner.register_hook(DrawPredictionsHook(out_dir=args.show_dir))
     return runner.test()
+
+
+def positive_int(text: str) -> int:
+    """An argument that is a whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'expected at least 1, got {text}')
+    return value
+
+
+def table_console() -> Console:
+    """Where tables go: in a pipe or a file they are not squeezed into 80 columns."""
+    squeezed = not sys.stdout.isatty() and 'COLUMNS' not in os.environ
+    return Console(width=200) if squeezed else Console()
 
 
 def run_command(

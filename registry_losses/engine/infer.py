@@ -28,7 +28,7 @@ from ..structures import DetDataSample
 from ..visualization import DetVisualizer
 from ..visualization.draw import read_rgb
 from .checkpoint import load_checkpoint_file
-from .cli import run_command
+from .cli import positive_int, run_command
 from .image_files import find_images, image_ids, picture_names
 
 # COCO numbers its 80 categories up to 90; these numbers are not used.
@@ -339,7 +339,7 @@ def infer_parser() -> argparse.ArgumentParser:
         help='least score of a drawn box (default 0.3); results.json holds all that the'
         " config's test_cfg lets through",
     )
-    parser.add_argument('--batch-size', type=_positive, default=1, help='images at once')
+    parser.add_argument('--batch-size', type=positive_int, default=1, help='images at once')
     parser.add_argument('--device', help='cpu, cuda, cuda:1 ...; default: a GPU if there is one')
     parser.add_argument('--no-pictures', action='store_true', help='write results.json alone')
     parser.add_argument(
@@ -350,13 +350,6 @@ def infer_parser() -> argparse.ArgumentParser:
         help='override config keys, e.g. model.test_cfg.nms.iou_threshold=0.6',
     )
     return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'expected at least 1, got {text}')
-    return value
 
 
 def infer_main(argv: Sequence[str] | None = None) -> None:

@@ -79,6 +79,8 @@ class DenseHead(MapReader):
         init_cfg=None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
+        if num_classes < 1:
+            raise ConfigError(f'num_classes: expected at least 1, got {num_classes}')
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.prior_generator = build(TASK_UTILS, prior_generator, 'prior_generator')

@@ -91,3 +91,8 @@ def test_the_table_says_what_it_does():
 def test_the_page_is_up_to_date():
     page = Path(__file__).resolve().parents[2] / 'docs' / 'openmmlab_keys.md'
     assert page.read_text() == describe_table()
+
+
+def test_a_detectors_name_elsewhere_is_an_unknown_type(check):
+    with pytest.raises(ConfigError, match=r"train_cfg\.assigner\.type: .*'ATSS'.*ATSSAssigner"):
+        check(model("train_cfg=dict(assigner=dict(type='ATSS'))"))

@@ -154,3 +154,41 @@ train_dataloader = dict(
     assert 'config has no train_dataloader' in refused(
         capsys, config, '--data', '--cfg-options', 'train_dataloader=None'
     )
+    assert 'bbox_head.num_classes is 2, but train_dataloader.dataset has 1 classes' in refused(
+        capsys, config, '--data', '--cfg-options', 'model.bbox_head.num_classes=2'
+    )
+
+
+@pytest.mark.parametrize('arguments', [('--batch', '0'), ('--size', '0', '64')])
+def test_sizes_start_at_one(capsys, arguments):
+    with pytest.raises(SystemExit):
+        tool.check_main([str(RETINA), *arguments])
+    assert 'expected at least 1, got 0' in capsys.readouterr().err
+
+
+def test_a_head_needs_a_class(capsys):
+    text = refused(capsys, RETINA, '--cfg-options', 'model.bbox_head.num_classes=0')
+    assert 'num_classes: expected at least 1, got 0' in text
+
+
+def test_tables_are_not_squeezed_in_a_pipe(capsys, monkeypatch):
+    monkeypatch.delenv('COLUMNS')
+    assert 'SmoothL1Loss' in run(capsys, RETINA, *SMALL)
+
+
+@pytest.mark.parametrize(
+    ('name', 'text', 'message'),
+    [
+        ('config.md', '# no config', 'expected a config that ends in .py'),
+        ('config.py', 'model = dict(', "'(' was never closed"),
+        (
+            'config.py',
+            "custom_imports = dict(imports=['no_such_package.losses'])",
+            "No module named 'no_such_package'",
+        ),
+    ],
+)
+def test_a_file_that_is_no_config(tmp_path, capsys, name, text, message):
+    (tmp_path / name).write_text(text)
+    shown = refused(capsys, tmp_path / name)
+    assert shown.startswith(f'ConfigError: {tmp_path / name}') and message in shown

@@ -34,20 +34,34 @@ class CheckClassesHook(Hook):
         self._check(runner, runner.test_dataloader, 'test_dataloader')
 
     def _check(self, runner: Any, loader: Any, name: str) -> None:
-        metainfo = getattr(getattr(loader, 'dataset', None), 'metainfo', None) or {}
-        classes = metainfo.get('classes')
-        if classes is None:
-            return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        for path, module in model.named_modules():
-            number = module.__dict__.get('num_classes')
-            if _is_head(path) and isinstance(number, int) and number != len(classes):
-                raise ConfigError(
-                    f'model.{path}.num_classes is {number}, but {name}.dataset has '
-                    f'{len(classes)} classes ({", ".join(map(str, classes[:5]))}'
-                    f'{", ..." if len(classes) > 5 else ""}). Set num_classes={len(classes)}, or '
-                    "choose the classes by the data set's metainfo=dict(classes=(...))."
-                )
+        check_classes(model, loader, name)
+
+
+def check_classes(model: Any, loader: Any, name: str) -> None:
+    """Compare the heads of a model with the data set of a loader.
+
+    Args:
+        model: The detector.
+        loader: A data loader; nothing is read of it but its data set's ``metainfo``.
+        name: The loader's key in the config, for the message.
+
+    Raises:
+        ConfigError: If they disagree.
+    """
+    metainfo = getattr(getattr(loader, 'dataset', None), 'metainfo', None) or {}
+    classes = metainfo.get('classes')
+    if classes is None:
+        return
+    for path, module in model.named_modules():
+        number = module.__dict__.get('num_classes')
+        if _is_head(path) and isinstance(number, int) and number != len(classes):
+            raise ConfigError(
+                f'model.{path}.num_classes is {number}, but {name}.dataset has '
+                f'{len(classes)} classes ({", ".join(map(str, classes[:5]))}'
+                f'{", ..." if len(classes) > 5 else ""}). Set num_classes={len(classes)}, or '
+                "choose the classes by the data set's metainfo=dict(classes=(...))."
+            )
 
 
 def _is_head(path: str) -> bool:
