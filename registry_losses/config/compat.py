@@ -312,7 +312,7 @@ def _translate_node(path: str, node: MutableMapping, notes: list[str], problems:
     name = node.get('type')
     # Outside of a detector such a name is a mistake: ATSS for ATSSAssigner.
     detector = path == 'model' or 'backbone' in node or name == 'DetLocalVisualizer'
-    if detector and name in TYPE_NAMES and find_type(name) is None:
+    if detector and isinstance(name, str) and name in TYPE_NAMES and find_type(name) is None:
         node['type'] = TYPE_NAMES[name]
         notes.append(f'{path}.type: {name} is {TYPE_NAMES[name]} here')
     found = find_type(node.get('type'))
