@@ -48,7 +48,8 @@ class YOLOV1Assigner(BaseAssigner):
             return Assignment.empty(b, n, priors.device)
         slots = center_slots(priors, rows.centers) + rows.image[:, None] * n  # (G, C)
         boxes = predictions.boxes.reshape(-1, 4)[slots]
-        iou = bbox_overlaps(boxes, rows.boxes[:, None])[..., 0]
+        # A prediction that is no number overlaps nothing; its loss tells of it.
+        iou = bbox_overlaps(boxes, rows.boxes[:, None])[..., 0].nan_to_num(nan=0.0)
         keep = rows.valid[:, None]
         if priors.valid is not None:
             keep = keep & priors.valid.reshape(-1)[slots]

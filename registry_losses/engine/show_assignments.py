@@ -19,21 +19,22 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
-from rich.console import Console
 from rich.table import Table as RichTable
 from torch import nn
 
 from ..assigners import BaseAssigner, WrappedAssigner, wrap_assigner
 from ..config import ConfigOption, load_config
+from ..config.reading import accepted_keys
 from ..errors import ConfigError, DataError, RegistryLossesError, nearest_names
 from ..registry import DATASETS, MODELS, TASK_UTILS
 from ..structures import Assignment, DetDataSample, GroundTruth, Priors
 from ..visualization import Counts, Table, count_tables, draw_assignments, gt_table
 from ..visualization.draw import write_rgb
-from .cli import run_command
+from .cli import positive_int, run_command, table_console
 from .infer import _without_init, class_names, load_weights
 
 OWN = 'config'
+LEAST_PANEL = 64  # pixels; names and counts need them
 # Arguments of assigners that have no default: those of the systems they come from.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     'MaxIoUAssigner': dict(pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0),
@@ -86,6 +87,10 @@ def build_assigners(names: Sequence[str], own: Any) -> dict[str, BaseAssigner]:
             found[f'{type(own).__name__.replace("Assigner", "")} (config)'] = own
         else:
             label, node = parse_assigner(name)
+            keys = accepted_keys(TASK_UTILS.get(node['type']))
+            for key in [] if keys.open else sorted(set(node) - {'type', *keys.names}):
+                near = ', '.join(nearest_names(key, keys.names) or sorted(keys.names))
+                raise ConfigError(f'--assigners {name}: no option {key!r}; nearest: {near}')
             found[label] = wrap_assigner(TASK_UTILS.build(node))
     return found
 
@@ -298,6 +303,8 @@ def tables_of(looks: Sequence[Look], classes: Sequence[str]) -> list[Table]:
 
 def show(args: argparse.Namespace) -> None:
     """Draw and tabulate as the arguments say."""
+    if args.panel < LEAST_PANEL:
+        raise ConfigError(f'--panel: expected at least {LEAST_PANEL} pixels, got {args.panel}')
     cfg = load_config(args.config, options=args.cfg_options)
     init_default_scope(cfg.default_scope)
     model, meta = build_model(cfg, args.checkpoint, args.seed)
@@ -311,7 +318,7 @@ def show(args: argparse.Namespace) -> None:
     looks = [look(model, item, assigners, sampled=args.sampled) for item in items]
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    console, written = Console(), []
+    console, written = table_console(), []
     for looked in looks:
         for number, page in enumerate(pages(looked, args.columns, args.panel)):
             suffix = f'_{number + 1}' if len(assigners) > args.columns else ''
@@ -325,7 +332,7 @@ def show(args: argparse.Namespace) -> None:
     for name, found in looks[0].found.items():
         if isinstance(found, str):
             console.print(f'{name}: {found}', markup=False)
-    console.print(f'{len(written)} pages and tables.md: {out}', markup=False)
+    console.print(f'{len(written)} page(s) and tables.md: {out}', markup=False)
 
 
 def _rich(table: Table) -> RichTable:
@@ -358,12 +365,18 @@ def show_parser() -> argparse.ArgumentParser:
         metavar='IMAGE',
         help='numbers or file names of images of the validation set (default: the first ones)',
     )
-    parser.add_argument('--num', type=int, default=4, help='how many images without --images')
+    parser.add_argument(
+        '--num', type=positive_int, default=4, help='how many images without --images'
+    )
     parser.add_argument(
         '--synthetic', action='store_true', help='draw rectangles in place of the data set'
     )
     parser.add_argument(
-        '--synthetic-size', type=int, default=640, metavar='PIXELS', help='side of such an image'
+        '--synthetic-size',
+        type=positive_int,
+        default=640,
+        metavar='PIXELS',
+        help='side of such an image',
     )
     parser.add_argument(
         '--checkpoint',
@@ -375,7 +388,7 @@ def show_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--out', default='work_dirs/assignments', metavar='DIR', help='where pages go'
     )
-    parser.add_argument('--columns', type=int, default=5, help='assigners a page')
+    parser.add_argument('--columns', type=positive_int, default=5, help='assigners a page')
     parser.add_argument('--panel', type=int, default=256, help='side of a panel in pixels')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(

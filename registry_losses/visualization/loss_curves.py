@@ -282,6 +282,9 @@ def plot_losses(
     if title:
         figure.suptitle(title)
     path = Path(path)
+    formats = figure.canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in formats:
+        raise ConfigError(f'{path}: expected a name that ends in .{", .".join(formats)}')
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     return path

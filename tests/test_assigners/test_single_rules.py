@@ -126,6 +126,16 @@ def test_yolov1_by_hand():
     assert not found.ignored.any()
 
 
+def test_yolov1_keeps_a_gt_whose_predictions_are_no_numbers():
+    """The loss is then not finite, which the training reports with the image."""
+    priors = scenes.grid_priors([scenes.square_level(40, 10, [(10, 10), (10, 10)])])
+    predictions = scenes.random_predictions(0, priors, 1)
+    boxes = torch.full_like(predictions.boxes, float('nan'))
+    predictions = type(predictions)(boxes, predictions.scores)
+    found = YOLOV1Assigner()(priors, scenes.gt_of([[(9, 9, 19, 19)]], size=40), predictions)
+    assert scenes.pairs_of(found) == [(0, 10, 0)]
+
+
 @pytest.mark.parametrize('assigner', [YOLOV1Assigner(), YOLOV3Assigner(), YOLOV5Assigner()])
 def test_center_on_the_border_belongs_to_the_last_cell(assigner):
     priors = scenes.grid_priors([scenes.square_level(40, 10, [(10, 10)])])

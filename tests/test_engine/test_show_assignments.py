@@ -94,3 +94,12 @@ def test_images_by_number_or_name():
     for name in ('2', 'cat.png'):
         with pytest.raises(DataError, match=name):
             tool._index_of(data, name)
+
+
+def test_an_option_that_an_assigner_lacks_and_sizes_that_cannot_be(capsys):
+    with pytest.raises(ConfigError, match=r"no option 'centre_radius'; nearest: center_radius"):
+        tool.build_assigners(['SimOTA(centre_radius=1.5)'], None)
+    for arguments in (['--num', '0'], ['--columns', '0'], ['--panel', '1']):
+        with pytest.raises(SystemExit):
+            tool.show_main([str(CONFIG), '--synthetic', *arguments])
+        assert 'expected at least' in capsys.readouterr().err

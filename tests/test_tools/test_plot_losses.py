@@ -95,6 +95,12 @@ def test_errors_tell_the_way_out(text, message, capsys):
     assert stop.value.code == 2 and message in capsys.readouterr().err
 
 
+def test_a_file_name_of_no_picture_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        plot_losses_main(['L1Loss', '--out', str(tmp_path / 'curves.xyz')])
+    assert stop.value.code == 2 and 'expected a name that ends in' in capsys.readouterr().err
+
+
 def test_the_tool_draws_every_kind_of_curve(tmp_path):
     out = tmp_path / 'made' / 'x.png'
     names = ['FocalLoss:gamma=0,2', 'L1Loss', 'GIoULoss']
