@@ -14,7 +14,13 @@ from .distribution_focal import DistributionFocalLoss, distribution_focal_loss
 from .focal import FocalLoss, PolyLoss, poly_loss, sigmoid_focal_loss, softmax_focal_loss
 from .gaussian_focal import GaussianFocalLoss, gaussian_focal_loss
 from .ghm import GHMC, GHMR, ghmc_loss, ghmr_loss
-from .heatmap import AdaptiveWingLoss, KeypointMSELoss, KeypointOHKMMSELoss, adaptive_wing_loss
+from .heatmap import (
+    AdaptiveWingLoss,
+    KeypointMSELoss,
+    KeypointOHKMMSELoss,
+    adaptive_wing_loss,
+    keypoint_ohkm_mse_loss,
+)
 from .iou import (
     bounded_iou_loss,
     ciou_loss,
@@ -108,6 +114,7 @@ __all__ = [
     'ghmr_loss',
     'giou_loss',
     'iou_loss',
+    'keypoint_ohkm_mse_loss',
     'l1_loss',
     'mse_loss',
     'nwd_loss',

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError, ShapeError
 from ..structures import ClassTargets
 from ..structures.loss_term import Kind
-from .reduction import check_reduction, in_float, reduce_loss
+from .reduction import check_reduction, check_same_shape, in_float, reduce_loss
 
 TargetFormat = Literal['sparse', 'labels', 'label_score', 'dense']
 Activation = Literal['sigmoid', 'softmax', 'identity']
@@ -20,14 +20,6 @@ def check_floating(name: str, tensor: Tensor) -> None:
     """Raise :class:`ShapeError` unless ``tensor`` holds floating point numbers."""
     if not tensor.is_floating_point():
         raise ShapeError(f'{name}: expected a floating point tensor, got {tensor.dtype}')
-
-
-def check_same_shape(pred: Tensor, target: Tensor) -> None:
-    """Raise :class:`ShapeError` unless both have one shape."""
-    if pred.shape != target.shape:
-        raise ShapeError(
-            f'target: expected the shape of pred {tuple(pred.shape)}, got {tuple(target.shape)}'
-        )
 
 
 def call_order(
@@ -168,4 +160,9 @@ def row_weight(weight: Tensor | None, target: ClassTargets) -> Tensor:
         return kept.float()
     if weight.dim() == 1:
         weight = weight[:, None]
+    r, c = target.num_rows, target.num_classes
+    if weight.shape not in ((r, 1), (r, c)):
+        raise ShapeError(
+            f'weight: expected ({r},), ({r}, 1) or ({r}, {c}), got {tuple(weight.shape)}'
+        )
     return torch.where(kept, weight, 0)

@@ -176,6 +176,7 @@ class CrossEntropyLoss(SigmoidLoss):
         avg_factor: Tensor | float | None,
     ) -> Tensor:
         """See :meth:`BaseLoss.compute`."""
+        self.check_columns(pred)
         if not self.use_sigmoid:
             return self._softmax(pred, target, weight, reduction, avg_factor)
         count_kept = self.avg_non_ignore and avg_factor is None and reduction == 'mean'

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from ..errors import ShapeError
 from ..registry import MODELS
 from ..structures import ClassTargets
-from .base import BaseLoss, Target, call_order, check_same_shape, need_tensor, require_sigmoid
-from .reduction import in_float, reduce_loss
-from .sigmoid import column_tensor, dense_target
+from .base import BaseLoss, Target, call_order, need_tensor, require_sigmoid
+from .reduction import check_same_shape, in_float, reduce_loss
+from .sigmoid import check_columns, column_tensor, dense_target, is_labels
 
 
 def dice_loss(
@@ -56,7 +57,7 @@ def dice_loss(
 class DiceLoss(BaseLoss):
     """:func:`dice_loss` with an optional sigmoid.
 
-    With sparse targets a sample is a class, over all rows that take part.
+    With sparse targets or int labels a sample is a class, over all rows that take part.
 
     Args:
         use_sigmoid: The activation; there is no other.
@@ -65,7 +66,7 @@ class DiceLoss(BaseLoss):
         naive_dice: See :func:`dice_loss`.
         loss_weight: The loss is multiplied by it.
         eps: See :func:`dice_loss`.
-        class_weight: C numbers, the weights of the classes of a sparse target.
+        class_weight: C numbers, the weights of the classes of a sparse target or of labels.
     """
 
     kinds = ('classification', 'heatmap')
@@ -102,8 +103,9 @@ class DiceLoss(BaseLoss):
 
         Args:
             pred: ``(N, ...)``, or ``(R, C)`` with a sparse target.
-            target: Its shape, or :class:`ClassTargets`.
-            weight: ``(N,)``; with a sparse target ``(R,)`` or ``(R, C)``.
+            target: Its shape, :class:`ClassTargets`, or int labels ``(R,)``, where C is
+                background and a negative label an ignored row.
+            weight: ``(N,)``; with a sparse target or labels ``(R,)`` or ``(R, C)``.
             reduction_override: In place of ``reduction``.
             avg_factor: What a mean divides by; with a sparse target it has no effect,
                 as a share of overlap needs no counting of positives.
@@ -123,13 +125,21 @@ class DiceLoss(BaseLoss):
         p = in_float(pred)
         if self.use_sigmoid:
             p = p.sigmoid()
+        if isinstance(target, Tensor) and is_labels(pred, target):
+            target = ClassTargets.from_labels(target, pred.shape[1])
         if isinstance(target, ClassTargets):
+            check_columns('class_weight', self.class_weight, target.num_classes)
             target, _, mask = dense_target(target, weight)
             check_same_shape(pred, target)
             # A weight counts a row that often: it goes into products and squares alike.
             root = mask.sqrt()
             p, target = (p * root).T, (target * root).T
             weight, avg_factor = self.class_weight, None
+        elif self.class_weight is not None:
+            raise ShapeError(
+                'target: class_weight expected ClassTargets or labels, whose samples are classes, '
+                f'got {type(target).__name__} for pred {tuple(pred.shape)}'
+            )
         target = need_tensor(self, target)
         loss = dice_loss(
             p,

@@ -15,7 +15,7 @@ from ..structures import ClassTargets
 from .base import Target
 from .negatives import Negative, PowerNegative
 from .reduction import in_float, reduce_loss
-from .sigmoid import Column, SigmoidLoss, binary_cross_entropy, column_tensor
+from .sigmoid import Column, SigmoidLoss, binary_cross_entropy, check_columns, column_tensor
 from .softmax import exclusive_target
 
 
@@ -166,6 +166,11 @@ class FocalLoss(SigmoidLoss):
         power = miss.clamp(min=torch.finfo(p.dtype).tiny).pow(self.gamma)
         return balance * power * F.binary_cross_entropy(p, value, reduction='none')
 
+    def check_columns(self, pred: Tensor) -> None:
+        """As in :class:`SigmoidLoss`, and ``alpha``."""
+        super().check_columns(pred)
+        check_columns('alpha', self.class_alpha, self.num_columns(pred))
+
     def exclusive_cost(self, log_p: Tensor) -> Tensor:
         """``(R, K)`` loss of each class, were it the true one."""
         # 1 - p by expm1: exact where p is nearly 1, which is where gamma works.
@@ -184,6 +189,7 @@ class FocalLoss(SigmoidLoss):
         """See :meth:`BaseLoss.compute`."""
         if self.use_sigmoid:
             return super().compute(pred, target, weight, reduction, avg_factor)
+        self.check_columns(pred)
         rows = exclusive_target(pred, target)
         cost = self.exclusive_cost(F.log_softmax(in_float(pred), dim=1))
         if self.class_weight is not None:
@@ -221,9 +227,12 @@ def poly_loss(
     weight: Tensor | None = None,
     reduction: str = 'mean',
     avg_factor: Tensor | float | None = None,
+    class_weight: Sequence[float] | None = None,
 ) -> Tensor:
     """Poly-1 loss; see :class:`PolyLoss`."""
-    loss = PolyLoss(use_sigmoid, epsilon, gamma, alpha, reduction).to(pred.device)
+    loss = PolyLoss(use_sigmoid, epsilon, gamma, alpha, reduction, class_weight=class_weight).to(
+        pred.device
+    )
     return loss(pred, target, weight, avg_factor)
 
 

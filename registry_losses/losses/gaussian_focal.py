@@ -128,6 +128,7 @@ class GaussianFocalLoss(SigmoidLoss):
                 'pos_inds: expected pos_labels beside them, and pred and target (R, C), got '
                 f'pred {tuple(pred.shape)} and pos_labels {pos_labels}'
             )
+        self.check_columns(pred)
         reduction = check_reduction(reduction_override or self.reduction, avg_factor)
         with torch.autocast(pred.device.type, enabled=False):
             return self._at_indices(
@@ -180,6 +181,10 @@ class GaussianFocalLoss(SigmoidLoss):
     def reads_probabilities(self, target: Target) -> bool:
         """See ``use_sigmoid``."""
         return isinstance(target, Tensor) if self.logits is None else not self.logits
+
+    def num_columns(self, pred: Tensor) -> int:
+        """C, the second dimension of maps."""
+        return super().num_columns(pred) if pred.dim() < 3 else pred.shape[1]
 
     def spread(self, column: Tensor, loss: Tensor) -> Tensor:
         """Class weights along the second dimension of maps."""

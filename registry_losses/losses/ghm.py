@@ -11,9 +11,15 @@ from torch import Tensor
 from ..errors import ConfigError
 from ..registry import MODELS
 from ..structures import ClassTargets
-from .base import BaseLoss, Target, call_order, check_same_shape, need_tensor, require_sigmoid
-from .reduction import in_float, reduce_loss
-from .sigmoid import binary_cross_entropy, column_tensor, dense_target
+from .base import BaseLoss, Target, call_order, need_tensor, require_sigmoid
+from .reduction import check_same_shape, expand_weight, in_float, reduce_loss
+from .sigmoid import (
+    binary_cross_entropy,
+    check_columns,
+    column_tensor,
+    dense_target,
+    is_labels,
+)
 
 
 def gradient_density(
@@ -56,9 +62,11 @@ def ghmc_loss(
     bins: int = 10,
     weight: Tensor | None = None,
     reduction: str = 'mean',
+    class_weight: Sequence[float] | None = None,
 ) -> Tensor:
     """GHM classification loss without momentum; see :class:`GHMC`."""
-    return GHMC(bins, reduction=reduction).to(pred.device)(pred, target, weight)
+    loss = GHMC(bins, reduction=reduction, class_weight=class_weight).to(pred.device)
+    return loss(pred, target, weight)
 
 
 @MODELS.register_module()
@@ -143,6 +151,7 @@ class GHMC(BaseLoss):
         avg_factor: Tensor | float | None,
     ) -> Tensor:
         """See :meth:`BaseLoss.compute`."""
+        check_columns('class_weight', self.class_weight, pred.shape[-1])
         x = in_float(pred)
         value, valid = self._read(pred, target, weight)
         norm = (x.detach().sigmoid() - value).abs()
@@ -157,7 +166,7 @@ class GHMC(BaseLoss):
 
     def _read(self, pred: Tensor, target: Target, weight: Tensor | None) -> tuple[Tensor, Tensor]:
         """Dense values, and which of them count."""
-        if isinstance(target, Tensor) and target.dim() == pred.dim() - 1:
+        if isinstance(target, Tensor) and is_labels(pred, target):
             target = ClassTargets.from_labels(target, pred.shape[-1])
         if isinstance(target, ClassTargets):
             value, _, weight = dense_target(target, weight)
@@ -165,11 +174,7 @@ class GHMC(BaseLoss):
             return value.to(in_float(pred).dtype), weight > 0
         target = need_tensor(self, target)
         check_same_shape(pred, target)
-        valid = torch.ones_like(pred, dtype=torch.bool)
-        if weight is not None:
-            shape = weight.shape + (1,) * (pred.dim() - weight.dim())
-            valid = valid & (weight.reshape(shape) > 0)
-        return in_float(target), valid
+        return in_float(target), counted(pred, weight)
 
 
 def ghmr_loss(
@@ -264,15 +269,17 @@ class GHMR(BaseLoss):
         difference = in_float(pred) - in_float(target)
         root = torch.sqrt(difference * difference + self.mu * self.mu)
         norm = (difference / root).abs()
-        valid = torch.ones_like(norm, dtype=torch.bool)
-        if weight is not None:
-            shape = weight.shape + (1,) * (pred.dim() - weight.dim())
-            valid = valid & (weight.reshape(shape) > 0)
         density, total = gradient_density(
-            norm, valid, self.edges.to(norm.dtype), self.acc_sum, self.momentum
+            norm, counted(pred, weight), self.edges.to(norm.dtype), self.acc_sum, self.momentum
         )
         factor = total if reduction == 'mean' else None
         return self.loss_weight * reduce_loss(root - self.mu, reduction, density, factor)
+
+
+def counted(pred: Tensor, weight: Tensor | None) -> Tensor:
+    """Which elements of ``pred`` count, a bool each: those whose weight is above 0."""
+    valid = torch.ones_like(pred, dtype=torch.bool)
+    return valid if weight is None else valid & (expand_weight(weight, pred) > 0)
 
 
 def check_bins(loss: BaseLoss, bins: int, momentum: float) -> None:

@@ -4,15 +4,14 @@ Shapes: B images, K keypoints, H, W map; or R rows (pixels) of C classes.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ConfigError, ShapeError
 from ..registry import MODELS
 from ..structures import ClassTargets
-from .base import BaseLoss, Target, check_same_shape, need_tensor, row_weight
+from .base import BaseLoss, Target, need_tensor, row_weight
 from .l1 import mse_loss
-from .reduction import in_float, reduce_loss, reducible
+from .reduction import check_same_shape, in_float, reduce_loss, reducible
 
 
 @reducible
@@ -75,6 +74,46 @@ def weighted_heatmap(
             )
         weight = part if weight is None else weight * part
     return weight
+
+
+def keypoint_ohkm_mse_loss(
+    pred: Tensor,
+    target: Tensor,
+    *,
+    topk: int = 8,
+    weight: Tensor | None = None,
+    reduction: str = 'mean',
+) -> Tensor:
+    """Squared error of each image's ``topk`` worst keypoints: online hard keypoint mining.
+
+    The mean over the map of each keypoint, then over the worst of an image: ``(B,)``. Rows
+    of pixels ``(R, C)`` are one image.
+
+    Source: Y. Chen et al., Cascaded Pyramid Network (2018), section 3.2.2.
+
+    Args:
+        pred: ``(B, K, H, W)`` or ``(R, C)``.
+        target: Its shape.
+        topk: How many keypoints of an image count.
+        weight: What broadcasts over ``pred``; it weighs before the worst are chosen.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``, over the images.
+
+    Raises:
+        ShapeError: If shapes differ or there are fewer than ``topk`` keypoints.
+    """
+    check_same_shape(pred, target)
+    if pred.dim() < 2 or pred.shape[1] < topk:
+        raise ShapeError(
+            f'pred: expected at least topk = {topk} keypoints, got {tuple(pred.shape)}'
+        )
+    loss = mse_loss(pred, target, reduction='none')
+    if weight is not None:
+        loss = loss * weight
+    if pred.dim() == 2:
+        by_keypoint = loss.sum(0, keepdim=True) / max(loss.shape[0], 1)  # (1, C)
+    else:
+        by_keypoint = loss.flatten(2).mean(-1)  # (B, K)
+    return reduce_loss(by_keypoint.topk(topk, dim=1).values.mean(1), reduction)
 
 
 class HeatmapLoss(BaseLoss):
@@ -235,12 +274,7 @@ class AdaptiveWingLoss(HeatmapLoss):
 
 @MODELS.register_module()
 class KeypointOHKMMSELoss(HeatmapLoss):
-    """Squared error of each image's ``topk`` worst keypoints: online hard keypoint mining.
-
-    The mean over the map of each keypoint, then over the worst of an image: ``(B,)``. Rows
-    of pixels ``(R, C)`` are one image.
-
-    Source: Y. Chen et al., Cascaded Pyramid Network (2018), section 3.2.2.
+    """:func:`keypoint_ohkm_mse_loss` with keypoint weights and a mask.
 
     Args:
         use_target_weight: Whether ``target_weights`` count.
@@ -273,19 +307,11 @@ class KeypointOHKMMSELoss(HeatmapLoss):
         """See :meth:`BaseLoss.compute`."""
         target = need_tensor(self, target)
         check_same_shape(pred, target)
-        if pred.shape[1] < self.topk:
-            raise ShapeError(
-                f'KeypointOHKMMSELoss: expected at least topk = {self.topk} keypoints, got '
-                f'{pred.shape[1]}'
-            )
-        loss = F.mse_loss(in_float(pred), in_float(target), reduction='none')
-        weight = weighted_heatmap(loss, weight, self._mask)
-        if weight is not None:
-            loss = loss * weight
-        if pred.dim() == 2:
-            by_keypoint = loss.sum(0, keepdim=True) / max(loss.shape[0], 1)  # (1, C)
-        else:
-            by_keypoint = loss.flatten(2).mean(-1)  # (B, K)
-        worst = by_keypoint.topk(self.topk, dim=1).values.mean(1)
         # A head's avg_factor counts keypoints; the worst of an image are counted already.
-        return self.loss_weight * reduce_loss(worst, reduction)
+        return self.loss_weight * keypoint_ohkm_mse_loss(
+            pred,
+            target,
+            topk=self.topk,
+            weight=weighted_heatmap(pred, weight, self._mask),
+            reduction=reduction,
+        )

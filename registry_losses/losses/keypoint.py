@@ -10,10 +10,10 @@ from torch import Tensor
 
 from ..errors import ConfigError, ShapeError
 from ..registry import MODELS
-from .base import BaseLoss, Target, check_same_shape, need_tensor
+from .base import BaseLoss, Target, need_tensor
 from .heatmap import weighted_heatmap
 from .l1 import mse_loss
-from .reduction import in_float, reduce_loss, reducible
+from .reduction import check_same_shape, in_float, reduce_loss, reducible
 
 
 @reducible
@@ -27,7 +27,6 @@ def paf_loss(pred: Tensor, target: Tensor) -> Tensor:
         pred: ``(B, 2L, H, W)`` or ``(R, 2L)``: x and y of every limb's field.
         target: Its shape; unit vectors on limbs, zero elsewhere.
     """
-    check_same_shape(pred, target)
     if pred.dim() < 2 or pred.shape[1] % 2:
         raise ShapeError(
             f'pred: expected an even number of channels, two a limb, got {tuple(pred.shape)}'
@@ -104,6 +103,9 @@ def oks_loss(
             f'pred: expected ({pred.shape[0]}, {len(sigmas)}, 2), got {tuple(pred.shape)}; there '
             f'are {len(sigmas)} sigmas'
         )
+    for name, part, shape in (('area', area, pred.shape[:1]), ('visible', visible, pred.shape[:2])):
+        if part is not None and part.shape != shape:
+            raise ShapeError(f'{name}: expected {tuple(shape)}, got {tuple(part.shape)}')
     pred, target, area = in_float(pred), in_float(target), in_float(area)
     variance = (2 * pred.new_tensor(sigmas)).square()
     spread = 2 * area[:, None].clamp(min=1) * variance  # (K, V)
@@ -121,7 +123,7 @@ def oks_loss(
 
 @MODELS.register_module()
 class OKSLoss(BaseLoss):
-    """``1 - OKS``, of keypoints, or of boxes by their corners.
+    """:func:`oks_loss` of keypoints, or of boxes by their corners.
 
     Keypoints ``(K, V, 2)`` come with the instances' ``area``. Decoded boxes ``(K, 4)``
     are taken as two keypoints, their corners, and the target box gives the area: that is

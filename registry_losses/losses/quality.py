@@ -94,7 +94,7 @@ class QualityFocalLoss(SigmoidLoss):
         """As in :class:`SigmoidLoss`, and OpenMMLab's pair of labels and scores."""
         if not isinstance(target, tuple):
             return super().read_target(pred, target)
-        if len(target) != 2 or target[0].shape != pred.shape[:1] != target[1].shape:
+        if len(target) != 2 or any(part.shape != pred.shape[:1] for part in target):
             shapes = ', '.join(str(tuple(part.shape)) for part in target)
             raise ShapeError(
                 f'target: expected (labels, scores) of shape {tuple(pred.shape[:1])} each, got '

@@ -25,6 +25,14 @@ def in_float(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def check_same_shape(pred: Tensor, target: Tensor) -> None:
+    """Raise :class:`ShapeError` unless both have one shape."""
+    if pred.shape != target.shape:
+        raise ShapeError(
+            f'target: expected the shape of pred {tuple(pred.shape)}, got {tuple(target.shape)}'
+        )
+
+
 def check_reduction(reduction: str, avg_factor: Tensor | float | None = None) -> str:
     """``reduction``, if there is such a thing and it may be used with ``avg_factor``.
 
@@ -117,6 +125,7 @@ def reducible(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Give an element-wise loss function the keywords ``weight``, ``reduction``, ``avg_factor``.
 
     They mean what they mean in :func:`reduce_loss`; half precision is widened to float32.
+    Prediction and target must have one shape: neither is broadcast.
     """
 
     @functools.wraps(function)
@@ -129,6 +138,7 @@ def reducible(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         avg_factor: Tensor | float | None = None,
         **options: float | str | bool,
     ) -> Tensor:
+        check_same_shape(pred, target)
         loss = function(in_float(pred), in_float(target), *args, **options)
         return reduce_loss(loss, reduction, weight, avg_factor)
 

@@ -14,7 +14,7 @@ from ..errors import ConfigError, ShapeError
 from ..registry import MODELS
 from .base import BaseLoss, Target
 from .reduction import in_float, reduce_loss
-from .sigmoid import column_tensor
+from .sigmoid import check_columns, column_tensor
 from .softmax import ExclusiveTarget, exclusive_target
 
 
@@ -78,7 +78,15 @@ def seesaw_loss(
         weight: ``(R,)``.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         avg_factor: What a mean divides by.
+
+    Raises:
+        ShapeError: If rows or classes do not fit.
     """
+    if counts.shape != logits.shape[1:] or labels.shape != logits.shape[:1]:
+        raise ShapeError(
+            'labels and counts: expected (R,) and (C,) for logits (R, C), got '
+            f'{tuple(labels.shape)} and {tuple(counts.shape)} for {tuple(logits.shape)}'
+        )
     x = seesaw_logits(in_float(logits), labels, counts, p, q, eps)
     loss = F.cross_entropy(x, labels, reduction='none')
     return reduce_loss(loss, reduction, weight, avg_factor)
@@ -129,6 +137,7 @@ class SeesawLoss(BaseLoss):
         super().__init__(reduction, loss_weight)
         if use_sigmoid:
             raise ConfigError('SeesawLoss: there is no sigmoid form; leave use_sigmoid out')
+        check_columns('class_weight', column_tensor(class_weight), num_classes)
         self.p = p
         self.q = q
         self.num_classes = num_classes

@@ -39,6 +39,20 @@ def column_tensor(values: Sequence[float] | Tensor | None) -> Tensor | None:
     return tensor
 
 
+def is_labels(pred: Tensor, target: Tensor) -> bool:
+    """Whether ``target`` holds int labels ``(R,)`` for logits ``(R, C)``."""
+    rows = pred.dim() == 2 and target.dim() == 1 and target.shape[0] == pred.shape[0]
+    return rows and not target.is_floating_point()
+
+
+def check_columns(name: str, values: Tensor | None, columns: int) -> None:
+    """Raise :class:`ShapeError` unless a per-class setting has one number a class."""
+    if values is not None and values.shape[0] != columns:
+        raise ShapeError(
+            f'{name}: expected {columns} numbers, one a class of pred, got {values.shape[0]}'
+        )
+
+
 class SigmoidLoss(BaseLoss):
     """A loss of logits ``(R, C)`` against values in [0, 1], class by class.
 
@@ -112,6 +126,14 @@ class SigmoidLoss(BaseLoss):
         """Class weights ``(C,)`` in a shape that multiplies an element-wise loss."""
         return column
 
+    def num_columns(self, pred: Tensor) -> int:
+        """C, of ``(..., C)``; 1 of logits without classes."""
+        return pred.shape[-1] if pred.dim() > 1 else 1
+
+    def check_columns(self, pred: Tensor) -> None:
+        """Refuse per-class settings that do not fit ``pred``."""
+        check_columns('class_weight', self.class_weight, self.num_columns(pred))
+
     def column_weight(self) -> Tensor | None:
         """``(C,)`` that multiplies positive and negative terms alike."""
         return self.class_weight
@@ -120,15 +142,14 @@ class SigmoidLoss(BaseLoss):
         """Labels to sparse targets; dense values and sparse targets as they are."""
         if isinstance(target, ClassTargets):
             return target
-        if isinstance(target, tuple):
+        if not isinstance(target, Tensor):
             raise ShapeError(
                 f'target: {type(self).__name__} expected ClassTargets, labels or dense values, '
-                'got a tuple'
+                f'got {type(target).__name__}'
             )
         if target.shape == pred.shape:
             return in_float(target)
-        labels = pred.dim() == 2 and target.dim() == 1 and target.shape[0] == pred.shape[0]
-        if not labels or target.is_floating_point():
+        if not is_labels(pred, target):
             raise ShapeError(
                 f'target: expected ClassTargets, int labels {tuple(pred.shape[:1])} or values '
                 f'{tuple(pred.shape)}, got {target.dtype} {tuple(target.shape)}'
@@ -144,6 +165,7 @@ class SigmoidLoss(BaseLoss):
         avg_factor: Tensor | float | None,
     ) -> Tensor:
         """See :meth:`BaseLoss.compute`."""
+        self.check_columns(pred)
         activated = self.reads_probabilities(target)
         target = self.read_target(pred, target)
         dense = functools.partial(

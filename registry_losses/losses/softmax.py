@@ -72,8 +72,10 @@ def exclusive_target(
         if k == target.num_classes:
             return ExclusiveTarget(label.masked_fill(background, 0), kept & ~background)
         return ExclusiveTarget(label, kept, torch.where(background, 1.0, score))
-    if isinstance(target, tuple):
-        raise ShapeError(f'target: expected int labels ({r},) or ClassTargets, got a tuple')
+    if not isinstance(target, Tensor):
+        raise ShapeError(
+            f'target: expected int labels ({r},) or ClassTargets, got {type(target).__name__}'
+        )
     if tuple(target.shape) != (r,) or target.is_floating_point():
         raise ShapeError(
             f'target: expected int labels ({r},) or ClassTargets, got {target.dtype} '

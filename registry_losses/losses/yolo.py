@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, ShapeError
 from ..registry import MODELS
-from .base import check_same_shape
-from .reduction import in_float
+from .reduction import check_same_shape, in_float
 
 
 def small_box_weight(size: Tensor) -> Tensor:
@@ -57,7 +56,7 @@ def yolov1_loss(
     Returns:
         ``loss_xy``, ``loss_wh``, ``loss_conf``, ``loss_cls``, each a 0-d sum.
     """
-    obj = _check(pred, target, responsible)
+    obj = _check(pred, target, responsible, cell_has_object=cell_has_object)
     pred, target = in_float(pred), in_float(target)
     squared = (pred - target).square()
     roots = (pred[:, 2:4].clamp(min=eps).sqrt() - target[:, 2:4].clamp(min=eps).sqrt()).square()
@@ -91,6 +90,10 @@ def yolov3_loss(
     w and h in the factor are the target's. Slots that are neither responsible nor
     ignored are negatives.
 
+    Source: J. Redmon and A. Farhadi, YOLOv3 (2018), section 2; the factor is the official
+    code's. Deviation: squares for the confidence, as in YOLOv1, and no loss for classes that
+    are absent, where the paper takes binary cross entropy.
+
     Args:
         pred: ``(R, 5 + C)``: x, y, w, h in shares of the image, confidence, class
             probabilities.
@@ -106,7 +109,7 @@ def yolov3_loss(
     Returns:
         ``loss_bbox``, ``loss_conf``, ``loss_cls``, each a 0-d sum.
     """
-    obj = _check(pred, target, responsible)
+    obj = _check(pred, target, responsible, ignored=ignored)
     pred, target = in_float(pred), in_float(target)
     noobj = 1 - obj
     if ignored is not None:
@@ -121,7 +124,7 @@ def yolov3_loss(
     }
 
 
-def _check(pred: Tensor, target: Tensor, responsible: Tensor) -> Tensor:
+def _check(pred: Tensor, target: Tensor, responsible: Tensor, **slots: Tensor | None) -> Tensor:
     """``responsible`` as numbers, once the shapes fit."""
     check_same_shape(pred, target)
     if pred.dim() != 2 or pred.shape[1] < 5 or responsible.shape != pred.shape[:1]:
@@ -129,6 +132,9 @@ def _check(pred: Tensor, target: Tensor, responsible: Tensor) -> Tensor:
             'pred and responsible: expected (R, 5 + C) and (R,), got '
             f'{tuple(pred.shape)} and {tuple(responsible.shape)}'
         )
+    for name, slot in slots.items():
+        if slot is not None and slot.shape != pred.shape[:1]:
+            raise ShapeError(f'{name}: expected {tuple(pred.shape[:1])}, got {tuple(slot.shape)}')
     return (responsible > 0).to(in_float(pred[:0]).dtype)
 
 
