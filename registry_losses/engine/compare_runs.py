@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from ..errors import DataError
@@ -23,10 +24,25 @@ def compare_parser() -> argparse.ArgumentParser:
 
 
 def compare(args: argparse.Namespace) -> None:
-    """Print the table; draw the picture if asked."""
+    """Print the table; draw the picture if asked.
+
+    Folders that hold no run, among others that do, are left out with a note.
+
+    Raises:
+        DataError: If none holds a run.
+    """
     if args.out and not args.out.lower().endswith('.png'):
         raise DataError(f'--out: expected a name that ends in .png, got {args.out!r}')
-    runs = [read_run(folder, args.metric) for folder in args.work_dirs]
+    runs, problems = [], []
+    for folder in args.work_dirs:
+        try:
+            runs.append(read_run(folder, args.metric))
+        except DataError as error:
+            problems.append(error)
+    if not runs:
+        raise problems[0]
+    for problem in problems:
+        print(f'left out: {problem}', file=sys.stderr)
     print(markdown_table(runs))
     if args.out:
         print(f'Curves: {plot_runs(runs, args.out)}')

@@ -43,6 +43,14 @@ def test_table_and_picture(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[2].startswith('| worse | 0.100 | 0.700 |')
 
 
+def test_a_folder_without_a_run_among_runs_is_left_out(tmp_path, capsys):
+    run = write_run(tmp_path / 'a', [(0.1, 0.7)])
+    (tmp_path / 'assignments').mkdir()
+    compare_main([str(run), str(tmp_path / 'assignments')])
+    shown = capsys.readouterr()
+    assert '| a | 0.100' in shown.out and 'assignments: no run of tools/train.py' in shown.err
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
