@@ -158,11 +158,11 @@ def row_weight(weight: Tensor | None, target: ClassTargets) -> Tensor:
     kept = ~target.ignored[:, None]
     if weight is None:
         return kept.float()
-    if weight.dim() == 1:
-        weight = weight[:, None]
     r, c = target.num_rows, target.num_classes
-    if weight.shape not in ((r, 1), (r, c)):
+    if weight.shape not in ((r,), (r, 1), (r, c)):
         raise ShapeError(
             f'weight: expected ({r},), ({r}, 1) or ({r}, {c}), got {tuple(weight.shape)}'
         )
+    if weight.dim() == 1:
+        weight = weight[:, None]
     return torch.where(kept, weight, 0)
