@@ -1,7 +1,11 @@
 """Draw the digits data set: ``python tools/prepare_digits.py [--data-root data/digits]``."""
 
 import argparse
+import sys
 from pathlib import Path
+
+# A checkout works without being installed; an installed package comes first.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from registry_losses.datasets import DigitsSpec, prepare_digits
 
