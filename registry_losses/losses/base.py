@@ -1,5 +1,6 @@
 """BaseLoss: what every loss of the package has in common."""
 
+import inspect
 from typing import Literal
 
 import torch
@@ -149,8 +150,11 @@ class BaseLoss(nn.Module):
         raise NotImplementedError
 
     def extra_repr(self) -> str:
-        """Settings, for ``print``."""
-        return f'reduction={self.reduction!r}, loss_weight={self.loss_weight}'
+        """The settings it was built with, for ``print`` and logs."""
+        names = inspect.signature(type(self).__init__).parameters
+        values = {name: getattr(self, name, None) for name in names if name != 'self'}
+        plain = (bool, int, float, str, tuple)
+        return ', '.join(f'{k}={v!r}' for k, v in values.items() if isinstance(v, plain))
 
 
 def row_weight(weight: Tensor | None, target: ClassTargets) -> Tensor:

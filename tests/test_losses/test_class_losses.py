@@ -216,3 +216,10 @@ def test_label_smoothing_equals_torch():
 def test_wrong_shapes_state_both(name):
     with pytest.raises(ValueError, match=r'(?s)expected.*got'):
         SIGMOID[name]()(torch.zeros(R, C + 2), targets())
+
+
+def test_print_shows_the_settings():
+    loss = FocalLoss(gamma=1.5, alpha=0.4, loss_weight=2.0)
+    shown = repr(loss)
+    assert 'gamma=1.5' in shown and 'alpha=0.4' in shown and 'loss_weight=2.0' in shown
+    assert 'gamma=1.5' not in repr(FocalLoss())
