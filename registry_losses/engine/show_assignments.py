@@ -48,8 +48,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 def assigner_names() -> list[str]:
     """The registered assigners that a name can build."""
-    names = [name for name in TASK_UTILS.module_dict if name.endswith('Assigner')]
-    return [name for name in names if TASK_UTILS.get(name) is not WrappedAssigner]
+    found = {k: v for k, v in TASK_UTILS.module_dict.items() if k.endswith('Assigner')}
+    return [k for k, v in found.items() if v is not WrappedAssigner and hasattr(v, 'assign')]
 
 
 def parse_assigner(text: str) -> tuple[str, dict[str, Any]]:
