@@ -9,8 +9,8 @@ one-hot exists, and value and gradient come from one pass over the logits. The e
 own negative terms are masked out of the sum, not subtracted from it: a confident positive
 would otherwise take the digits of everything else with it.
 
-Backends, chosen by device: chunks that fit the cache (CPU), one kernel made by
-``torch.compile`` (CPU, on request), a Triton kernel (CUDA, :mod:`.fused_triton`), and
+Backends, chosen by device: chunks that fit the cache (CPU), one loop compiled from C (CPU,
+on request, :mod:`.fused_native`), a Triton kernel (CUDA, :mod:`.fused_triton`), and
 :meth:`SparseJob.elements`, the plain formula, for everything else.
 
 Shapes: R rows (class vectors), C classes, E entries.
@@ -130,9 +130,9 @@ def _run(x: Tensor, job: SparseJob, need_grad: bool) -> tuple[Tensor, Tensor | N
 
         return triton_pass(x, job, need_grad)
     if job.compile and isinstance(job.negative, PowerNegative):
-        from .fused_compiled import compiled_pass
+        from .fused_native import native_pass
 
-        done = compiled_pass(x, job, need_grad)
+        done = native_pass(x, job, need_grad)
         if done is not None:
             return done
     return chunked_pass(x, job, need_grad)

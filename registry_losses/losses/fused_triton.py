@@ -1,7 +1,6 @@
 """The fused pass as a Triton kernel (CUDA).
 
-The arithmetic is that of :func:`.fused_compiled.power_pass`, which runs anywhere. Triton
-is imported when a CUDA tensor first asks for it, never before.
+Triton is imported when a CUDA tensor first asks for it, never before.
 
 Shapes: R rows, C classes.
 """
@@ -65,9 +64,21 @@ def negatives_pass(
     poly: float,
     need_grad: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """:func:`.fused_compiled.power_pass` by the kernel, with sums of blocks, not of rows.
+    """Sums of ``p^gamma (softplus(x) + poly p)`` over blocks, and its gradient.
 
-    ``label (R,)``, int32, is a class of each row to leave out of the sums, or -1.
+    Args:
+        x: ``(R, C)`` float32, float16 or bfloat16.
+        label: ``(R,)`` int32, a class of each row to leave out of the sums, or -1; or None.
+        row: ``(R,)`` weights or None.
+        column: ``(C,)`` weights or None.
+        full: ``(R, C)`` weights or None.
+        scale: 0-d, multiplies the gradient.
+        gamma: A constant of the kernel.
+        poly: Likewise.
+        need_grad: Likewise.
+
+    Returns:
+        Float32 sums of blocks, unscaled, and ``(R, C)`` gradient of the dtype of ``x``.
     """
     from .fused_triton_kernels import power_kernel
 

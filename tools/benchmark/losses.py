@@ -2,7 +2,9 @@
 
 Forward and backward of every loss, eager and compiled, against one read and one write of
 the logits, against the plain formula on a one-hot target in eager torch, and against the
-implementations of other packages that are installed; all in one run.
+implementations of other packages that are installed; all in one run. Each is timed twice: as
+the caches are left by the call before, and cold, with everything in memory, as logits lie
+that are larger than the caches or that a network has worked on since.
 
 Shapes: R rows (class vectors), C classes.
 """
@@ -23,7 +25,7 @@ from torch import Tensor
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 sys.path.append(str(Path(__file__).resolve().parent))
 
-from measure import peak_mb, synchronize
+from measure import cold_ms, flusher, peak_mb, synchronize
 
 import registry_losses
 from registry_losses import losses
@@ -255,6 +257,8 @@ def measure(size: str, args: argparse.Namespace) -> None:
             if name in offers:
                 calls[peer] = offers[name]
         ms = interleaved_ms(calls, device, args.seconds, args.repeat)
+        flush = flusher(device)
+        cold = {key: cold_ms(call, device, args.cold_repeat, flush) for key, call in calls.items()}
         logits = x.numel() * x.element_size() / 1e6
         for label, call in calls.items():
             if label == 'pass':
@@ -262,11 +266,14 @@ def measure(size: str, args: argparse.Namespace) -> None:
             peak = peak_mb(call, device)
             print(
                 f'| {name} | {size} | {label} | {ms[label]:.2f} | {ms[label] / ms["pass"]:.1f} '
+                f'| {cold[label]:.2f} | {cold[label] / cold["pass"]:.1f} '
                 f'| {peak:.1f} | {peak / logits:.2f} | {ms[label] / ms["ours, eager"]:.2f} |',
                 flush=True,
             )
         print(
-            f'| {name} | {size} | *one read and write* | {ms["pass"]:.2f} | 1 | | | |', flush=True
+            f'| {name} | {size} | *one read and write* | {ms["pass"]:.2f} | 1 '
+            f'| {cold["pass"]:.2f} | 1 | | | |',
+            flush=True,
         )
 
 
@@ -290,6 +297,7 @@ def main() -> None:
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
     parser.add_argument('--seconds', type=float, default=1.0, help='of runs for each line at least')
     parser.add_argument('--repeat', type=int, default=7, help='runs of each line at least')
+    parser.add_argument('--cold-repeat', type=int, default=5, help='runs with empty caches')
     parser.add_argument('--peers', nargs='*', default=['mmdet', 'torchvision', 'fvcore', 'kornia'])
     parser.add_argument('--no-peers', action='store_true')
     parser.add_argument('--no-formula', action='store_true')
@@ -300,8 +308,8 @@ def main() -> None:
         f'registry_losses {registry_losses.__version__}, torch {torch.__version__}, '
         f'{args.device}, {args.dtype}, {args.threads} thread(s)\n'
     )
-    print('| loss | size | by | ms | passes | extra MB | x logits | x ours, eager |')
-    print('|---|---|---|---|---|---|---|---|')
+    print('| loss | size | by | ms | passes | cold ms | passes | extra MB | x logits | x ours |')
+    print('|---|---|---|---|---|---|---|---|---|---|')
     for size in args.sizes:
         measure(size, args)
 

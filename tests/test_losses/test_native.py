@@ -1,0 +1,230 @@
+"""The compiled pass against the plain formula in float64.
+
+Shapes: R rows (class vectors), C classes.
+"""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import registry_losses.losses as losses
+from registry_losses.losses import fused_native
+from registry_losses.ops import native
+from registry_losses.structures import ClassTargets
+
+LOSSES = {
+    'focal': lambda **k: losses.FocalLoss(**k),
+    'focal_0': lambda **k: losses.FocalLoss(gamma=0.0, **k),
+    'focal_0.5': lambda **k: losses.FocalLoss(gamma=0.5, **k),
+    'focal_3': lambda **k: losses.FocalLoss(gamma=3.0, **k),
+    'bce': lambda **k: losses.CrossEntropyLoss(use_sigmoid=True, **k),
+    'quality': lambda **k: losses.QualityFocalLoss(**k),
+    'varifocal': lambda **k: losses.VarifocalLoss(**k),
+    'gaussian': lambda **k: losses.GaussianFocalLoss(use_sigmoid=True, **k),
+    'poly': lambda **k: losses.PolyLoss(**k),
+}
+needs_compiler = pytest.mark.skipif(
+    shutil.which('cc') is None and shutil.which('gcc') is None and shutil.which('clang') is None,
+    reason='there is no C compiler',
+)
+
+
+def problem(rows, classes, dtype=torch.float32):
+    """Logits of both signs and of any size, a fifth of the rows with an object."""
+    generator = torch.Generator().manual_seed(rows + classes)
+    x = torch.randn(rows, classes, generator=generator) * 4 - 2
+    x.view(-1)[:4] = torch.tensor([1e4, -1e4, 0.0, 88.0])
+    labels = torch.full((rows,), classes)
+    objects = torch.randperm(rows, generator=generator)[: rows // 5]
+    labels[objects] = torch.randint(0, classes, objects.shape, generator=generator)
+    scores = torch.where(labels < classes, torch.rand(rows, generator=generator), 0)
+    return x.to(dtype), ClassTargets.from_labels(labels, classes, scores=scores)
+
+
+def value_and_gradient(loss, x, target, **options):
+    x = x.detach().requires_grad_()
+    value = loss(x, target, avg_factor=7.0, **options)
+    return value.detach().double(), torch.autograd.grad(value, x)[0].double()
+
+
+def close(got, want, gradient=1e-5):
+    torch.testing.assert_close(got[0], want[0], rtol=1e-6, atol=0)
+    largest = float(want[1].abs().max())
+    torch.testing.assert_close(got[1], want[1], rtol=gradient, atol=largest * min(gradient, 1e-4))
+
+
+@pytest.fixture
+def used(monkeypatch):
+    """Fails a test in which the compiled pass was not what ran."""
+    ran = []
+    original = fused_native._kernel
+
+    def watch(*key):
+        kernel = original(*key)
+        ran.append(kernel is not None)
+        return kernel
+
+    monkeypatch.setattr(fused_native, '_kernel', watch)
+    yield
+    assert ran and all(ran)
+
+
+@needs_compiler
+@pytest.mark.parametrize('rows, classes', [(3000, 1), (1000, 3), (700, 80), (40, 2500)])
+@pytest.mark.parametrize('name', LOSSES)
+def test_equals_the_formula_in_float64(name, rows, classes, used):
+    x, target = problem(rows, classes)
+    got = value_and_gradient(LOSSES[name](compile=True), x, target)
+    close(got, value_and_gradient(LOSSES[name](), x.double(), target))
+
+
+@needs_compiler
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('name', ['focal', 'focal_0.5', 'bce'])
+def test_half_precision_computes_in_float32(name, dtype, used):
+    x, target = problem(500, 80, dtype)
+    got = value_and_gradient(LOSSES[name](compile=True), x, target)
+    close(got, value_and_gradient(LOSSES[name](), x.double(), target), 2**-8)
+
+
+@needs_compiler
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_half_gradients_round_as_torch_does(dtype, used):
+    """Tiny ones too, which are denormal numbers of float16; and what is not finite."""
+    scales = 2.0 ** torch.arange(-30, 40)
+    x = (torch.linspace(-6, 6, 70)[:, None] * torch.ones(8)).to(dtype)
+    x[0, :2] = torch.tensor([float('inf'), float('nan')])
+    target = ClassTargets.from_labels(torch.full((70,), 8), 8)
+    gradients = []
+    for kind in (dtype, torch.float32):
+        leaf = x.detach().to(kind).requires_grad_()
+        loss = losses.CrossEntropyLoss(use_sigmoid=True, compile=True)
+        value = loss(leaf, target, weight=scales, reduction_override='sum')
+        gradients.append(torch.autograd.grad(value, leaf)[0].to(dtype))
+    torch.testing.assert_close(*gradients, rtol=0, atol=0, equal_nan=True)
+    assert gradients[0].isnan().any() and not gradients[0].isnan().all()
+
+
+@needs_compiler
+@pytest.mark.parametrize('weights', ['row', 'class', 'row and class', 'single logits'])
+def test_weights(weights, used):
+    x, target = problem(700, 80)
+    options, build = {}, {}
+    if 'row' in weights:
+        options['weight'] = torch.rand(700) * 2
+    if weights == 'single logits':
+        options['weight'] = torch.rand(700, 80) * 2
+    if 'class' in weights:
+        build['class_weight'] = torch.linspace(0, 2, 80).tolist()
+    got = value_and_gradient(LOSSES['focal'](compile=True, **build), x, target, **options)
+    close(got, value_and_gradient(LOSSES['focal'](**build), x.double(), target, **options))
+
+
+@needs_compiler
+def test_an_entry_takes_no_digits_of_the_rest(used):
+    """A confident positive as negative would weigh 1e4 times the rest of its block."""
+    x = torch.full((20, 8), -9.0)
+    x[3, 2] = 3e4
+    labels = torch.full((20,), 8)
+    labels[3] = 2
+    loss = losses.CrossEntropyLoss(use_sigmoid=True, compile=True)
+    got = loss(x, ClassTargets.from_labels(labels, 8), reduction_override='sum')
+    want = 159 * torch.tensor(-9.0).double().exp().log1p()
+    torch.testing.assert_close(got.double(), want, rtol=1e-6, atol=0)
+
+
+@needs_compiler
+def test_threads_change_nothing(used):
+    x, target = problem(700, 80)
+    before = torch.get_num_threads()
+    results = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        results.append(value_and_gradient(LOSSES['focal'](compile=True), x, target))
+    torch.set_num_threads(before)
+    for value, grad in results[1:]:
+        assert torch.equal(value, results[0][0]) and torch.equal(grad, results[0][1])
+
+
+@needs_compiler
+def test_takes_one_gradient_of_memory(used):
+    from torch.profiler import ProfilerActivity, profile
+
+    x, target = problem(25_000, 80)
+    x.requires_grad_()
+    loss = LOSSES['focal'](compile=True)
+    loss(x, target, avg_factor=1.0)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        torch.autograd.grad(loss(x, target, avg_factor=1.0), x)
+    now = most = 0
+    for event in sorted(profiler.profiler.kineto_results.events(), key=lambda e: e.start_ns()):
+        if event.name() == '[memory]':
+            now += event.nbytes()
+            most = max(most, now)
+    assert x.numel() * 4 <= most <= 1.1 * x.numel() * 4
+
+
+def test_without_a_compiler_it_warns_once_and_runs(monkeypatch):
+    monkeypatch.setattr(native.shutil, 'which', lambda name: None)
+    monkeypatch.delenv('CC', raising=False)
+    monkeypatch.setattr(
+        fused_native, '_kernel', fused_native.functools.cache(fused_native._kernel.__wrapped__)
+    )
+    x, target = problem(50, 8)
+    loss = LOSSES['focal'](compile=True)
+    with pytest.warns(UserWarning, match='no C compiler was found: install gcc or clang'):
+        got = value_and_gradient(loss, x, target)
+    close(got, value_and_gradient(LOSSES['focal'](), x, target))
+    with pytest.warns(UserWarning) as caught:
+        value_and_gradient(loss, x, target)
+        import warnings
+
+        warnings.warn('the only one', stacklevel=1)
+    assert [str(w.message) for w in caught] == ['the only one']
+
+
+@needs_compiler
+def test_a_compiler_that_fails_is_quoted(monkeypatch, tmp_path):
+    source = tmp_path / 'bad.c'
+    source.write_text('int f(void) { return MISSING; }')
+    monkeypatch.setattr(native, 'cache_folder', lambda: tmp_path)
+    with pytest.raises(native.CompilerMissing, match=r'(?s)cannot make bad\.c.*MISSING'):
+        native.load_library(source, {})
+    assert not list(tmp_path.glob('*.so'))
+
+
+@needs_compiler
+def test_libraries_are_kept_and_made_anew_for_other_constants(monkeypatch, tmp_path):
+    source = tmp_path / 'number.c'
+    source.write_text('int number(void) { return NUMBER; }')
+    monkeypatch.setattr(native, 'cache_folder', lambda: tmp_path)
+    calls = []
+    run = subprocess.run
+    monkeypatch.setattr(
+        native.subprocess, 'run', lambda *a, **k: (calls.append(a[0]), run(*a, **k))[1]
+    )
+    assert native.load_library(source, {'NUMBER': '3'}).number() == 3
+    assert native.load_library(source, {'NUMBER': '4'}).number() == 4
+    made = len([call for call in calls if '-c' in call])
+    assert native.load_library(source, {'NUMBER': '3'}).number() == 3
+    assert len([call for call in calls if '-c' in call]) == made == 2
+    assert len(list(tmp_path.glob('*.so'))) == 2
+
+
+@needs_compiler
+def test_one_pool_of_threads_with_torch(tmp_path):
+    """A second OpenMP runtime would keep the cores busy while it waits."""
+    script = (
+        'import torch, registry_losses.losses as losses\n'
+        'x = torch.randn(500, 80, requires_grad=True)\n'
+        'losses.FocalLoss(compile=True)(x, torch.full((500,), 80)).backward()\n'
+        "maps = open('/proc/self/maps').read().split()\n"
+        "print(len({m for m in maps if 'omp' in m.split('/')[-1] and m.startswith('/')}))\n"
+    )
+    if not sys.platform.startswith('linux'):
+        pytest.skip('/proc/self/maps is Linux')
+    out = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() in ('0', '1'), out.stdout
