@@ -40,8 +40,12 @@ class DataError(RegistryLossesError, ValueError):
     """An annotation file, image or label that cannot be used as it stands."""
 
 
-class ShapeError(RegistryLossesError, ValueError):
-    """A tensor whose shape or dtype is not the documented one."""
+class UnsupportedModeError(ConfigError, AssertionError, NotImplementedError):
+    """A reduction or an activation there is none of; OpenMMLab asserts the one, lacks the other."""
+
+
+class ShapeError(RegistryLossesError, ValueError, AssertionError):
+    """A tensor whose shape or dtype is not the documented one; OpenMMLab asserts these."""
 
 
 class MissingDependencyError(RegistryLossesError, ImportError):

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError, ShapeError
+from ..errors import DataError, ShapeError
 from ..registry import MODELS
-from .base import check_floating
+from .checks import check_choice, check_flags, check_floating, check_numbers, may_read
 from .reduction import in_float
 
 FORMS = ('openmmlab', 'paper')
@@ -54,8 +54,19 @@ def associative_embedding(
         sigma: Width of the push term; by default the form's (``sqrt(1/2)`` and 1).
         diagonal: Whether a person is pushed from itself.
     """
-    if form not in FORMS:
-        raise ConfigError(f'form: expected one of {", ".join(FORMS)}, got {form!r}')
+    _check_form('associative_embedding', form, sigma)
+    check_floating('tags', tags)
+    if tags.dim() != 2:
+        raise ShapeError(f'tags: expected (J, L), got {tuple(tags.shape)}')
+    j, p = tags.shape[:1], image_of_person.shape
+    for name, part, shape in (
+        ('person', person, j),
+        ('joint_weight', joint_weight, j),
+        ('image_of_person', image_of_person, p[:1]),
+        ('person_weight', person_weight, p),
+    ):
+        if part is not None and part.shape != shape:
+            raise ShapeError(f'{name}: expected {tuple(shape)}, got {tuple(part.shape)}')
     tags = in_float(tags)
     num_persons, length = image_of_person.shape[0], tags.shape[1]
     joint = tags.new_ones(tags.shape[0]) if joint_weight is None else joint_weight.to(tags.dtype)
@@ -72,6 +83,12 @@ def associative_embedding(
     pull = _per_image(pull * weight, weight, image_of_person, num_images)
     push = _push(mean, weight, image_of_person, num_images, form, sigma, diagonal)
     return pull, push
+
+
+def _check_form(owner: object, form: str, sigma: float | None) -> None:
+    check_choice(owner, 'form', form, FORMS)
+    if sigma is not None:
+        check_numbers(owner, low=0, above=True, sigma=sigma)
 
 
 def _per_image(value: Tensor, weight: Tensor, image: Tensor, num_images: int) -> Tensor:
@@ -113,6 +130,28 @@ def _push(
     return zeros.index_add(0, image, (near * pairs).sum(1)) / torch.where(norm > 0, norm, 1)
 
 
+def _check_indices(parts: Sequence[Tensor] | Tensor, channels: int, size: int) -> int:
+    """K, once the indices of each image are ``(N, K, 2)`` of places within its maps."""
+    k = parts[0].shape[1] if parts[0].dim() == 3 else 0
+    for part in parts:
+        if part.dim() != 3 or part.shape[1:] != (k, 2) or part.is_floating_point():
+            raise ShapeError(
+                f'keypoint_indices: expected int (N, {k or "K"}, 2) for each image, got '
+                f'{part.dtype} {tuple(part.shape)}'
+            )
+        place = part[..., 0]
+        if may_read(place) and place.numel():
+            low, high = int(place.min()), int(place.max())
+            if low < 0 or high >= k * size:
+                raise DataError(
+                    f'keypoint_indices: expected places from 0 to {k * size - 1} (K H W - 1), got '
+                    f'{low} to {high}'
+                )
+    if k == 0 or channels % k:
+        raise ShapeError(f'tags: expected a multiple of K = {k} channels, got {channels}')
+    return k
+
+
 @MODELS.register_module()
 class AssociativeEmbeddingLoss(nn.Module):
     """:func:`associative_embedding` of tag maps, summed over the images of a batch.
@@ -142,11 +181,9 @@ class AssociativeEmbeddingLoss(nn.Module):
         diagonal: bool = True,
     ) -> None:
         super().__init__()
-        if form not in FORMS or (sigma is not None and sigma <= 0):
-            raise ConfigError(
-                f'AssociativeEmbeddingLoss: expected form {" or ".join(FORMS)} and sigma > 0, got '
-                f'{form!r} and {sigma}'
-            )
+        _check_form(self, form, sigma)
+        check_numbers(self, low=0, loss_weight=loss_weight, push_loss_factor=push_loss_factor)
+        check_flags(self, diagonal=diagonal)
         self.loss_weight = loss_weight
         self.push_loss_factor = push_loss_factor
         self.form = form
@@ -174,14 +211,15 @@ class AssociativeEmbeddingLoss(nn.Module):
                 'tags and keypoint_indices: expected (B, L * K, H, W) and B tensors, got '
                 f'{tuple(tags.shape)} and {len(keypoint_indices)}'
             )
-        index = torch.cat([part.reshape(-1, *part.shape[-2:]) for part in keypoint_indices])
+        b, channels, h, w = tags.shape
+        if b == 0:
+            return tags.sum(), tags.sum()
+        k = _check_indices(keypoint_indices, channels, h * w)
+        index = torch.cat(list(keypoint_indices))
         counts = [part.shape[0] for part in keypoint_indices]
-        p, k = index.shape[:2]
+        p = index.shape[0]
         images = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
         images = images.to(tags.device)
-        b, channels, h, w = tags.shape
-        if channels % k:
-            raise ShapeError(f'tags: expected a multiple of K = {k} channels, got {channels}')
         place = index[..., 0] % (h * w)  # with or without the offset of the joint's map
         joint = torch.arange(k, device=tags.device)
         maps = tags.reshape(b, channels // k, k, h * w)

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import ConfigError
 from ..registry import MODELS
 from ..structures import ClassTargets
 from .base import require_sigmoid
+from .checks import check_numbers
 from .negatives import Negative, PowerNegative, Scratch, softplus
 from .sigmoid import Column, SigmoidLoss
 
@@ -40,26 +40,31 @@ class ClippedNegative(Negative):
     def chunk(
         self,
         x: Tensor,
-        weigh: Callable[[Tensor], Tensor],
+        weigh: Callable[[Tensor], Tensor] | None,
         scratch: Scratch,
         grad: Tensor | None,
         scale: float,
         robust: bool,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, float]:
         """See :meth:`Negative.chunk`; no logit overflows here, so robust runs are alike."""
         d, s, power, gamma = scratch.a, scratch.b, scratch.c, self.gamma
         p = torch.sigmoid(x, out=d if grad is None else grad)
         torch.sub(p, self.clip, out=d).clamp_min_(0)
         torch.neg(d, out=s).log1p_().neg_()  # -log(1 - d)
         if grad is None:
-            return weigh(_power(d, gamma, power).mul_(scale)), s
+            _power(d, gamma, power).mul_(scale)
+            if weigh is not None:
+                weigh(power)
+            return s.mul_(power), 1.0
         # The slope of the bracket's first part, d / (1 - d), ends where d does.
         bracket = torch.sub(d.new_ones(()), d, out=power)
         torch.div(d, bracket, out=bracket).add_(s, alpha=gamma)
         torch.ops.aten.sigmoid_backward.grad_input(bracket, p, grad_input=grad)
-        lower = weigh(_power(d, gamma - 1, power).mul_(scale))
+        lower = _power(d, gamma - 1, power).mul_(scale)
+        if weigh is not None:
+            weigh(lower)
         grad.mul_(lower)
-        return lower.mul_(d), s
+        return s.mul_(lower.mul_(d)), 1.0
 
 
 def _power(d: Tensor, exponent: float, out: Tensor) -> Tensor:
@@ -77,13 +82,13 @@ def _power(d: Tensor, exponent: float, out: Tensor) -> Tensor:
 def asymmetric_loss(
     pred: Tensor,
     target: Tensor | ClassTargets,
+    weight: Tensor | None = None,
+    reduction: str = 'mean',
+    avg_factor: Tensor | float | None = None,
     *,
     gamma_pos: float = 0.0,
     gamma_neg: float = 4.0,
     clip: float = 0.05,
-    weight: Tensor | None = None,
-    reduction: str = 'mean',
-    avg_factor: Tensor | float | None = None,
     class_weight: Sequence[float] | None = None,
 ) -> Tensor:
     """Asymmetric loss; see :class:`AsymmetricLoss`."""
@@ -104,13 +109,13 @@ class AsymmetricLoss(SigmoidLoss):
     equations 4 to 7.
 
     Args:
-        gamma_pos: Focusing of the positives.
-        gamma_neg: Focusing of the negatives.
+        gamma_pos: Focusing of the positives, at least 0.
+        gamma_neg: Focusing of the negatives, at least 0.
         clip: Negatives with a probability below it cost nothing, in [0, 1).
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
         use_sigmoid: There is no other form.
-        class_weight: C numbers that multiply the losses of each class.
+        class_weight: C numbers of at least 0 that multiply the losses of each class.
     """
 
     def __init__(
@@ -126,8 +131,8 @@ class AsymmetricLoss(SigmoidLoss):
     ) -> None:
         super().__init__(reduction, loss_weight, class_weight)
         require_sigmoid(self, use_sigmoid)
-        if not 0 <= clip < 1:
-            raise ConfigError(f'AsymmetricLoss: clip must be in [0, 1), got {clip}')
+        check_numbers(self, low=0, gamma_pos=gamma_pos, gamma_neg=gamma_neg)
+        check_numbers(self, low=0, high=1, below=True, clip=clip)
         self.gamma_pos = gamma_pos
         self.gamma_neg = gamma_neg
         self.clip = clip

@@ -6,10 +6,19 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError, ShapeError
+from ..errors import ShapeError, UnsupportedModeError
 from ..structures import ClassTargets
 from ..structures.loss_term import Kind
-from .reduction import check_reduction, check_same_shape, in_float, reduce_loss
+from .checks import (
+    check_flags,
+    check_floating,
+    check_labels,
+    check_numbers,
+    check_reduction,
+    check_same_shape,
+    check_weight,
+)
+from .reduction import fit_rows, in_float, like_pred, reduce_loss
 
 TargetFormat = Literal['sparse', 'labels', 'label_score', 'dense']
 Activation = Literal['sigmoid', 'softmax', 'identity']
@@ -17,10 +26,19 @@ Activation = Literal['sigmoid', 'softmax', 'identity']
 Target = Tensor | tuple[Tensor, Tensor] | ClassTargets
 
 
-def check_floating(name: str, tensor: Tensor) -> None:
-    """Raise :class:`ShapeError` unless ``tensor`` holds floating point numbers."""
-    if not tensor.is_floating_point():
-        raise ShapeError(f'{name}: expected a floating point tensor, got {tensor.dtype}')
+def is_labels(pred: Tensor, target: Tensor) -> bool:
+    """Whether ``target`` holds int labels ``(R,)`` for logits ``(R, C)``."""
+    rows = pred.dim() == 2 and target.dim() == 1 and target.shape[0] == pred.shape[0]
+    # Not bool: a mask of objects read as labels would be class 0 and class 1.
+    return rows and not target.is_floating_point() and target.dtype != torch.bool
+
+
+def from_labels(
+    owner: object, pred: Tensor, labels: Tensor, scores: Tensor | None = None
+) -> ClassTargets:
+    """The sparse target of labels ``(R,)`` for ``pred (R, C)``: C is background."""
+    check_labels(owner, labels, pred.shape[1], background=True)
+    return ClassTargets.from_labels(labels, pred.shape[1], scores=scores)
 
 
 def call_order(
@@ -31,19 +49,19 @@ def call_order(
     A few of OpenMMLab's losses take them in the other order; a caller of either
     convention is understood.
     """
-    if isinstance(avg_factor, str) or not (
-        reduction_override is None or isinstance(reduction_override, str)
-    ):
+    swapped = isinstance(reduction_override, (int, float, Tensor))
+    if isinstance(avg_factor, str) or (swapped and not isinstance(reduction_override, bool)):
         reduction_override, avg_factor = avg_factor, reduction_override
     return reduction_override, avg_factor  # type: ignore[return-value]
 
 
 def require_sigmoid(loss: nn.Module, use_sigmoid: bool) -> None:
     """Refuse a softmax of a loss that has none."""
+    check_flags(loss, use_sigmoid=use_sigmoid)
     if not use_sigmoid:
-        raise ConfigError(
-            f'{type(loss).__name__}: only use_sigmoid=True is defined; for a softmax take '
-            'FocalLoss or CrossEntropyLoss'
+        raise UnsupportedModeError(
+            f'{type(loss).__name__}: use_sigmoid: expected True, the only form there is, got '
+            'False; for a softmax take FocalLoss or CrossEntropyLoss'
         )
 
 
@@ -76,7 +94,7 @@ class BaseLoss(nn.Module):
 
     Args:
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
-        loss_weight: The loss is multiplied by it.
+        loss_weight: The loss is multiplied by it, at least 0.
     """
 
     kinds: tuple[Kind, ...] = ()
@@ -86,6 +104,7 @@ class BaseLoss(nn.Module):
     def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
         super().__init__()
         self.reduction = check_reduction(reduction)
+        check_numbers(self, low=0, loss_weight=loss_weight)
         self.loss_weight = loss_weight
 
     @property
@@ -116,15 +135,39 @@ class BaseLoss(nn.Module):
         Args:
             pred: Predictions; the class says their shape.
             target: Targets.
-            weight: One weight an element, or a row.
+            weight: One weight an element, or a row; see :func:`.reduction.expand_weight`.
             avg_factor: What a mean divides by, in place of the number of elements; a
-                number or a 0-d tensor, which is never read by the host.
+                number of at least 0 or a tensor of one, which is never read by the host.
             reduction_override: In place of ``reduction``.
+
+        Returns:
+            At least float32, float64 for ``pred`` in float64, whatever the other dtypes.
+
+        Raises:
+            ConfigError: If there is no such reduction, or an ``avg_factor`` beside a sum.
+            DataError: If a label is above the classes there are (on the CPU alone; see
+                :func:`.checks.check_labels`).
+            ShapeError: If shapes or dtypes do not fit.
         """
-        reduction = check_reduction(reduction_override or self.reduction, avg_factor)
-        check_floating('pred', pred)
+        reduction = self.check_call(pred, weight, avg_factor, reduction_override)
+        if weight is not None:
+            weight = like_pred(weight, pred)
         with torch.autocast(pred.device.type, enabled=False):
             return self.compute(pred, target, weight, reduction, avg_factor)
+
+    def check_call(
+        self,
+        pred: Tensor,
+        weight: Tensor | None,
+        avg_factor: Tensor | float | None,
+        reduction_override: str | None,
+    ) -> str:
+        """The reduction of this call, once what every loss asks of a call holds."""
+        reduction = self.reduction if reduction_override is None else reduction_override
+        check_reduction(reduction, avg_factor)
+        check_floating('pred', pred)
+        check_weight(weight)
+        return reduction
 
     def compute(
         self,
@@ -135,14 +178,14 @@ class BaseLoss(nn.Module):
         avg_factor: Tensor | float | None,
     ) -> Tensor:
         """Elements, weights, reduction, ``loss_weight``; autocast is off."""
+        of_classes = 'classification' in self.kinds and isinstance(target, Tensor)
+        if of_classes and is_labels(pred, target):  # type: ignore[arg-type]
+            target = from_labels(self, pred, target)  # type: ignore[arg-type]
         if isinstance(target, ClassTargets):
             weight = row_weight(weight, target)
             target = target.dense()
-        target = need_tensor(self, target)
-        check_same_shape(pred, target)
-        loss = self.elements(in_float(pred), in_float(target))
-        if weight is not None:
-            weight = in_float(weight)
+        target = check_same_shape(pred, target)
+        loss = self.elements(in_float(pred), like_pred(target, pred))
         return self.loss_weight * reduce_loss(loss, reduction, weight, avg_factor)
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
@@ -162,11 +205,5 @@ def row_weight(weight: Tensor | None, target: ClassTargets) -> Tensor:
     kept = ~target.ignored[:, None]
     if weight is None:
         return kept.float()
-    r, c = target.num_rows, target.num_classes
-    if weight.shape not in ((r,), (r, 1), (r, c)):
-        raise ShapeError(
-            f'weight: expected ({r},), ({r}, 1) or ({r}, {c}), got {tuple(weight.shape)}'
-        )
-    if weight.dim() == 1:
-        weight = weight[:, None]
+    weight = fit_rows(weight, target.num_rows, target.num_classes)
     return torch.where(kept, weight, 0)

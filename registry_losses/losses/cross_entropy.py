@@ -9,31 +9,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import ConfigError
+from ..errors import ConfigError, UnsupportedModeError
 from ..registry import MODELS
 from ..structures import ClassTargets
-from .base import Target
+from .base import Target, is_labels
+from .checks import check_flags, check_numbers
 from .focal import choose_activation
 from .negatives import ElementNegative, Negative, PowerNegative, softplus
 from .reduction import in_float, reduce_loss
 from .sigmoid import ALL, Column, SigmoidLoss
-from .softmax import exclusive_target
+from .softmax import exclusive_target, row_weights
 
 
 def cross_entropy(
     pred: Tensor,
-    target: Tensor | ClassTargets,
-    *,
-    use_sigmoid: bool = False,
+    label: Tensor | ClassTargets,
     weight: Tensor | None = None,
     reduction: str = 'mean',
     avg_factor: Tensor | float | None = None,
     class_weight: Sequence[float] | None = None,
     ignore_index: int | None = None,
     avg_non_ignore: bool = False,
+    *,
+    use_sigmoid: bool = False,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Cross entropy; see :class:`CrossEntropyLoss`.
+    """Cross entropy; see :class:`CrossEntropyLoss`. The order is OpenMMLab's.
 
     Example:
         >>> import torch
@@ -48,7 +49,7 @@ def cross_entropy(
         avg_non_ignore=avg_non_ignore,
         label_smoothing=label_smoothing,
     ).to(pred.device)
-    return loss(pred, target, weight, avg_factor)
+    return loss(pred, label, weight, avg_factor)
 
 
 @MODELS.register_module()
@@ -66,12 +67,13 @@ class CrossEntropyLoss(SigmoidLoss):
         use_sigmoid: Independent classes (binary cross entropy) in place of a softmax.
         use_mask: In OpenMMLab, the loss of instance masks; not part of this package.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
-        class_weight: A number a class; with a sigmoid it weighs the positive term alone,
-            as OpenMMLab's and torch's ``pos_weight`` do.
+        class_weight: A number of at least 0 a class, with background for a softmax; with a
+            sigmoid it weighs the positive term alone, as OpenMMLab's and torch's
+            ``pos_weight`` do. A mean is over the rows, not over their weights.
         ignore_index: A label that takes no part, beside the negative ones.
         loss_weight: The loss is multiplied by it.
         avg_non_ignore: Whether a mean counts only what takes part.
-        label_smoothing: s in [0, 1].
+        label_smoothing: s in [0, 1).
         activation: ``'sigmoid'`` or ``'softmax'``, in place of ``use_sigmoid``.
         compile: Let ``torch.compile`` make the fused pass on the CPU.
     """
@@ -92,13 +94,15 @@ class CrossEntropyLoss(SigmoidLoss):
     ) -> None:
         super().__init__(reduction, loss_weight, class_weight, compile)
         if use_mask:
-            raise ConfigError(
-                'CrossEntropyLoss: use_mask=True is the loss of instance masks, which no head of '
-                'this package predicts; leave it out'
+            raise UnsupportedModeError(
+                'CrossEntropyLoss: use_mask: expected False, got True, the loss of instance masks, '
+                'which no head of this package predicts; leave it out'
             )
-        if not 0 <= label_smoothing < 1:
+        check_flags(self, avg_non_ignore=avg_non_ignore)
+        check_numbers(self, low=0, high=1, below=True, label_smoothing=label_smoothing)
+        if ignore_index is not None and not isinstance(ignore_index, int):
             raise ConfigError(
-                f'CrossEntropyLoss: label_smoothing must be in [0, 1), got {label_smoothing}'
+                f'CrossEntropyLoss: ignore_index: expected a label or None, got {ignore_index!r}'
             )
         choose_activation(self, use_sigmoid, activation)
         if self.use_sigmoid:
@@ -121,7 +125,8 @@ class CrossEntropyLoss(SigmoidLoss):
 
         Args:
             cls_score: ``(R, C)`` logits, ``(R, C + 1)`` for a softmax.
-            label: Int labels ``(R,)``, :class:`ClassTargets`, or (sigmoid) dense values.
+            label: Int labels ``(R,)``, :class:`ClassTargets`, or dense values: ``(R, C)``, or
+                what each column has of a row, ``(R, C + 1)``, for a softmax.
             weight: ``(R,)``, or ``(R, C)`` with a sigmoid.
             avg_factor: What a mean divides by.
             reduction_override: In place of ``reduction``.
@@ -163,8 +168,8 @@ class CrossEntropyLoss(SigmoidLoss):
         """As in :class:`SigmoidLoss`; ``ignore_index`` becomes an ignored row."""
         if not isinstance(target, Tensor) or self.ignore_index is None:
             return super().read_target(pred, target)
-        if target.dim() == pred.dim() - 1:
-            target = target.masked_fill(target == self.ignore_index, -1)
+        if is_labels(pred, target):
+            target = target.long().masked_fill(target == self.ignore_index, -1)
         return super().read_target(pred, target)
 
     def compute(
@@ -192,7 +197,6 @@ class CrossEntropyLoss(SigmoidLoss):
             avg_factor = kept.sum()
         loss = self.at(in_float(pred), target, kept, ALL)
         loss = torch.where(kept, loss, 0)
-        weight = None if weight is None else in_float(weight)
         return self.loss_weight * reduce_loss(loss, reduction, weight, avg_factor)
 
     def _softmax(
@@ -203,7 +207,7 @@ class CrossEntropyLoss(SigmoidLoss):
         reduction: str,
         avg_factor: Tensor | float | None,
     ) -> Tensor:
-        rows = exclusive_target(pred, target, self.ignore_index)
+        rows = exclusive_target(pred, target, self.ignore_index, owner=self)
         cost = -F.log_softmax(in_float(pred), dim=1)
         if self.class_weight is not None:
             cost = cost * self.class_weight.to(cost.dtype)
@@ -213,6 +217,5 @@ class CrossEntropyLoss(SigmoidLoss):
             loss = (1 - self.label_smoothing) * loss + self.label_smoothing * even
         if self.avg_non_ignore and avg_factor is None and reduction == 'mean':
             avg_factor = rows.kept.sum()
-        if weight is not None:
-            weight = in_float(weight).reshape(-1)
+        weight = row_weights(weight, loss.shape[0])
         return self.loss_weight * reduce_loss(loss, reduction, weight, avg_factor)

@@ -11,18 +11,34 @@ from torch import Tensor
 from ..errors import ShapeError
 from ..registry import MODELS
 from ..structures import ClassTargets
-from .base import BaseLoss, Target, call_order, need_tensor, require_sigmoid
-from .reduction import check_same_shape, in_float, reduce_loss
-from .sigmoid import check_columns, column_tensor, dense_target, is_labels
+from .base import (
+    BaseLoss,
+    Target,
+    call_order,
+    from_labels,
+    is_labels,
+    need_tensor,
+    require_sigmoid,
+)
+from .checks import (
+    check_columns,
+    check_flags,
+    check_floating,
+    check_numbers,
+    check_same_shape,
+    column_tensor,
+)
+from .reduction import in_float, like_pred, reduce_loss
+from .sigmoid import dense_target
 
 
 def dice_loss(
     pred: Tensor,
     target: Tensor,
+    weight: Tensor | None = None,
     *,
     eps: float = 1e-3,
     naive_dice: bool = False,
-    weight: Tensor | None = None,
     reduction: str = 'mean',
     avg_factor: Tensor | float | None = None,
 ) -> Tensor:
@@ -33,15 +49,19 @@ def dice_loss(
     Args:
         pred: ``(N, ...)`` probabilities.
         target: Its shape, in [0, 1].
-        eps: Keeps the fraction finite; by default it is added to both squares, with
+        eps: Keeps the fraction finite, above 0; by default it is added to both squares, with
             ``naive_dice`` to numerator and denominator.
         naive_dice: Plain sums in the denominator in place of sums of squares.
         weight: ``(N,)``.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         avg_factor: What a mean divides by.
     """
+    check_floating('pred', pred)
     check_same_shape(pred, target)
-    p, v = in_float(pred), in_float(target)
+    if pred.dim() == 0:
+        raise ShapeError('pred: expected (N, ...) samples, got ()')
+    check_numbers('dice_loss', low=0, above=True, eps=eps)
+    p, v = in_float(pred), like_pred(target, pred)
     # Sizes are written out: -1 is ambiguous without samples, or with samples of nothing.
     size = math.prod(p.shape[1:])
     p, v = p.reshape(p.shape[0], size), v.reshape(p.shape[0], size)
@@ -66,7 +86,8 @@ class DiceLoss(BaseLoss):
         naive_dice: See :func:`dice_loss`.
         loss_weight: The loss is multiplied by it.
         eps: See :func:`dice_loss`.
-        class_weight: C numbers, the weights of the classes of a sparse target or of labels.
+        class_weight: C numbers of at least 0, the weights of the classes of a sparse target
+            or of labels; refused beside a dense target, whose samples are no classes.
     """
 
     kinds = ('classification', 'heatmap')
@@ -85,6 +106,8 @@ class DiceLoss(BaseLoss):
     ) -> None:
         super().__init__(reduction, loss_weight)
         require_sigmoid(self, use_sigmoid)
+        check_flags(self, activate=activate, naive_dice=naive_dice)
+        check_numbers(self, low=0, above=True, eps=eps)
         self.activation = 'sigmoid' if activate else 'identity'
         self.naive_dice = naive_dice
         self.eps = eps
@@ -126,11 +149,12 @@ class DiceLoss(BaseLoss):
         if self.use_sigmoid:
             p = p.sigmoid()
         if isinstance(target, Tensor) and is_labels(pred, target):
-            target = ClassTargets.from_labels(target, pred.shape[1])
+            target = from_labels(self, pred, target)
         if isinstance(target, ClassTargets):
             check_columns('class_weight', self.class_weight, target.num_classes)
             target, _, mask = dense_target(target, weight)
             check_same_shape(pred, target)
+            target, mask = like_pred(target, pred), like_pred(mask, pred)
             # A weight counts a row that often: it goes into products and squares alike.
             root = mask.sqrt()
             p, target = (p * root).T, (target * root).T

@@ -9,13 +9,13 @@ from torch import Tensor
 from ..errors import ShapeError
 from ..registry import MODELS
 from .base import BaseLoss, Target, need_tensor
-from .reduction import in_float, reduce_loss
+from .checks import check_floating
+from .reduction import in_float, like_pred, reduce_loss
 
 
 def distribution_focal_loss(
     pred: Tensor,
     target: Tensor,
-    *,
     weight: Tensor | None = None,
     reduction: str = 'mean',
     avg_factor: Tensor | float | None = None,
@@ -34,6 +34,9 @@ def distribution_focal_loss(
     Raises:
         ShapeError: If rows do not fit or there are fewer than two bins.
     """
+    check_floating('pred', pred)
+    if not isinstance(target, Tensor):
+        raise ShapeError(f'target: expected a tensor (R,), got {type(target).__name__}')
     if pred.dim() != 2 or pred.shape[1] < 2 or tuple(target.shape) != tuple(pred.shape[:1]):
         raise ShapeError(
             'pred and target: expected (R, n + 1) with n > 0 and (R,), got '
@@ -41,7 +44,7 @@ def distribution_focal_loss(
         )
     log_p = F.log_softmax(in_float(pred), dim=1)
     last = pred.shape[1] - 1
-    target = in_float(target).clamp(0, last)
+    target = like_pred(target, pred).clamp(0, last)
     # y = n belongs to the last pair of bins: there is none to its right.
     left = target.detach().long().clamp(max=last - 1)
     share = target - left

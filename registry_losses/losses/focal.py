@@ -3,20 +3,22 @@
 Shapes: R rows (class vectors), C classes.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import ConfigError
+from ..errors import ConfigError, UnsupportedModeError
 from ..registry import MODELS
 from ..structures import ClassTargets
 from .base import Target
+from .checks import check_columns, check_flags, check_numbers, column_tensor
 from .negatives import Negative, PowerNegative
 from .reduction import in_float, reduce_loss
-from .sigmoid import Column, SigmoidLoss, binary_cross_entropy, check_columns, column_tensor
-from .softmax import exclusive_target
+from .sigmoid import Column, SigmoidLoss, binary_cross_entropy
+from .softmax import exclusive_target, row_weights
 
 
 def sigmoid_focal_elements(
@@ -51,10 +53,10 @@ def power_of_miss(x: Tensor, value: Tensor, gamma: float) -> Tensor:
 def sigmoid_focal_loss(
     pred: Tensor,
     target: Tensor | ClassTargets,
+    weight: Tensor | None = None,
     *,
     gamma: float = 2.0,
     alpha: float | Sequence[float] = 0.25,
-    weight: Tensor | None = None,
     reduction: str = 'mean',
     avg_factor: Tensor | float | None = None,
     class_weight: Sequence[float] | None = None,
@@ -79,10 +81,10 @@ def sigmoid_focal_loss(
 def softmax_focal_loss(
     pred: Tensor,
     target: Tensor | ClassTargets,
+    weight: Tensor | None = None,
     *,
     gamma: float = 2.0,
     alpha: float | Sequence[float] = 0.25,
-    weight: Tensor | None = None,
     reduction: str = 'mean',
     avg_factor: Tensor | float | None = None,
     class_weight: Sequence[float] | None = None,
@@ -105,16 +107,18 @@ class FocalLoss(SigmoidLoss):
 
     Args:
         use_sigmoid: Independent classes; False for a softmax with background last.
-        gamma: How fast well classified examples lose weight.
-        alpha: Sigmoid: weight of the positives, ``1 - alpha`` of the negatives, for all
-            classes or for each. Softmax: weight of a row, by its class if a list.
+        gamma: How fast well classified examples lose weight, at least 0.
+        alpha: Sigmoid: weight of the positives, ``1 - alpha`` of the negatives, in [0, 1],
+            for all classes or for each. Softmax: weight of a row, at least 0, by its class
+            if a list. No number turns the balance off: for that take 0.5 and a
+            ``loss_weight`` of 2.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
         activated: Whether ``pred`` are probabilities already (sigmoid only; the plain
             formula on every element).
         activation: ``'sigmoid'`` or ``'softmax'``, in place of ``use_sigmoid``.
-        class_weight: One number a class (with background for a softmax) that multiplies
-            its losses.
+        class_weight: One number of at least 0 a class (with background for a softmax) that
+            multiplies its losses.
         compile: Let ``torch.compile`` make the fused pass on the CPU.
     """
 
@@ -133,16 +137,23 @@ class FocalLoss(SigmoidLoss):
     ) -> None:
         super().__init__(reduction, loss_weight, class_weight, compile)
         choose_activation(self, use_sigmoid, activation)
-        if gamma < 0:
-            raise ConfigError(f'{type(self).__name__}: gamma must be at least 0, got {gamma}')
+        check_numbers(self, low=0, gamma=gamma)
+        check_flags(self, activated=activated)
         if activated and not self.use_sigmoid:
-            raise ConfigError(f'{type(self).__name__}: activated=True needs use_sigmoid=True')
+            raise ConfigError(
+                f'{type(self).__name__}: activated: expected False beside a softmax, got True'
+            )
         self.gamma = gamma
         self.activated = activated
-        single = isinstance(alpha, (int, float))
+        highest = 1.0 if self.use_sigmoid else math.inf
+        per_class = None
         # Read where there is no number for each class.
-        self.alpha = float(alpha) if isinstance(alpha, (int, float)) else 0.5
-        per_class = None if single else column_tensor(alpha)  # type: ignore[arg-type]
+        self.alpha = 0.5
+        if isinstance(alpha, (Sequence, Tensor)) and not isinstance(alpha, str):
+            per_class = column_tensor(alpha, f'{type(self).__name__}: alpha', highest)
+        else:
+            check_numbers(self, low=0, high=highest, alpha=alpha)
+            self.alpha = float(alpha)
         self.register_buffer('class_alpha', per_class, persistent=False)
         self.class_alpha: Tensor | None
 
@@ -190,13 +201,12 @@ class FocalLoss(SigmoidLoss):
         if self.use_sigmoid:
             return super().compute(pred, target, weight, reduction, avg_factor)
         self.check_columns(pred)
-        rows = exclusive_target(pred, target)
+        rows = exclusive_target(pred, target, owner=self)
         cost = self.exclusive_cost(F.log_softmax(in_float(pred), dim=1))
         if self.class_weight is not None:
             cost = cost * self.class_weight.to(cost.dtype)
         loss = rows.expect(cost)
-        if weight is not None:
-            weight = in_float(weight).reshape(-1)
+        weight = row_weights(weight, loss.shape[0])
         return self.loss_weight * reduce_loss(loss, reduction, weight, avg_factor)
 
     def _alpha(self, column: Column) -> float | Tensor:
@@ -205,8 +215,9 @@ class FocalLoss(SigmoidLoss):
 
 def choose_activation(loss: SigmoidLoss, use_sigmoid: bool, activation: str | None) -> None:
     """Set a loss's ``activation``, and the kinds it serves, from its two options."""
+    check_flags(loss, use_sigmoid=use_sigmoid)
     if activation not in (None, 'sigmoid', 'softmax'):
-        raise ConfigError(
+        raise UnsupportedModeError(
             f"{type(loss).__name__}: activation: expected 'sigmoid' or 'softmax', got "
             f'{activation!r}'
         )
@@ -219,12 +230,12 @@ def choose_activation(loss: SigmoidLoss, use_sigmoid: bool, activation: str | No
 def poly_loss(
     pred: Tensor,
     target: Tensor | ClassTargets,
+    weight: Tensor | None = None,
     *,
     use_sigmoid: bool = True,
     epsilon: float = 1.0,
     gamma: float = 0.0,
-    alpha: float | None = None,
-    weight: Tensor | None = None,
+    alpha: float | Sequence[float] | None = None,
     reduction: str = 'mean',
     avg_factor: Tensor | float | None = None,
     class_weight: Sequence[float] | None = None,
@@ -250,11 +261,11 @@ class PolyLoss(FocalLoss):
     Args:
         use_sigmoid: Independent classes; False for a softmax with background last.
         epsilon: What is added to the coefficient of the first power.
-        gamma: 0 for Poly-1 cross entropy, above for Poly-1 focal loss.
+        gamma: 0 for Poly-1 cross entropy, above for Poly-1 focal loss; at least 0.
         alpha: See :class:`FocalLoss`; None for no balance at all.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
-        class_weight: One number a class that multiplies its losses.
+        class_weight: One number of at least 0 a class that multiplies its losses.
         activation: ``'sigmoid'`` or ``'softmax'``, in place of ``use_sigmoid``.
         compile: Let ``torch.compile`` make the fused pass on the CPU.
     """
@@ -264,7 +275,7 @@ class PolyLoss(FocalLoss):
         use_sigmoid: bool = True,
         epsilon: float = 1.0,
         gamma: float = 0.0,
-        alpha: float | None = None,
+        alpha: float | Sequence[float] | None = None,
         reduction: str = 'mean',
         loss_weight: float = 1.0,
         *,
@@ -286,6 +297,7 @@ class PolyLoss(FocalLoss):
         self.balance = 1.0
         if alpha is None and self.use_sigmoid:
             self.alpha, self.balance = 0.5, 2.0
+        check_numbers(self, epsilon=epsilon)
         self.epsilon = epsilon
 
     def negative(self) -> Negative:

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..errors import ShapeError
+from ..errors import DataError, ShapeError
 from ..registry import MODELS
 from ..structures import ClassTargets
 from ..structures.loss_term import Kind
 from .base import Target
+from .checks import check_flags, check_numbers, check_probabilities, check_same_shape, may_read
 from .negatives import Negative, PowerNegative, softplus
-from .reduction import check_reduction, in_float, reduce_loss
+from .reduction import in_float, like_pred, reduce_loss
 from .sigmoid import ALL, Column, SigmoidLoss
 
 # OpenMMLab's, inside the logarithms of probabilities.
@@ -24,15 +25,15 @@ _EPS = 1e-12
 def gaussian_focal_loss(
     pred: Tensor,
     target: Tensor | ClassTargets,
+    weight: Tensor | None = None,
+    reduction: str = 'mean',
+    avg_factor: Tensor | float | None = None,
     *,
     alpha: float = 2.0,
     gamma: float = 4.0,
     pos_weight: float = 1.0,
     neg_weight: float = 1.0,
     use_sigmoid: bool | None = None,
-    weight: Tensor | None = None,
-    reduction: str = 'mean',
-    avg_factor: Tensor | float | None = None,
     class_weight: Sequence[float] | None = None,
     compile: bool = False,
 ) -> Tensor:
@@ -60,16 +61,16 @@ class GaussianFocalLoss(SigmoidLoss):
     Source: H. Law and J. Deng, CornerNet (2018), equation 1.
 
     Args:
-        alpha: How fast well classified pixels lose weight.
-        gamma: How fast the pixels around a peak lose weight.
+        alpha: How fast well classified pixels lose weight, at least 0.
+        gamma: How fast the pixels around a peak lose weight, at least 0.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
-        pos_weight: Weight of the peaks.
-        neg_weight: Weight of all others.
+        pos_weight: Weight of the peaks, at least 0.
+        neg_weight: Weight of all others, at least 0.
         use_sigmoid: Whether ``pred`` are logits. By default they are beside
             :class:`ClassTargets`, as the heads of this package give them, and
             probabilities beside a tensor, as in OpenMMLab. False: always probabilities.
-        class_weight: C numbers that multiply the losses of each class; of a map
+        class_weight: C numbers of at least 0 that multiply the losses of each class; of a map
             ``(B, C, H, W)``, its second dimension.
         compile: Let ``torch.compile`` make the fused pass on the CPU.
     """
@@ -91,6 +92,11 @@ class GaussianFocalLoss(SigmoidLoss):
         compile: bool = False,
     ) -> None:
         super().__init__(reduction, loss_weight, class_weight, compile)
+        check_numbers(
+            self, low=0, alpha=alpha, gamma=gamma, pos_weight=pos_weight, neg_weight=neg_weight
+        )
+        if use_sigmoid is not None:
+            check_flags(self, use_sigmoid=use_sigmoid)
         self.alpha = alpha
         self.gamma = gamma
         self.pos_weight = pos_weight
@@ -123,19 +129,16 @@ class GaussianFocalLoss(SigmoidLoss):
         """
         if pos_inds is None:
             return super().forward(pred, target, weight, avg_factor, reduction_override)
-        if pos_labels is None or not isinstance(target, Tensor) or pred.dim() != 2:
-            raise ShapeError(
-                'pos_inds: expected pos_labels beside them, and pred and target (R, C), got '
-                f'pred {tuple(pred.shape)} and pos_labels {pos_labels}'
-            )
+        reduction = self.check_call(pred, weight, avg_factor, reduction_override)
+        places = check_indices(pos_inds, pos_labels, pred)
         self.check_columns(pred)
-        reduction = check_reduction(reduction_override or self.reduction, avg_factor)
+        if not self.logits:
+            check_probabilities(self, pred)
         with torch.autocast(pred.device.type, enabled=False):
             return self._at_indices(
                 in_float(pred),
-                in_float(target),
-                pos_inds,
-                pos_labels,
+                like_pred(check_same_shape(pred, target), pred),
+                *places,
                 weight,
                 reduction,
                 avg_factor,
@@ -201,3 +204,29 @@ class GaussianFocalLoss(SigmoidLoss):
         hit = -torch.log(p + _EPS) * (1 - p).pow(self.alpha)
         miss = -torch.log(1 - p + _EPS) * p.pow(self.alpha) * (1 - value).pow(self.gamma)
         return torch.where(positive, self.pos_weight * hit, self.neg_weight * miss)
+
+
+def check_indices(rows: object, labels: object, pred: Tensor) -> tuple[Tensor, Tensor]:
+    """Peaks ``(P,)`` by row and class, if they are places of ``pred (R, C)``.
+
+    Raises:
+        DataError: If one lies outside (looked at on the CPU alone).
+        ShapeError: If they are no pair of index vectors.
+    """
+    parts = tuple(part for part in (rows, labels) if isinstance(part, Tensor))
+    right = pred.dim() == 2 and len(parts) == 2 and parts[0].shape == parts[1].shape
+    if not right or any(part.dim() != 1 or part.dtype != torch.int64 for part in parts):
+        got = ' and '.join(
+            f'{part.dtype} {tuple(part.shape)}' if isinstance(part, Tensor) else repr(part)
+            for part in (rows, labels)
+        )
+        raise ShapeError(
+            'pos_inds and pos_labels: expected int64 (P,) both, beside pred (R, C), got '
+            f'{got} beside pred {tuple(pred.shape)}; the weight is the fifth argument'
+        )
+    for name, part, size in zip(('pos_inds', 'pos_labels'), parts, pred.shape):
+        if may_read(part) and part.numel() and not 0 <= int(part.min()) <= int(part.max()) < size:
+            raise DataError(
+                f'{name}: expected 0 to {size - 1}, got {int(part.min())} to {int(part.max())}'
+            )
+    return parts[0], parts[1]

@@ -8,18 +8,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError
 from ..registry import MODELS
 from ..structures import ClassTargets
-from .base import BaseLoss, Target, call_order, need_tensor, require_sigmoid
-from .reduction import check_same_shape, expand_weight, in_float, reduce_loss
-from .sigmoid import (
-    binary_cross_entropy,
-    check_columns,
-    column_tensor,
-    dense_target,
+from .base import (
+    BaseLoss,
+    Target,
+    call_order,
+    from_labels,
     is_labels,
+    need_tensor,
+    require_sigmoid,
 )
+from .checks import check_columns, check_counts, check_numbers, check_same_shape, column_tensor
+from .reduction import expand_weight, in_float, like_pred, reduce_loss
+from .sigmoid import binary_cross_entropy, dense_target
 
 
 def gradient_density(
@@ -58,10 +60,10 @@ def gradient_density(
 def ghmc_loss(
     pred: Tensor,
     target: Tensor | ClassTargets,
-    *,
-    bins: int = 10,
     weight: Tensor | None = None,
     reduction: str = 'mean',
+    *,
+    bins: int = 10,
     class_weight: Sequence[float] | None = None,
 ) -> Tensor:
     """GHM classification loss without momentum; see :class:`GHMC`."""
@@ -87,7 +89,7 @@ class GHMC(BaseLoss):
         use_sigmoid: There is no other form.
         loss_weight: The loss is multiplied by it.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
-        class_weight: C numbers that multiply the losses of each class.
+        class_weight: C numbers of at least 0 that multiply the losses of each class.
     """
 
     kinds = ('classification', 'objectness', 'centerness')
@@ -138,9 +140,9 @@ class GHMC(BaseLoss):
             avg_factor: Accepted for the shared call, and without effect.
             weight: Another name of ``label_weight``.
         """
-        reduction_override, _ = call_order(reduction_override, avg_factor)
+        reduction_override, avg_factor = call_order(reduction_override, avg_factor)
         weight = label_weight if weight is None else weight
-        return super().forward(pred, target, weight, None, reduction_override)
+        return super().forward(pred, target, weight, avg_factor, reduction_override)
 
     def compute(
         self,
@@ -151,7 +153,7 @@ class GHMC(BaseLoss):
         avg_factor: Tensor | float | None,
     ) -> Tensor:
         """See :meth:`BaseLoss.compute`."""
-        check_columns('class_weight', self.class_weight, pred.shape[-1])
+        check_columns('class_weight', self.class_weight, pred.shape[-1] if pred.dim() else 1)
         x = in_float(pred)
         value, valid = self._read(pred, target, weight)
         norm = (x.detach().sigmoid() - value).abs()
@@ -167,24 +169,24 @@ class GHMC(BaseLoss):
     def _read(self, pred: Tensor, target: Target, weight: Tensor | None) -> tuple[Tensor, Tensor]:
         """Dense values, and which of them count."""
         if isinstance(target, Tensor) and is_labels(pred, target):
-            target = ClassTargets.from_labels(target, pred.shape[-1])
+            target = from_labels(self, pred, target)
         if isinstance(target, ClassTargets):
             value, _, weight = dense_target(target, weight)
             check_same_shape(pred, value)
-            return value.to(in_float(pred).dtype), weight > 0
+            return like_pred(value, pred), weight > 0
         target = need_tensor(self, target)
         check_same_shape(pred, target)
-        return in_float(target), counted(pred, weight)
+        return like_pred(target, pred), counted(pred, weight)
 
 
 def ghmr_loss(
     pred: Tensor,
     target: Tensor,
+    weight: Tensor | None = None,
+    reduction: str = 'mean',
     *,
     mu: float = 0.02,
     bins: int = 10,
-    weight: Tensor | None = None,
-    reduction: str = 'mean',
 ) -> Tensor:
     """GHM regression loss without momentum; see :class:`GHMR`."""
     return GHMR(mu, bins, reduction=reduction).to(pred.device)(pred, target, weight)
@@ -220,8 +222,7 @@ class GHMR(BaseLoss):
     ) -> None:
         super().__init__(reduction, loss_weight)
         check_bins(self, bins, momentum)
-        if mu <= 0:
-            raise ConfigError(f'GHMR: mu must be above 0, got {mu}')
+        check_numbers(self, low=0, above=True, mu=mu)
         self.mu = mu
         self.bins = bins
         self.momentum = momentum
@@ -253,7 +254,7 @@ class GHMR(BaseLoss):
             weight: Another name of ``label_weight``.
         """
         weight = label_weight if weight is None else weight
-        return super().forward(pred, target, weight, None, reduction_override)
+        return super().forward(pred, target, weight, avg_factor, reduction_override)
 
     def compute(
         self,
@@ -266,7 +267,7 @@ class GHMR(BaseLoss):
         """See :meth:`BaseLoss.compute`."""
         target = need_tensor(self, target)
         check_same_shape(pred, target)
-        difference = in_float(pred) - in_float(target)
+        difference = in_float(pred) - like_pred(target, pred)
         root = torch.sqrt(difference * difference + self.mu * self.mu)
         norm = (difference / root).abs()
         density, total = gradient_density(
@@ -284,8 +285,5 @@ def counted(pred: Tensor, weight: Tensor | None) -> Tensor:
 
 def check_bins(loss: BaseLoss, bins: int, momentum: float) -> None:
     """Refuse settings a histogram cannot have."""
-    if bins < 1 or not 0 <= momentum < 1:
-        raise ConfigError(
-            f'{type(loss).__name__}: expected bins >= 1 and momentum in [0, 1), got {bins} and '
-            f'{momentum}'
-        )
+    check_counts(loss, bins=bins)
+    check_numbers(loss, low=0, high=1, below=True, momentum=momentum)

@@ -6,18 +6,26 @@ Shapes: B images, K keypoints, H, W map; or R rows (pixels) of C classes.
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError, ShapeError
+from ..errors import ShapeError
 from ..registry import MODELS
 from ..structures import ClassTargets
-from .base import BaseLoss, Target, need_tensor, row_weight
+from .base import BaseLoss, Target, row_weight
+from .checks import (
+    check_counts,
+    check_flags,
+    check_floating,
+    check_numbers,
+    check_same_shape,
+)
 from .l1 import mse_loss
-from .reduction import check_same_shape, in_float, reduce_loss, reducible
+from .reduction import in_float, like_pred, reduce_loss, reducible
 
 
 @reducible
 def adaptive_wing_loss(
     pred: Tensor,
     target: Tensor,
+    *,
     alpha: float = 2.1,
     omega: float = 14.0,
     epsilon: float = 1.0,
@@ -38,6 +46,7 @@ def adaptive_wing_loss(
         epsilon: Width of the curved part.
         theta: Where the line begins.
     """
+    _check_wing('adaptive_wing_loss', alpha, omega, epsilon, theta)
     d = (target - pred).abs()
     e = alpha - target
     edge = (theta / epsilon) ** e
@@ -45,6 +54,11 @@ def adaptive_wing_loss(
     offset = theta * slope - omega * torch.log1p(edge)
     curve = omega * torch.log1p((d.clamp(max=theta) / epsilon).pow(e))
     return torch.where(d < theta, curve, slope * d - offset)
+
+
+def _check_wing(owner: object, alpha: float, omega: float, epsilon: float, theta: float) -> None:
+    check_numbers(owner, low=1, above=True, alpha=alpha)
+    check_numbers(owner, low=0, above=True, omega=omega, epsilon=epsilon, theta=theta)
 
 
 def weighted_heatmap(
@@ -63,9 +77,11 @@ def weighted_heatmap(
     for name, part in (('target_weights', target_weights), ('mask', mask)):
         if part is None:
             continue
+        if not isinstance(part, Tensor):
+            raise ShapeError(f'{name}: expected a tensor or None, got {type(part).__name__}')
         if name == 'mask' and part.dim() == loss.dim() - 1 == 3:
             part = part[:, None]
-        part = in_float(part).reshape(part.shape + (1,) * (loss.dim() - part.dim()))
+        part = like_pred(part, loss).reshape(part.shape + (1,) * (loss.dim() - part.dim()))
         if part.dim() != loss.dim() or any(
             p not in (1, size) for p, size in zip(part.shape, loss.shape)
         ):
@@ -79,10 +95,10 @@ def weighted_heatmap(
 def keypoint_ohkm_mse_loss(
     pred: Tensor,
     target: Tensor,
-    *,
-    topk: int = 8,
     weight: Tensor | None = None,
     reduction: str = 'mean',
+    *,
+    topk: int = 8,
 ) -> Tensor:
     """Squared error of each image's ``topk`` worst keypoints: online hard keypoint mining.
 
@@ -101,12 +117,15 @@ def keypoint_ohkm_mse_loss(
     Raises:
         ShapeError: If shapes differ or there are fewer than ``topk`` keypoints.
     """
+    check_floating('pred', pred)
     check_same_shape(pred, target)
+    check_counts('keypoint_ohkm_mse_loss', topk=topk)
     if pred.dim() < 2 or pred.shape[1] < topk:
         raise ShapeError(
             f'pred: expected at least topk = {topk} keypoints, got {tuple(pred.shape)}'
         )
     loss = mse_loss(pred, target, reduction='none')
+    weight = weighted_heatmap(loss, weight, None)
     if weight is not None:
         loss = loss * weight
     if pred.dim() == 2:
@@ -131,6 +150,7 @@ class HeatmapLoss(BaseLoss):
         self, use_target_weight: bool = False, loss_weight: float = 1.0, reduction: str = 'mean'
     ) -> None:
         super().__init__(reduction, loss_weight)
+        check_flags(self, use_target_weight=use_target_weight)
         self.use_target_weight = use_target_weight
 
     def forward(  # type: ignore[override]
@@ -178,9 +198,7 @@ class HeatmapLoss(BaseLoss):
         avg_factor: Tensor | float | None,
     ) -> Tensor:
         """See :meth:`BaseLoss.compute`."""
-        target = need_tensor(self, target)
-        check_same_shape(pred, target)
-        target = in_float(target)
+        target = like_pred(check_same_shape(pred, target), pred)
         loss = self.elements(in_float(pred), target)
         weight = self.channel_weight(target, weighted_heatmap(loss, weight, self._mask))
         return self.loss_weight * reduce_loss(loss, reduction, weight, avg_factor)
@@ -211,6 +229,7 @@ class KeypointMSELoss(HeatmapLoss):
         reduction: str = 'mean',
     ) -> None:
         super().__init__(use_target_weight, loss_weight, reduction)
+        check_flags(self, skip_empty_channel=skip_empty_channel)
         self.skip_empty_channel = skip_empty_channel
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
@@ -255,11 +274,7 @@ class AdaptiveWingLoss(HeatmapLoss):
         reduction: str = 'mean',
     ) -> None:
         super().__init__(use_target_weight, loss_weight, reduction)
-        if alpha <= 1 or epsilon <= 0 or theta <= 0:
-            raise ConfigError(
-                'AdaptiveWingLoss: expected alpha > 1, epsilon > 0 and theta > 0, got '
-                f'{alpha}, {epsilon}, {theta}'
-            )
+        _check_wing(self, alpha, omega, epsilon, theta)
         self.alpha = alpha
         self.omega = omega
         self.epsilon = epsilon
@@ -268,7 +283,13 @@ class AdaptiveWingLoss(HeatmapLoss):
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """See :func:`adaptive_wing_loss`."""
         return adaptive_wing_loss(
-            pred, target, self.alpha, self.omega, self.epsilon, self.theta, reduction='none'
+            pred,
+            target,
+            alpha=self.alpha,
+            omega=self.omega,
+            epsilon=self.epsilon,
+            theta=self.theta,
+            reduction='none',
         )
 
 
@@ -292,8 +313,7 @@ class KeypointOHKMMSELoss(HeatmapLoss):
         reduction: str = 'mean',
     ) -> None:
         super().__init__(use_target_weight, loss_weight, reduction)
-        if topk < 1:
-            raise ConfigError(f'KeypointOHKMMSELoss: topk must be at least 1, got {topk}')
+        check_counts(self, topk=topk)
         self.topk = topk
 
     def compute(
@@ -305,8 +325,7 @@ class KeypointOHKMMSELoss(HeatmapLoss):
         avg_factor: Tensor | float | None,
     ) -> Tensor:
         """See :meth:`BaseLoss.compute`."""
-        target = need_tensor(self, target)
-        check_same_shape(pred, target)
+        target = check_same_shape(pred, target)
         # A head's avg_factor counts keypoints; the worst of an image are counted already.
         return self.loss_weight * keypoint_ohkm_mse_loss(
             pred,

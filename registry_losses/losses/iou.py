@@ -10,14 +10,25 @@ import torch
 from torch import Tensor
 
 from .. import ops
-from ..errors import ConfigError
+from ..errors import ShapeError
+from .checks import check_choice, check_numbers
 from .reduction import reducible
 
 IOU_MODES = ('linear', 'square', 'log')
+NWD_MODES = ('linear', 'log')
+YOLO_MODES = ('ciou', 'giou', 'siou')
+BOX_FORMATS = ('xyxy', 'xywh')
+
+
+def _check(name: str, pred: Tensor, **above_zero: float) -> None:
+    """Refuse what is no box, and settings that are not above 0."""
+    if pred.dim() == 0 or pred.shape[-1] != 4:
+        raise ShapeError(f'{name}: pred: expected boxes (K, 4), got {tuple(pred.shape)}')
+    check_numbers(name, low=0, above=True, **above_zero)  # type: ignore[arg-type]
 
 
 @reducible
-def iou_loss(pred: Tensor, target: Tensor, mode: str = 'log', eps: float = 1e-6) -> Tensor:
+def iou_loss(pred: Tensor, target: Tensor, *, mode: str = 'log', eps: float = 1e-6) -> Tensor:
     """``1 - IoU`` (linear), ``1 - IoU^2`` (square) or ``-ln IoU`` (log).
 
     Source: J. Yu et al., UnitBox (2016), section 3.1 (log).
@@ -29,8 +40,8 @@ def iou_loss(pred: Tensor, target: Tensor, mode: str = 'log', eps: float = 1e-6)
         eps: The IoU counts as at least this much; pairs that do not meet have a loss but
             no gradient.
     """
-    if mode not in IOU_MODES:
-        raise ConfigError(f'mode: expected one of {", ".join(IOU_MODES)}, got {mode!r}')
+    _check('iou_loss', pred, eps=eps)
+    check_choice('iou_loss', 'mode', mode, IOU_MODES)
     overlap = ops.iou(pred, target).clamp(min=eps)
     if mode == 'log':
         return -overlap.log()
@@ -38,34 +49,40 @@ def iou_loss(pred: Tensor, target: Tensor, mode: str = 'log', eps: float = 1e-6)
 
 
 @reducible
-def giou_loss(pred: Tensor, target: Tensor, eps: float = 1e-6) -> Tensor:
+def giou_loss(pred: Tensor, target: Tensor, *, eps: float = 1e-6) -> Tensor:
     """``1 - GIoU``; H. Rezatofighi et al., Generalized IoU (2019), algorithm 1."""
+    _check('giou_loss', pred, eps=eps)
     return 1 - ops.giou(pred, target, eps=eps)
 
 
 @reducible
-def diou_loss(pred: Tensor, target: Tensor, eps: float = 1e-6) -> Tensor:
+def diou_loss(pred: Tensor, target: Tensor, *, eps: float = 1e-6) -> Tensor:
     """``1 - DIoU``; Z. Zheng et al., Distance-IoU Loss (2020), equation 7."""
+    _check('diou_loss', pred, eps=eps)
     return 1 - ops.diou(pred, target, eps=eps)
 
 
 @reducible
-def ciou_loss(pred: Tensor, target: Tensor, eps: float = 1e-6) -> Tensor:
+def ciou_loss(pred: Tensor, target: Tensor, *, eps: float = 1e-6) -> Tensor:
     """``1 - CIoU``, at most 2; Z. Zheng et al., Distance-IoU Loss (2020), equation 8.
 
     A perfect prediction costs 0.
     """
+    _check('ciou_loss', pred, eps=eps)
     return 1 - ops.ciou(pred, target, eps=eps).clamp(min=-1, max=1)
 
 
 @reducible
-def eiou_loss(pred: Tensor, target: Tensor, smooth_point: float = 0.1, eps: float = 1e-6) -> Tensor:
+def eiou_loss(
+    pred: Tensor, target: Tensor, *, smooth_point: float = 0.1, eps: float = 1e-6
+) -> Tensor:
     """Smoothed ``1 - EIoU`` with the *extended* IoU, which has a slope for boxes apart.
 
     With ``l = 1 - EIoU``: ``l^2 / (2 smooth_point)`` below ``smooth_point``, else
     ``l - smooth_point / 2``. H. Peng and S. Yu, A Systematic IoU-Related Method (2021),
     section III. The other loss of this abbreviation is :func:`efficient_iou_loss`.
     """
+    _check('eiou_loss', pred, eps=eps, smooth_point=smooth_point)
     loss = 1 - ops.extended_iou(pred, target, eps=eps)
     return torch.where(
         loss < smooth_point, 0.5 * loss.square() / smooth_point, loss - 0.5 * smooth_point
@@ -73,16 +90,19 @@ def eiou_loss(pred: Tensor, target: Tensor, smooth_point: float = 0.1, eps: floa
 
 
 @reducible
-def efficient_iou_loss(pred: Tensor, target: Tensor, eps: float = 1e-6) -> Tensor:
+def efficient_iou_loss(pred: Tensor, target: Tensor, *, eps: float = 1e-6) -> Tensor:
     """``1 - EIoU`` with the *efficient* IoU.
 
     Y.-F. Zhang et al., Focal and Efficient IOU Loss (2022), equation 4.
     """
+    _check('efficient_iou_loss', pred, eps=eps)
     return 1 - ops.efficient_iou(pred, target, eps=eps)
 
 
 @reducible
-def siou_loss(pred: Tensor, target: Tensor, eps: float = 1e-6, neg_gamma: bool = False) -> Tensor:
+def siou_loss(
+    pred: Tensor, target: Tensor, *, eps: float = 1e-6, neg_gamma: bool = False
+) -> Tensor:
     """``1 - SIoU``, in [0, 2]; Z. Gevorgyan, SIoU Loss (2022), equation 13.
 
     Args:
@@ -92,11 +112,14 @@ def siou_loss(pred: Tensor, target: Tensor, eps: float = 1e-6, neg_gamma: bool =
         neg_gamma: The sign of the distance cost's exponent. True is the paper's; False,
             the default of OpenMMLab, rewards distance.
     """
+    _check('siou_loss', pred, eps=eps)
     return 1 - ops.siou(pred, target, eps=eps, neg_gamma=neg_gamma).clamp(min=-1, max=1)
 
 
 @reducible
-def nwd_loss(pred: Tensor, target: Tensor, constant: float = 12.8, mode: str = 'linear') -> Tensor:
+def nwd_loss(
+    pred: Tensor, target: Tensor, *, constant: float = 12.8, mode: str = 'linear'
+) -> Tensor:
     """``1 - NWD`` (linear) or ``-ln NWD`` (log), by the Wasserstein distance of Gaussians.
 
     J. Wang et al., A Normalized Gaussian Wasserstein Distance (2021), equation 7.
@@ -108,8 +131,8 @@ def nwd_loss(pred: Tensor, target: Tensor, constant: float = 12.8, mode: str = '
         mode: ``'linear'`` as in the paper, whose slope dies out with distance, or
             ``'log'``, the distance itself over ``constant``.
     """
-    if mode not in ('linear', 'log'):
-        raise ConfigError(f'mode: expected linear or log, got {mode!r}')
+    _check('nwd_loss', pred, constant=constant)
+    check_choice('nwd_loss', 'mode', mode, NWD_MODES)
     similarity = ops.nwd(pred, target, constant=constant)
     if mode == 'linear':
         return 1 - similarity
@@ -117,7 +140,9 @@ def nwd_loss(pred: Tensor, target: Tensor, constant: float = 12.8, mode: str = '
 
 
 @reducible
-def bounded_iou_loss(pred: Tensor, target: Tensor, beta: float = 0.2, eps: float = 1e-3) -> Tensor:
+def bounded_iou_loss(
+    pred: Tensor, target: Tensor, *, beta: float = 0.2, eps: float = 1e-3
+) -> Tensor:
     """Smoothed upper bounds of the IoU, one a coordinate: ``(K, 4)`` of x, y, w, h.
 
     ``1 - max((w - 2 |dx|) / (w + 2 |dx|), 0)`` of the centre and ``1 - min(w / w', w' / w)``
@@ -132,6 +157,7 @@ def bounded_iou_loss(pred: Tensor, target: Tensor, beta: float = 0.2, eps: float
         beta: Where the parabola of the smooth L1 loss ends.
         eps: Keeps denominators from 0.
     """
+    _check('bounded_iou_loss', pred, beta=beta, eps=eps)
     target = target.detach()
     sizes = (pred[..., 2:] - pred[..., :2]).clamp(min=0)
     target_sizes = (target[..., 2:] - target[..., :2]).clamp(min=0)
@@ -146,6 +172,7 @@ def bounded_iou_loss(pred: Tensor, target: Tensor, beta: float = 0.2, eps: float
 def yolo_iou_loss(
     pred: Tensor,
     target: Tensor,
+    *,
     iou_mode: str = 'ciou',
     bbox_format: str = 'xywh',
     eps: float = 1e-7,
@@ -161,16 +188,15 @@ def yolo_iou_loss(
         bbox_format: ``'xywh'`` (centre and size) or ``'xyxy'``.
         eps: Keeps denominators from 0.
     """
-    if bbox_format not in ('xywh', 'xyxy'):
-        raise ConfigError(f'bbox_format: expected xywh or xyxy, got {bbox_format!r}')
+    _check('yolo_iou_loss', pred, eps=eps)
+    check_choice('yolo_iou_loss', 'bbox_format', bbox_format, BOX_FORMATS)
+    check_choice('yolo_iou_loss', 'iou_mode', iou_mode, YOLO_MODES)
     if bbox_format == 'xywh':
         pred, target = ops.cxcywh_to_xyxy(pred), ops.cxcywh_to_xyxy(target)
     if iou_mode == 'ciou':
         overlap = ops.ciou(pred, target, eps=eps, alpha_threshold=None)
     elif iou_mode == 'giou':
         overlap = ops.giou(pred, target, eps=eps)
-    elif iou_mode == 'siou':
-        overlap = ops.siou(pred, target, eps=eps)
     else:
-        raise ConfigError(f'iou_mode: expected ciou, giou or siou, got {iou_mode!r}')
+        overlap = ops.siou(pred, target, eps=eps)
     return 1 - overlap.clamp(min=-1, max=1)

@@ -5,11 +5,14 @@ Shapes: K pairs; boxes are xyxy in pixels.
 
 from torch import Tensor
 
-from ..errors import ConfigError
 from ..registry import MODELS
 from .base import BaseLoss
+from .checks import check_choice, check_flags, check_numbers
 from .iou import (
+    BOX_FORMATS,
     IOU_MODES,
+    NWD_MODES,
+    YOLO_MODES,
     bounded_iou_loss,
     ciou_loss,
     diou_loss,
@@ -30,6 +33,7 @@ class _OverlapLoss(BaseLoss):
         self, eps: float = 1e-6, reduction: str = 'mean', loss_weight: float = 1.0
     ) -> None:
         super().__init__(reduction, loss_weight)
+        check_numbers(self, low=0, above=True, eps=eps)
         self.eps = eps
 
 
@@ -39,7 +43,7 @@ class IoULoss(_OverlapLoss):
 
     Args:
         linear: The same as ``mode='linear'``.
-        eps: The IoU counts as at least this much.
+        eps: The IoU counts as at least this much; above 0.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
         mode: ``'linear'``, ``'square'`` or ``'log'``.
@@ -54,13 +58,13 @@ class IoULoss(_OverlapLoss):
         mode: str = 'log',
     ) -> None:
         super().__init__(eps, reduction, loss_weight)
+        check_flags(self, linear=linear)
+        check_choice(self, 'mode', mode, IOU_MODES)
         self.mode = 'linear' if linear else mode
-        if self.mode not in IOU_MODES:
-            raise ConfigError(f'IoULoss: mode: expected {", ".join(IOU_MODES)}, got {mode!r}')
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """See :func:`iou_loss`."""
-        return iou_loss(pred, target, self.mode, self.eps, reduction='none')
+        return iou_loss(pred, target, mode=self.mode, eps=self.eps, reduction='none')
 
 
 @MODELS.register_module()
@@ -68,14 +72,14 @@ class GIoULoss(_OverlapLoss):
     """:func:`giou_loss` with weights and reduction.
 
     Args:
-        eps: Keeps denominators from 0.
+        eps: Keeps denominators from 0; above 0.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
     """
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """See :func:`giou_loss`."""
-        return giou_loss(pred, target, self.eps, reduction='none')
+        return giou_loss(pred, target, eps=self.eps, reduction='none')
 
 
 @MODELS.register_module()
@@ -83,14 +87,14 @@ class DIoULoss(_OverlapLoss):
     """:func:`diou_loss` with weights and reduction.
 
     Args:
-        eps: Keeps denominators from 0.
+        eps: Keeps denominators from 0; above 0.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
     """
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """See :func:`diou_loss`."""
-        return diou_loss(pred, target, self.eps, reduction='none')
+        return diou_loss(pred, target, eps=self.eps, reduction='none')
 
 
 @MODELS.register_module()
@@ -98,14 +102,14 @@ class CIoULoss(_OverlapLoss):
     """:func:`ciou_loss` with weights and reduction.
 
     Args:
-        eps: Keeps denominators from 0.
+        eps: Keeps denominators from 0; above 0.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
     """
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """See :func:`ciou_loss`."""
-        return ciou_loss(pred, target, self.eps, reduction='none')
+        return ciou_loss(pred, target, eps=self.eps, reduction='none')
 
 
 @MODELS.register_module()
@@ -113,7 +117,7 @@ class EIoULoss(_OverlapLoss):
     """:func:`eiou_loss` (extended IoU) with weights and reduction.
 
     Args:
-        eps: Keeps denominators from 0.
+        eps: Keeps denominators from 0; above 0.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
         smooth_point: Where the parabola ends.
@@ -127,13 +131,14 @@ class EIoULoss(_OverlapLoss):
         smooth_point: float = 0.1,
     ) -> None:
         super().__init__(eps, reduction, loss_weight)
-        if smooth_point <= 0:
-            raise ConfigError(f'EIoULoss: smooth_point must be above 0, got {smooth_point}')
+        check_numbers(self, low=0, above=True, smooth_point=smooth_point)
         self.smooth_point = smooth_point
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """See :func:`eiou_loss`."""
-        return eiou_loss(pred, target, self.smooth_point, self.eps, reduction='none')
+        return eiou_loss(
+            pred, target, smooth_point=self.smooth_point, eps=self.eps, reduction='none'
+        )
 
 
 @MODELS.register_module()
@@ -141,14 +146,14 @@ class EfficientIoULoss(_OverlapLoss):
     """:func:`efficient_iou_loss` with weights and reduction.
 
     Args:
-        eps: Keeps denominators from 0.
+        eps: Keeps denominators from 0; above 0.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
     """
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """See :func:`efficient_iou_loss`."""
-        return efficient_iou_loss(pred, target, self.eps, reduction='none')
+        return efficient_iou_loss(pred, target, eps=self.eps, reduction='none')
 
 
 @MODELS.register_module()
@@ -156,7 +161,7 @@ class SIoULoss(_OverlapLoss):
     """:func:`siou_loss` with weights and reduction.
 
     Args:
-        eps: Keeps denominators from 0.
+        eps: Keeps denominators from 0; above 0.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
         neg_gamma: True for the sign of the paper.
@@ -170,11 +175,12 @@ class SIoULoss(_OverlapLoss):
         neg_gamma: bool = False,
     ) -> None:
         super().__init__(eps, reduction, loss_weight)
+        check_flags(self, neg_gamma=neg_gamma)
         self.neg_gamma = neg_gamma
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """See :func:`siou_loss`."""
-        return siou_loss(pred, target, self.eps, self.neg_gamma, reduction='none')
+        return siou_loss(pred, target, eps=self.eps, neg_gamma=self.neg_gamma, reduction='none')
 
 
 @MODELS.register_module()
@@ -199,16 +205,14 @@ class NWDLoss(BaseLoss):
         mode: str = 'linear',
     ) -> None:
         super().__init__(reduction, loss_weight)
-        if constant <= 0 or mode not in ('linear', 'log'):
-            raise ConfigError(
-                f'NWDLoss: expected constant > 0 and mode linear or log, got {constant}, {mode!r}'
-            )
+        check_numbers(self, low=0, above=True, constant=constant)
+        check_choice(self, 'mode', mode, NWD_MODES)
         self.constant = constant
         self.mode = mode
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """See :func:`nwd_loss`."""
-        return nwd_loss(pred, target, self.constant, self.mode, reduction='none')
+        return nwd_loss(pred, target, constant=self.constant, mode=self.mode, reduction='none')
 
 
 @MODELS.register_module()
@@ -217,7 +221,7 @@ class BoundedIoULoss(_OverlapLoss):
 
     Args:
         beta: Where the parabola of the smooth L1 loss ends.
-        eps: Keeps denominators from 0.
+        eps: Keeps denominators from 0; above 0.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
     """
@@ -230,13 +234,12 @@ class BoundedIoULoss(_OverlapLoss):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__(eps, reduction, loss_weight)
-        if beta <= 0:
-            raise ConfigError(f'BoundedIoULoss: beta must be above 0, got {beta}')
+        check_numbers(self, low=0, above=True, beta=beta)
         self.beta = beta
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """See :func:`bounded_iou_loss`."""
-        return bounded_iou_loss(pred, target, self.beta, self.eps, reduction='none')
+        return bounded_iou_loss(pred, target, beta=self.beta, eps=self.eps, reduction='none')
 
 
 @MODELS.register_module()
@@ -246,7 +249,7 @@ class YOLOIoULoss(_OverlapLoss):
     Args:
         iou_mode: ``'ciou'``, ``'giou'`` or ``'siou'``.
         bbox_format: ``'xyxy'``, what the heads of this package decode to, or ``'xywh'``.
-        eps: Keeps denominators from 0.
+        eps: Keeps denominators from 0; above 0.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
     """
@@ -260,16 +263,18 @@ class YOLOIoULoss(_OverlapLoss):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__(eps, reduction, loss_weight)
-        if iou_mode not in ('ciou', 'giou', 'siou') or bbox_format not in ('xywh', 'xyxy'):
-            raise ConfigError(
-                'YOLOIoULoss: expected iou_mode ciou, giou or siou and bbox_format xyxy or xywh, '
-                f'got {iou_mode!r} and {bbox_format!r}'
-            )
+        check_choice(self, 'iou_mode', iou_mode, YOLO_MODES)
+        check_choice(self, 'bbox_format', bbox_format, BOX_FORMATS)
         self.iou_mode = iou_mode
         self.bbox_format = bbox_format
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """See :func:`yolo_iou_loss`."""
         return yolo_iou_loss(
-            pred, target, self.iou_mode, self.bbox_format, self.eps, reduction='none'
+            pred,
+            target,
+            iou_mode=self.iou_mode,
+            bbox_format=self.bbox_format,
+            eps=self.eps,
+            reduction='none',
         )

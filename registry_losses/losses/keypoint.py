@@ -11,9 +11,10 @@ from torch import Tensor
 from ..errors import ConfigError, ShapeError
 from ..registry import MODELS
 from .base import BaseLoss, Target, need_tensor
+from .checks import check_floating, check_numbers, check_same_shape, owner_name
 from .heatmap import weighted_heatmap
 from .l1 import mse_loss
-from .reduction import check_same_shape, in_float, reduce_loss, reducible
+from .reduction import in_float, like_pred, reduce_loss, reducible
 
 
 @reducible
@@ -74,12 +75,12 @@ def oks_loss(
     pred: Tensor,
     target: Tensor,
     area: Tensor,
-    *,
-    sigmas: Sequence[float] = COCO_SIGMAS,
-    visible: Tensor | None = None,
     weight: Tensor | None = None,
     reduction: str = 'mean',
     avg_factor: Tensor | float | None = None,
+    *,
+    sigmas: Sequence[float] = COCO_SIGMAS,
+    visible: Tensor | None = None,
 ) -> Tensor:
     """``1 - OKS`` with ``OKS = mean_v exp(-d^2 / (2 area (2 sigma_v)^2))``.
 
@@ -90,23 +91,28 @@ def oks_loss(
         pred: ``(K, V, 2)`` keypoints in pixels.
         target: Its shape.
         area: ``(K,)`` area of each instance in square pixels.
-        sigmas: V per-keypoint constants, or one for all.
-        visible: ``(K, V)``, 0 for keypoints that are not labelled; an instance without
-            any costs nothing.
         weight: ``(K,)``.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         avg_factor: What a mean divides by.
+        sigmas: V per-keypoint constants above 0, or one for all.
+        visible: ``(K, V)``, 0 for keypoints that are not labelled; an instance without
+            any costs nothing.
     """
+    check_floating('pred', pred)
     check_same_shape(pred, target)
+    _check_sigmas('oks_loss', sigmas)
     if pred.dim() != 3 or pred.shape[-1] != 2 or len(sigmas) not in (1, pred.shape[1]):
         raise ShapeError(
             f'pred: expected ({pred.shape[0]}, {len(sigmas)}, 2), got {tuple(pred.shape)}; there '
             f'are {len(sigmas)} sigmas'
         )
     for name, part, shape in (('area', area, pred.shape[:1]), ('visible', visible, pred.shape[:2])):
-        if part is not None and part.shape != shape:
-            raise ShapeError(f'{name}: expected {tuple(shape)}, got {tuple(part.shape)}')
-    pred, target, area = in_float(pred), in_float(target), in_float(area)
+        if part is None and name == 'visible':
+            continue
+        if not isinstance(part, Tensor) or part.shape != shape:
+            got = tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__
+            raise ShapeError(f'{name}: expected {tuple(shape)}, got {got}')
+    pred, target, area = in_float(pred), like_pred(target, pred), like_pred(area, pred)
     variance = (2 * pred.new_tensor(sigmas)).square()
     spread = 2 * area[:, None].clamp(min=1) * variance  # (K, V)
     similarity = torch.exp(-(pred - target).square().sum(-1) / spread)
@@ -114,11 +120,21 @@ def oks_loss(
         oks = similarity.mean(1)
         loss = 1 - oks
     else:
-        visible = in_float(visible).clamp(0, 1)
+        visible = like_pred(visible, pred).clamp(0, 1)
         count = visible.sum(1)
         oks = (similarity * visible).sum(1) / torch.where(count > 0, count, 1)
         loss = torch.where(count > 0, 1 - oks, 0)
     return reduce_loss(loss, reduction, weight, avg_factor)
+
+
+def _check_sigmas(owner: object, sigmas: Sequence[float]) -> None:
+    """Refuse constants that are not above 0."""
+    if isinstance(sigmas, (str, float, int)) or len(sigmas) == 0:
+        raise ConfigError(
+            f'{owner_name(owner)}: sigmas: expected a list of numbers above 0, got {sigmas!r}'
+        )
+    for sigma in sigmas:
+        check_numbers(owner, low=0, above=True, sigmas=sigma)
 
 
 @MODELS.register_module()
@@ -128,6 +144,11 @@ class OKSLoss(BaseLoss):
     Keypoints ``(K, V, 2)`` come with the instances' ``area``. Decoded boxes ``(K, 4)``
     are taken as two keypoints, their corners, and the target box gives the area: that is
     how a head with boxes, a joint's or an object's, uses this loss (kind ``box_decoded``).
+
+    Deviation from OpenMMLab: MMPose's loss of this name reads its constants from a
+    ``metainfo`` file and takes ``target_weight`` and ``areas`` in the third and fourth
+    place; this one has the call of all other losses, the mean of what is visible, and
+    ``area`` and ``visible`` by keyword.
 
     Args:
         sigmas: Per-keypoint constants for ``(K, V, 2)``; COCO's by default.
@@ -146,8 +167,8 @@ class OKSLoss(BaseLoss):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__(reduction, loss_weight)
-        if corner_sigma <= 0 or min(sigmas) <= 0:
-            raise ConfigError('OKSLoss: sigmas must be above 0')
+        _check_sigmas(self, sigmas)
+        check_numbers(self, low=0, above=True, corner_sigma=corner_sigma)
         self.sigmas = tuple(sigmas)
         self.corner_sigma = corner_sigma
         self._area: Tensor | None = None
@@ -196,10 +217,14 @@ class OKSLoss(BaseLoss):
             check_same_shape(pred, target)
             sigmas = (self.corner_sigma,)
             if area is None:
+                target = like_pred(target, pred)
                 area = (target[:, 2:] - target[:, :2]).clamp(min=0).prod(dim=1)
             pred, target = pred.reshape(-1, 2, 2), target.reshape(-1, 2, 2)
         if area is None:
-            raise ShapeError('OKSLoss: keypoints need the area (K,) of their instances')
+            raise ShapeError(
+                f'area: expected ({pred.shape[0] if pred.dim() else "K"},), the areas of the '
+                f'instances, beside keypoints, got None beside pred {tuple(pred.shape)}'
+            )
         return self.loss_weight * oks_loss(
             pred,
             target,

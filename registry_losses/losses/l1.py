@@ -4,14 +4,15 @@ Shapes: K pairs, 4 coordinates; any shape will do.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import ConfigError
 from ..registry import MODELS
 from .base import BaseLoss
+from .checks import check_columns, check_numbers, column_tensor
 from .reduction import reducible
 
 
@@ -28,7 +29,7 @@ def mse_loss(pred: Tensor, target: Tensor) -> Tensor:
 
 
 @reducible
-def smooth_l1_loss(pred: Tensor, target: Tensor, beta: float = 1.0) -> Tensor:
+def smooth_l1_loss(pred: Tensor, target: Tensor, *, beta: float = 1.0) -> Tensor:
     """``d^2 / (2 beta)`` where ``d = |pred - target| < beta``, else ``d - beta / 2``.
 
     Source: R. Girshick, Fast R-CNN (2015), eq. 3.
@@ -38,6 +39,7 @@ def smooth_l1_loss(pred: Tensor, target: Tensor, beta: float = 1.0) -> Tensor:
         target: The same.
         beta: Where the parabola meets the line; 0 is the L1 loss.
     """
+    check_numbers('smooth_l1_loss', low=0, beta=beta)
     return F.smooth_l1_loss(pred, target, beta=beta, reduction='none')
 
 
@@ -45,6 +47,7 @@ def smooth_l1_loss(pred: Tensor, target: Tensor, beta: float = 1.0) -> Tensor:
 def balanced_l1_loss(
     pred: Tensor,
     target: Tensor,
+    *,
     beta: float = 1.0,
     alpha: float = 0.5,
     gamma: float = 1.5,
@@ -63,6 +66,7 @@ def balanced_l1_loss(
         alpha: Slope of the small differences; less promotes them more.
         gamma: The gradient of large differences.
     """
+    check_numbers('balanced_l1_loss', low=0, above=True, beta=beta, alpha=alpha, gamma=gamma)
     d = (pred - target).abs()
     b = math.exp(gamma / alpha) - 1
     near = d.clamp(max=beta)
@@ -92,16 +96,35 @@ class L1Loss(_DifferenceLoss):
 class MSELoss(BaseLoss):
     """:func:`mse_loss` with weights and reduction: the L2 loss.
 
+    Of classes (YOLOv1's) the target may be sparse, or int labels with C for background.
+
     Args:
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
+        class_weight: Numbers of at least 0, one a column of ``pred``, that multiply its
+            losses.
     """
 
     kinds = ('box_encoded', 'objectness', 'classification', 'heatmap', 'field')
 
+    def __init__(
+        self,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+        *,
+        class_weight: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(reduction, loss_weight)
+        self.register_buffer('class_weight', column_tensor(class_weight), persistent=False)
+        self.class_weight: Tensor | None
+
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """See :func:`mse_loss`."""
-        return mse_loss(pred, target, reduction='none')
+        loss = mse_loss(pred, target, reduction='none')
+        if self.class_weight is None:
+            return loss
+        check_columns('class_weight', self.class_weight, loss.shape[-1] if loss.dim() else 1)
+        return loss * self.class_weight.to(loss.dtype)
 
 
 @MODELS.register_module()
@@ -109,7 +132,7 @@ class SmoothL1Loss(_DifferenceLoss):
     """:func:`smooth_l1_loss` with weights and reduction.
 
     Args:
-        beta: Where the parabola meets the line.
+        beta: Where the parabola meets the line, at least 0; 0 is the L1 loss.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
     """
@@ -118,13 +141,12 @@ class SmoothL1Loss(_DifferenceLoss):
         self, beta: float = 1.0, reduction: str = 'mean', loss_weight: float = 1.0
     ) -> None:
         super().__init__(reduction, loss_weight)
-        if beta < 0:
-            raise ConfigError(f'SmoothL1Loss: beta must be at least 0, got {beta}')
+        check_numbers(self, low=0, beta=beta)
         self.beta = beta
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """See :func:`smooth_l1_loss`."""
-        return smooth_l1_loss(pred, target, self.beta, reduction='none')
+        return smooth_l1_loss(pred, target, beta=self.beta, reduction='none')
 
 
 @MODELS.register_module()
@@ -132,9 +154,9 @@ class BalancedL1Loss(_DifferenceLoss):
     """:func:`balanced_l1_loss` with weights and reduction.
 
     Args:
-        alpha: Slope of the small differences.
-        gamma: The gradient of large differences.
-        beta: Where the two branches meet.
+        alpha: Slope of the small differences, above 0.
+        gamma: The gradient of large differences, above 0.
+        beta: Where the two branches meet, above 0.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
     """
@@ -148,14 +170,13 @@ class BalancedL1Loss(_DifferenceLoss):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__(reduction, loss_weight)
-        if beta <= 0 or alpha <= 0:
-            raise ConfigError(
-                f'BalancedL1Loss: alpha and beta must be above 0, got {alpha} and {beta}'
-            )
+        check_numbers(self, low=0, above=True, alpha=alpha, gamma=gamma, beta=beta)
         self.alpha = alpha
         self.gamma = gamma
         self.beta = beta
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """See :func:`balanced_l1_loss`."""
-        return balanced_l1_loss(pred, target, self.beta, self.alpha, self.gamma, reduction='none')
+        return balanced_l1_loss(
+            pred, target, beta=self.beta, alpha=self.alpha, gamma=self.gamma, reduction='none'
+        )

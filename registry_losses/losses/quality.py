@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import ConfigError, ShapeError
+from ..errors import ShapeError
 from ..registry import MODELS
 from ..structures import ClassTargets
-from .base import Target, require_sigmoid
+from .base import Target, from_labels, require_sigmoid
+from .checks import check_flags, check_numbers, may_read
 from .negatives import Negative, PowerNegative
 from .sigmoid import Column, SigmoidLoss, binary_cross_entropy
 
@@ -26,11 +27,11 @@ def power_of_gap(p: Tensor, value: Tensor, exponent: float) -> Tensor:
 def quality_focal_loss(
     pred: Tensor,
     target: Tensor | tuple[Tensor, Tensor] | ClassTargets,
-    *,
-    beta: float = 2.0,
     weight: Tensor | None = None,
     reduction: str = 'mean',
     avg_factor: Tensor | float | None = None,
+    *,
+    beta: float = 2.0,
     class_weight: Sequence[float] | None = None,
     compile: bool = False,
 ) -> Tensor:
@@ -51,11 +52,11 @@ class QualityFocalLoss(SigmoidLoss):
 
     Args:
         use_sigmoid: There is no other form.
-        beta: How fast well estimated examples lose weight.
+        beta: How fast well estimated examples lose weight, at least 0.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
         activated: Whether ``pred`` are probabilities already (the plain formula).
-        class_weight: C numbers that multiply the losses of each class.
+        class_weight: C numbers of at least 0 that multiply the losses of each class.
         compile: Let ``torch.compile`` make the fused pass on the CPU.
     """
 
@@ -74,6 +75,8 @@ class QualityFocalLoss(SigmoidLoss):
     ) -> None:
         super().__init__(reduction, loss_weight, class_weight, compile)
         require_sigmoid(self, use_sigmoid)
+        check_numbers(self, low=0, beta=beta)
+        check_flags(self, activated=activated)
         self.beta = beta
         self.activated = activated
 
@@ -91,27 +94,57 @@ class QualityFocalLoss(SigmoidLoss):
         return power_of_gap(p, value, self.beta) * cross_entropy
 
     def read_target(self, pred: Tensor, target: Target) -> Tensor | ClassTargets:
-        """As in :class:`SigmoidLoss`, and OpenMMLab's pair of labels and scores."""
-        if not isinstance(target, tuple):
-            return super().read_target(pred, target)
-        if len(target) != 2 or any(part.shape != pred.shape[:1] for part in target):
-            shapes = ', '.join(str(tuple(part.shape)) for part in target)
+        """As in :class:`SigmoidLoss`, and OpenMMLab's pair of labels and scores.
+
+        Dense values that are mostly zero become sparse, which costs less and gives the
+        result of the pair to the last bit.
+        """
+        if not isinstance(target, (tuple, list)):
+            target = super().read_target(pred, target)
+            if not isinstance(target, Tensor) or self.activated:
+                return target
+            if pred.dim() != 2 or target.requires_grad or not may_read(target):
+                return target
+            few = 4 * int(target.count_nonzero()) <= target.numel()
+            return sparse_of(target) if few else target
+        right = len(target) == 2 and pred.dim() == 2
+        for part, whole in zip(target, (True, False)):
+            right = right and isinstance(part, Tensor) and part.shape == pred.shape[:1]
+            right = right and part.dtype != torch.bool and part.is_floating_point() != whole
+        if not right:
+            got = ', '.join(
+                f'{part.dtype} {tuple(part.shape)}' if isinstance(part, Tensor) else repr(part)
+                for part in target
+            )
             raise ShapeError(
-                f'target: expected (labels, scores) of shape {tuple(pred.shape[:1])} each, got '
-                f'{shapes}'
+                'target: expected (int labels, float scores) of shape '
+                f'{tuple(pred.shape[:1])} each, got ({got})'
             )
         labels, scores = target
-        return ClassTargets.from_labels(labels, pred.shape[1], scores=scores)
+        return from_labels(self, pred, labels, scores)
+
+
+def sparse_of(values: Tensor) -> ClassTargets:
+    """The sparse target of dense ``(R, C)`` values, whatever is not 0 positive."""
+    rows, classes = values.nonzero().unbind(1)
+    return ClassTargets(
+        rows=rows,
+        classes=classes,
+        values=values[rows, classes],
+        positive=torch.ones_like(rows, dtype=torch.bool),
+        ignored=torch.zeros(values.shape[0], dtype=torch.bool, device=values.device),
+        num_classes=values.shape[1],
+    )
 
 
 def varifocal_loss(
     pred: Tensor,
     target: Tensor | ClassTargets,
+    weight: Tensor | None = None,
     *,
     alpha: float = 0.75,
     gamma: float = 2.0,
     iou_weighted: bool = True,
-    weight: Tensor | None = None,
     reduction: str = 'mean',
     avg_factor: Tensor | float | None = None,
     class_weight: Sequence[float] | None = None,
@@ -141,12 +174,12 @@ class VarifocalLoss(SigmoidLoss):
 
     Args:
         use_sigmoid: There is no other form.
-        alpha: Weight of the negatives.
-        gamma: How fast well classified negatives lose weight.
+        alpha: Weight of the negatives, at least 0.
+        gamma: How fast well classified negatives lose weight, at least 0.
         iou_weighted: Whether positives weigh as much as their quality; else 1.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
-        class_weight: C numbers that multiply the losses of each class.
+        class_weight: C numbers of at least 0 that multiply the losses of each class.
         compile: Let ``torch.compile`` make the fused pass on the CPU.
     """
 
@@ -164,8 +197,8 @@ class VarifocalLoss(SigmoidLoss):
     ) -> None:
         super().__init__(reduction, loss_weight, class_weight, compile)
         require_sigmoid(self, use_sigmoid)
-        if alpha < 0:
-            raise ConfigError(f'VarifocalLoss: alpha must be at least 0, got {alpha}')
+        check_numbers(self, low=0, alpha=alpha, gamma=gamma)
+        check_flags(self, iou_weighted=iou_weighted)
         self.alpha = alpha
         self.gamma = gamma
         self.iou_weighted = iou_weighted

@@ -10,9 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError, ShapeError
-
-REDUCTIONS = ('none', 'mean', 'sum')
+from ..errors import ShapeError
+from .checks import check_floating, check_reduction, check_same_shape, check_weight
 
 # OpenMMLab adds it to every avg_factor, which keeps 0 / 0 finite.
 EPS = torch.finfo(torch.float32).eps
@@ -25,60 +24,73 @@ def in_float(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def check_same_shape(pred: Tensor, target: Tensor) -> None:
-    """Raise :class:`ShapeError` unless both have one shape."""
-    if pred.shape != target.shape:
-        raise ShapeError(
-            f'target: expected the shape of pred {tuple(pred.shape)}, got {tuple(target.shape)}'
-        )
-
-
-def check_reduction(reduction: str, avg_factor: Tensor | float | None = None) -> str:
-    """``reduction``, if there is such a thing and it may be used with ``avg_factor``.
-
-    Raises:
-        ConfigError: (a ``ValueError``) If it is none of 'none', 'mean', 'sum', or if it
-            is 'sum' although there is an ``avg_factor`` to divide by.
-    """
-    if reduction not in REDUCTIONS:
-        raise ConfigError(f"reduction: expected one of 'none', 'mean', 'sum', got {reduction!r}")
-    if reduction == 'sum' and avg_factor is not None:
-        raise ConfigError(
-            'avg_factor can not be used with reduction="sum": a sum is divided by nothing; '
-            'use reduction="mean" or leave avg_factor out'
-        )
-    return reduction
+def like_pred(target: Tensor, pred: Tensor) -> Tensor:
+    """``target`` in the dtype in which the loss of ``pred`` is worked out."""
+    return target.to(torch.float64 if pred.dtype == torch.float64 else torch.float32)
 
 
 def expand_weight(weight: Tensor, loss: Tensor) -> Tensor:
-    """``weight`` in a shape that multiplies ``loss`` element by element.
+    """``weight`` in a shape that multiplies ``loss`` element by element, in its dtype.
 
     Args:
         weight: Of the shape of ``loss``; or with fewer dimensions, ``(R,)`` for a loss
-            ``(R, C)``; or with sizes of 1 (``(R, 1)``); or flat with as many elements;
-            or with one dimension more, ``(R, 4)`` for a loss ``(R,)``, of which the
-            mean counts (a box's coordinate weights on an IoU loss).
+            ``(R, C)``; or with sizes of 1 (``(R, 1)``, ``(1, C)``); or flat with as many
+            elements; or ``(R, 1)`` or ``(R, 4)`` for a loss ``(R,)``, of which the mean
+            counts (a box's coordinate weights on an IoU loss).
         loss: Any shape.
 
     Raises:
         ShapeError: If none of these holds.
     """
-    if weight.shape == loss.shape:
+    check_weight(weight)
+    shape, size = weight.shape, loss.shape
+    weight = weight.to(loss.dtype)
+    if shape == size:
         return weight
-    if weight.dim() == loss.dim() + 1 and weight.shape[:-1] == loss.shape:
+    if shape[:-1] == size and shape[-1:] in ((1,), (4,)):
         return weight.mean(-1)
-    if weight.dim() < loss.dim() and weight.shape == loss.shape[: weight.dim()]:
-        return weight.reshape(weight.shape + (1,) * (loss.dim() - weight.dim()))
-    if weight.dim() == loss.dim() and all(
-        w in (1, size) for w, size in zip(weight.shape, loss.shape)
-    ):
+    if len(shape) < len(size) and shape == size[: len(shape)]:
+        return weight.reshape(shape + (1,) * (len(size) - len(shape)))
+    if len(shape) == len(size) and all(w in (1, s) for w, s in zip(shape, size)):
         return weight
-    if weight.numel() == loss.numel():
-        return weight.reshape(loss.shape)
+    # One row of numbers for one loss, or one list of all elements, told by its length.
+    if weight.numel() == 1 or (weight.numel() == loss.numel() and 1 in (len(shape), len(size))):
+        return weight.reshape(size if weight.numel() > 1 else ())
     raise ShapeError(
-        f'weight: expected the shape of the loss {tuple(loss.shape)} or of its leading '
-        f'dimensions, got {tuple(weight.shape)}'
+        f'weight: expected the shape of the loss {tuple(size)} or of its leading dimensions, got '
+        f'{tuple(shape)}'
     )
+
+
+def fit_rows(weight: Tensor, rows: int, columns: int) -> Tensor:
+    """``weight`` of a class target as ``(R, 1)`` or ``(R, C)``, at least float32.
+
+    Args:
+        weight: ``(R,)``, ``(R, 1)``, ``(R, C)``, ``(1, C)``, flat ``(R * C,)``, or one number.
+        rows: R.
+        columns: C.
+
+    Raises:
+        ShapeError: If it is none of these.
+    """
+    check_weight(weight)
+    weight, shape = in_float(weight), tuple(weight.shape)
+    if weight.numel() == 1:
+        return weight.reshape(1, 1).expand(rows, 1)
+    if shape[:1] == (rows,) and weight.numel() == rows:
+        return weight.reshape(rows, 1)
+    if shape in ((rows, columns), (rows * columns,)):
+        return weight.reshape(rows, columns)
+    if shape == (1, columns):
+        return weight.expand(rows, columns)
+    raise ShapeError(f'weight: expected ({rows},), ({rows}, 1) or ({rows}, {columns}), got {shape}')
+
+
+def divisor(avg_factor: Tensor | float, dtype: torch.dtype) -> Tensor | float:
+    """``avg_factor + eps``, a number or 0-d of ``dtype``."""
+    if isinstance(avg_factor, Tensor):
+        avg_factor = avg_factor.reshape(()).to(dtype)
+    return avg_factor + EPS
 
 
 def mean_of(total: Tensor, count: int, avg_factor: Tensor | float | None) -> Tensor:
@@ -87,7 +99,7 @@ def mean_of(total: Tensor, count: int, avg_factor: Tensor | float | None) -> Ten
     With nothing to average the total, a zero that is still part of the graph.
     """
     if avg_factor is not None:
-        return total / (avg_factor + EPS)
+        return total / divisor(avg_factor, total.dtype)
     return total / max(count, 1)
 
 
@@ -122,32 +134,36 @@ def reduce_loss(
 
 
 def reducible(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Give an element-wise loss function the keywords ``weight``, ``reduction``, ``avg_factor``.
+    """Give an element-wise loss function ``weight``, ``reduction`` and ``avg_factor``.
 
-    They mean what they mean in :func:`reduce_loss`; half precision is widened to float32.
-    Prediction and target must have one shape: neither is broadcast.
+    They follow the target, in OpenMMLab's order, and mean what they mean in
+    :func:`reduce_loss`; the function's own options are keywords. Half precision is widened
+    to float32. Prediction and target must have one shape: neither is broadcast.
     """
 
     @functools.wraps(function)
     def reduced(
         pred: Tensor,
         target: Tensor,
-        *args: float | str | bool,
         weight: Tensor | None = None,
         reduction: str = 'mean',
         avg_factor: Tensor | float | None = None,
         **options: float | str | bool,
     ) -> Tensor:
+        check_reduction(reduction, avg_factor)
+        check_floating('pred', pred)
         check_same_shape(pred, target)
-        loss = function(in_float(pred), in_float(target), *args, **options)
+        check_weight(weight)
+        loss = function(in_float(pred), like_pred(target, pred), **options)
         return reduce_loss(loss, reduction, weight, avg_factor)
 
     own = inspect.signature(function)
+    pred, target, *options = own.parameters.values()
     added = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)
         for name, default in (('weight', None), ('reduction', 'mean'), ('avg_factor', None))
     ]
     reduced.__signature__ = own.replace(  # type: ignore[attr-defined]
-        parameters=[*own.parameters.values(), *added]
+        parameters=[pred, target, *added, *options]
     )
     return reduced

@@ -10,12 +10,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import ConfigError, ShapeError
+from ..errors import ShapeError, UnsupportedModeError
 from ..registry import MODELS
 from .base import BaseLoss, Target
+from .checks import (
+    check_columns,
+    check_counts,
+    check_flags,
+    check_floating,
+    check_numbers,
+    column_tensor,
+)
 from .reduction import in_float, reduce_loss
-from .sigmoid import check_columns, column_tensor
-from .softmax import ExclusiveTarget, exclusive_target
+from .softmax import ExclusiveTarget, exclusive_target, row_weights
 
 
 def seesaw_logits(
@@ -55,13 +62,14 @@ def seesaw_loss(
     logits: Tensor,
     labels: Tensor,
     counts: Tensor,
+    weight: Tensor | None = None,
+    reduction: str = 'mean',
+    avg_factor: Tensor | float | None = None,
     *,
     p: float = 0.8,
     q: float = 2.0,
     eps: float = 1e-2,
-    weight: Tensor | None = None,
-    reduction: str = 'mean',
-    avg_factor: Tensor | float | None = None,
+    class_weight: Sequence[float] | None = None,
 ) -> Tensor:
     """Softmax cross entropy of :func:`seesaw_logits`.
 
@@ -70,26 +78,37 @@ def seesaw_loss(
 
     Args:
         logits: ``(R, C)``.
-        labels: ``(R,)`` in [0, C).
+        labels: ``(R,)`` in [0, C), or negative for rows that take no part.
         counts: ``(C,)`` rows seen of each class so far.
-        p: Strength of the mitigation.
-        q: Strength of the compensation.
-        eps: The least probability of the true class that counts.
         weight: ``(R,)``.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         avg_factor: What a mean divides by.
+        p: Strength of the mitigation, at least 0.
+        q: Strength of the compensation, at least 0.
+        eps: The least probability of the true class that counts, in (0, 1].
+        class_weight: C numbers of at least 0 that multiply the losses of each class's rows.
 
     Raises:
+        DataError: If a label is above the classes; see :func:`.checks.check_labels`.
         ShapeError: If rows or classes do not fit.
     """
-    if counts.shape != logits.shape[1:] or labels.shape != logits.shape[:1]:
-        raise ShapeError(
-            'labels and counts: expected (R,) and (C,) for logits (R, C), got '
-            f'{tuple(labels.shape)} and {tuple(counts.shape)} for {tuple(logits.shape)}'
-        )
-    x = seesaw_logits(in_float(logits), labels, counts, p, q, eps)
-    loss = F.cross_entropy(x, labels, reduction='none')
-    return reduce_loss(loss, reduction, weight, avg_factor)
+    check_floating('logits', logits)
+    _check_settings('seesaw_loss', p, q, eps)
+    rows = exclusive_target(logits, labels, owner='seesaw_loss', dense=False)
+    c = logits.shape[1]
+    if not isinstance(counts, Tensor) or tuple(counts.shape) != (c,):
+        got = tuple(counts.shape) if isinstance(counts, Tensor) else type(counts).__name__
+        raise ShapeError(f'counts: expected ({c},), a number for each class, (C,), got {got}')
+    w = column_tensor(class_weight)
+    check_columns('class_weight', w, c)
+    cost = -F.log_softmax(seesaw_logits(in_float(logits), rows.label, counts, p, q, eps), dim=1)
+    loss = rows.expect(cost if w is None else cost * w.to(cost))
+    return reduce_loss(loss, reduction, row_weights(weight, loss.shape[0]), avg_factor)
+
+
+def _check_settings(owner: object, p: float, q: float, eps: float) -> None:
+    check_numbers(owner, low=0, p=p, q=q)
+    check_numbers(owner, low=0, above=True, high=1, eps=eps)
 
 
 @MODELS.register_module()
@@ -107,14 +126,14 @@ class SeesawLoss(BaseLoss):
 
     Args:
         use_sigmoid: Must be False.
-        p: Strength of the mitigation.
-        q: Strength of the compensation.
+        p: Strength of the mitigation, at least 0.
+        q: Strength of the compensation, at least 0.
         num_classes: C.
-        eps: The least probability of the true class that counts.
+        eps: The least probability of the true class that counts, in (0, 1].
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
         return_dict: Give ``loss_cls_classes`` and ``loss_cls_objectness`` apart.
-        class_weight: C numbers that multiply the losses of the rows of each class.
+        class_weight: C numbers of at least 0 that multiply the losses of the rows of each class.
     """
 
     kinds = ('classification',)
@@ -135,8 +154,13 @@ class SeesawLoss(BaseLoss):
         class_weight: Sequence[float] | None = None,
     ) -> None:
         super().__init__(reduction, loss_weight)
+        check_flags(self, use_sigmoid=use_sigmoid, return_dict=return_dict)
         if use_sigmoid:
-            raise ConfigError('SeesawLoss: there is no sigmoid form; leave use_sigmoid out')
+            raise UnsupportedModeError(
+                'SeesawLoss: use_sigmoid: expected False, as there is no sigmoid form, got True'
+            )
+        check_counts(self, num_classes=num_classes)
+        _check_settings(self, p, q, eps)
         check_columns('class_weight', column_tensor(class_weight), num_classes)
         self.p = p
         self.q = q
@@ -148,6 +172,31 @@ class SeesawLoss(BaseLoss):
         self.cum_samples: Tensor
         self.class_weight: Tensor | None
 
+    def forward(  # type: ignore[override]
+        self,
+        cls_score: Tensor,
+        labels: Target,
+        label_weights: Tensor | None = None,
+        avg_factor: Tensor | float | None = None,
+        reduction_override: str | None = None,
+        *,
+        weight: Tensor | None = None,
+    ) -> Tensor | dict[str, Tensor]:
+        """The loss.
+
+        Args:
+            cls_score: ``(R, C + 2)`` or ``(R, C + 1)`` logits.
+            labels: Int labels ``(R,)``, C for background and negative ones for rows that
+                take no part, or :class:`ClassTargets`. No dense values: a row of several
+                classes has no one class to seesaw from.
+            label_weights: ``(R,)``.
+            avg_factor: What a mean divides by.
+            reduction_override: In place of ``reduction``.
+            weight: Another name of ``label_weights``.
+        """
+        weight = label_weights if weight is None else weight
+        return super().forward(cls_score, labels, weight, avg_factor, reduction_override)
+
     def compute(  # type: ignore[override]
         self,
         pred: Tensor,
@@ -157,15 +206,16 @@ class SeesawLoss(BaseLoss):
         avg_factor: Tensor | float | None,
     ) -> Tensor | dict[str, Tensor]:
         """See :meth:`BaseLoss.compute`."""
-        extra = pred.shape[-1] - self.num_classes
-        if pred.dim() != 2 or extra not in (1, 2):
+        extra = pred.shape[1] - self.num_classes if pred.dim() == 2 else 0
+        if extra not in (1, 2):
             raise ShapeError(
                 f'pred: expected (R, {self.num_classes} + 1) or (R, {self.num_classes} + 2), got '
                 f'{tuple(pred.shape)}'
             )
         x = in_float(pred)
-        rows = exclusive_target(pred[:, : self.num_classes + 1], target)
-        weight = None if weight is None else in_float(weight).reshape(-1)
+        columns = pred[:, : self.num_classes + 1]
+        rows = exclusive_target(columns, target, owner=self, dense=False)
+        weight = row_weights(weight, pred.shape[0])
         if self.training:
             self._count(rows)
         if extra == 1:

@@ -10,13 +10,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError, ShapeError
+from ..errors import ShapeError
 from ..structures import ClassTargets
 from ..structures.loss_term import Kind
-from .base import Activation, BaseLoss, Target
+from .base import Activation, BaseLoss, Target, from_labels, is_labels
+from .checks import (
+    check_columns,
+    check_flags,
+    check_probabilities,
+    column_tensor,
+    is_transformed,
+    may_read,
+)
 from .fused import SparseJob, fused_elements, fused_sum
 from .negatives import Negative, softplus
-from .reduction import EPS, expand_weight, in_float, reduce_loss
+from .reduction import divisor, expand_weight, fit_rows, in_float, like_pred, reduce_loss
 
 # What a per-class setting is indexed with: classes (E,), or all of them.
 Column = Tensor | slice
@@ -29,30 +37,6 @@ def binary_cross_entropy(x: Tensor, value: Tensor) -> Tensor:
     return value * softplus(-x) + (1 - value) * softplus(x)
 
 
-def column_tensor(values: Sequence[float] | Tensor | None) -> Tensor | None:
-    """``(C,)`` float32 of a per-class setting."""
-    if values is None:
-        return None
-    tensor = torch.as_tensor(values, dtype=torch.float32).detach().clone()
-    if tensor.dim() != 1:
-        raise ConfigError(f'per-class weights: expected a flat list, got {tuple(tensor.shape)}')
-    return tensor
-
-
-def is_labels(pred: Tensor, target: Tensor) -> bool:
-    """Whether ``target`` holds int labels ``(R,)`` for logits ``(R, C)``."""
-    rows = pred.dim() == 2 and target.dim() == 1 and target.shape[0] == pred.shape[0]
-    return rows and not target.is_floating_point()
-
-
-def check_columns(name: str, values: Tensor | None, columns: int) -> None:
-    """Raise :class:`ShapeError` unless a per-class setting has one number a class."""
-    if values is not None and values.shape[0] != columns:
-        raise ShapeError(
-            f'{name}: expected {columns} numbers, one a class of pred, got {values.shape[0]}'
-        )
-
-
 class SigmoidLoss(BaseLoss):
     """A loss of logits ``(R, C)`` against values in [0, 1], class by class.
 
@@ -61,13 +45,14 @@ class SigmoidLoss(BaseLoss):
 
     * :class:`ClassTargets`: one fused pass, no one-hot;
     * int labels ``(R,)``, where C is background and a negative label an ignored row:
-      the same pass;
+      the same pass. A label above C is an error on the CPU; elsewhere, where looking
+      would wait for the device, it counts as background;
     * dense values of the shape of the logits: the plain formula.
 
     Args:
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
-        class_weight: C numbers that multiply the losses of each class.
+        class_weight: C numbers of at least 0 that multiply the losses of each class.
         compile: Let ``torch.compile`` make the fused pass on the CPU.
     """
 
@@ -89,6 +74,7 @@ class SigmoidLoss(BaseLoss):
         super().__init__(reduction, loss_weight)
         self.register_buffer('class_weight', column_tensor(class_weight), persistent=False)
         self.class_weight: Tensor | None
+        check_flags(self, compile=compile)
         self.compiled = compile
 
     @abstractmethod
@@ -148,13 +134,13 @@ class SigmoidLoss(BaseLoss):
                 f'got {type(target).__name__}'
             )
         if target.shape == pred.shape:
-            return in_float(target)
+            return like_pred(target, pred)
         if not is_labels(pred, target):
             raise ShapeError(
                 f'target: expected ClassTargets, int labels {tuple(pred.shape[:1])} or values '
                 f'{tuple(pred.shape)}, got {target.dtype} {tuple(target.shape)}'
             )
-        return ClassTargets.from_labels(target, pred.shape[1])
+        return from_labels(self, pred, target)
 
     def compute(
         self,
@@ -167,6 +153,8 @@ class SigmoidLoss(BaseLoss):
         """See :meth:`BaseLoss.compute`."""
         self.check_columns(pred)
         activated = self.reads_probabilities(target)
+        if activated:
+            check_probabilities(self, pred)
         target = self.read_target(pred, target)
         dense = functools.partial(
             self._dense, pred, reduction=reduction, avg_factor=avg_factor, activated=activated
@@ -183,9 +171,15 @@ class SigmoidLoss(BaseLoss):
             return dense(value, positive, weight)
         scale = self._scale(pred, reduction, avg_factor)
         job = self._job(target, weight, scale)
-        if reduction != 'none':
+        if target.values.requires_grad or is_transformed():
+            # The fused pass has no gradient for targets, nor rules for torch.func.
+            loss = job.elements(in_float(pred))
+            if reduction != 'none':
+                return loss.sum()
+        elif reduction != 'none':
             return fused_sum(pred, job)
-        loss = fused_elements(pred, job)
+        else:
+            loss = fused_elements(pred, job)
         return loss.sum(dim=1) if self.by_row else loss
 
     def _dense(
@@ -206,12 +200,12 @@ class SigmoidLoss(BaseLoss):
         if column is not None:
             loss = loss * self.spread(column.to(loss.dtype), loss)
         if weight is not None and (weight.dim() >= loss.dim() or not self.by_row):
-            loss = loss * expand_weight(in_float(weight), loss)
+            loss = loss * expand_weight(weight, loss)
             weight = None
         if self.by_row and loss.dim() > 1:
             loss = loss.flatten(1).sum(dim=1)
         if weight is not None:
-            loss = loss * expand_weight(in_float(weight), loss)
+            loss = loss * expand_weight(weight, loss)
         return self.loss_weight * reduce_loss(loss, reduction, None, avg_factor)
 
     def _scale(
@@ -221,12 +215,14 @@ class SigmoidLoss(BaseLoss):
             return self.loss_weight
         if avg_factor is None:
             return self.loss_weight / max(pred.shape[0] if self.by_row else pred.numel(), 1)
-        return self.loss_weight / (avg_factor + EPS)
+        return self.loss_weight / divisor(avg_factor, in_float(pred[:0]).dtype)
 
     def _job(self, target: ClassTargets, weight: Tensor | None, scale: Tensor | float) -> SparseJob:
         rows, classes = target.rows, target.classes
         row, full = split_weight(weight, target)
         column, factor = self.column_weight(), self.negative_weight()
+        if column is not None:
+            column = column.to(target.values.dtype)
         entry_weight: Tensor | float = 1.0
         if row is not None:
             entry_weight = row.index_select(0, rows)
@@ -266,22 +262,17 @@ def split_weight(
     """A loss's weight as ``(R,)`` row weights, 0 in ignored rows, and ``(R, C)`` weights.
 
     Raises:
-        ShapeError: If it is neither ``(R,)``, ``(R, 1)``, ``(R, C)`` nor flat ``(R * C,)``.
+        ShapeError: See :func:`.reduction.fit_rows`.
     """
-    r, c = target.num_rows, target.num_classes
     row = full = None
     if weight is not None:
-        weight = in_float(weight)
-        if weight.numel() == r and weight.shape[:1] == (r,):
-            row = weight.reshape(r)
-        elif weight.numel() == r * c:
-            full = weight.reshape(r, c)
+        weight = fit_rows(weight, target.num_rows, target.num_classes)
+        if weight.shape[1] == 1:
+            row = weight[:, 0]
         else:
-            raise ShapeError(
-                f'weight: expected ({r},), ({r}, 1) or ({r}, {c}), got {tuple(weight.shape)}'
-            )
+            full = weight
     # Reading one flag is free on the CPU and a wait on any other device.
-    if target.ignored.device.type == 'cpu' and not bool(target.ignored.any()):
+    if may_read(target.ignored) and not bool(target.ignored.any()):
         return row, full
     if row is None:
         return (~target.ignored).float(), full

@@ -6,11 +6,21 @@ targets of all slots at hand.
 Shapes: R slots of the batch, C classes; boxes are (x, y, w, h).
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
-from ..errors import ConfigError, ShapeError
+from ..errors import ShapeError
 from ..registry import MODELS
-from .reduction import check_same_shape, in_float
+from .checks import (
+    check_columns,
+    check_floating,
+    check_numbers,
+    check_reduction,
+    check_same_shape,
+    column_tensor,
+)
+from .reduction import divisor, in_float, like_pred
 
 
 def small_box_weight(size: Tensor) -> Tensor:
@@ -31,6 +41,7 @@ def yolov1_loss(
     lambda_noobj: float = 0.5,
     cell_has_object: Tensor | None = None,
     eps: float = 1e-6,
+    class_weight: Sequence[float] | Tensor | None = None,
 ) -> dict[str, Tensor]:
     """The sum of squared errors of YOLOv1, in four parts.
 
@@ -46,18 +57,20 @@ def yolov1_loss(
         target: Its shape; the confidence target of a responsible slot is usually the IoU
             of its prediction, that of all others 0.
         responsible: ``(R,)`` bool, the slots that answer for an object.
-        lambda_coord: Weight of the coordinates.
-        lambda_noobj: Weight of the confidence where there is no object.
+        lambda_coord: Weight of the coordinates, at least 0.
+        lambda_noobj: Weight of the confidence where there is no object, at least 0.
         cell_has_object: ``(R,)`` weights of the class part, where slots share a cell's
             class vector: 1 on one slot of each cell with an object, else 0. By default
             every responsible slot counts.
-        eps: Sizes below it count as it: the root's slope at 0 is infinite.
+        eps: Sizes below it count as it, above 0: the root's slope at 0 is infinite.
+        class_weight: C numbers of at least 0 that multiply the class part.
 
     Returns:
         ``loss_xy``, ``loss_wh``, ``loss_conf``, ``loss_cls``, each a 0-d sum.
     """
     obj = _check(pred, target, responsible, cell_has_object=cell_has_object)
-    pred, target = in_float(pred), in_float(target)
+    _check_lambdas('yolov1_loss', eps, lambda_coord=lambda_coord, lambda_noobj=lambda_noobj)
+    pred, target = in_float(pred), like_pred(target, pred)
     squared = (pred - target).square()
     roots = (pred[:, 2:4].clamp(min=eps).sqrt() - target[:, 2:4].clamp(min=eps).sqrt()).square()
     cells = obj if cell_has_object is None else cell_has_object.to(pred.dtype)
@@ -65,7 +78,7 @@ def yolov1_loss(
         'loss_xy': lambda_coord * (obj * squared[:, :2].sum(1)).sum(),
         'loss_wh': lambda_coord * (obj * roots.sum(1)).sum(),
         'loss_conf': ((obj + lambda_noobj * (1 - obj)) * squared[:, 4]).sum(),
-        'loss_cls': (cells * squared[:, 5:].sum(1)).sum(),
+        'loss_cls': (cells * _weigh(squared[:, 5:], class_weight).sum(1)).sum(),
     }
 
 
@@ -80,6 +93,7 @@ def yolov3_loss(
     lambda_noobj: float = 1.0,
     lambda_class: float = 1.0,
     eps: float = 1e-7,
+    class_weight: Sequence[float] | Tensor | None = None,
 ) -> dict[str, Tensor]:
     """The sums of YOLOv3: squared box and confidence errors, cross entropy of classes.
 
@@ -104,54 +118,86 @@ def yolov3_loss(
         lambda_obj: Weight of the confidence of objects.
         lambda_noobj: Weight of the confidence elsewhere.
         lambda_class: Weight of the classes.
-        eps: Probabilities below it count as it.
+        eps: Probabilities below it count as it, above 0.
+        class_weight: C numbers of at least 0 that multiply the class part.
 
     Returns:
         ``loss_bbox``, ``loss_conf``, ``loss_cls``, each a 0-d sum.
     """
     obj = _check(pred, target, responsible, ignored=ignored)
-    pred, target = in_float(pred), in_float(target)
+    _check_lambdas(
+        'yolov3_loss',
+        eps,
+        lambda_coord=lambda_coord,
+        lambda_obj=lambda_obj,
+        lambda_noobj=lambda_noobj,
+        lambda_class=lambda_class,
+    )
+    pred, target = in_float(pred), like_pred(target, pred)
     noobj = 1 - obj
     if ignored is not None:
         noobj = noobj * (~ignored.bool()).to(pred.dtype)
     squared = (pred - target).square()
     scale = small_box_weight(target[:, 2:4])
-    log_p = pred[:, 5:].clamp(min=eps).log()
+    of_class = _weigh(target[:, 5:] * pred[:, 5:].clamp(min=eps).log(), class_weight)
     return {
         'loss_bbox': lambda_coord * (obj * scale * squared[:, :4].sum(1)).sum(),
         'loss_conf': ((lambda_noobj * noobj + lambda_obj * obj) * squared[:, 4]).sum(),
-        'loss_cls': -lambda_class * (obj * (target[:, 5:] * log_p).sum(1)).sum(),
+        'loss_cls': -lambda_class * (obj * of_class.sum(1)).sum(),
     }
 
 
 def _check(pred: Tensor, target: Tensor, responsible: Tensor, **slots: Tensor | None) -> Tensor:
     """``responsible`` as numbers, once the shapes fit."""
+    check_floating('pred', pred)
     check_same_shape(pred, target)
-    if pred.dim() != 2 or pred.shape[1] < 5 or responsible.shape != pred.shape[:1]:
-        raise ShapeError(
-            'pred and responsible: expected (R, 5 + C) and (R,), got '
-            f'{tuple(pred.shape)} and {tuple(responsible.shape)}'
-        )
-    for name, slot in slots.items():
-        if slot is not None and slot.shape != pred.shape[:1]:
-            raise ShapeError(f'{name}: expected {tuple(pred.shape[:1])}, got {tuple(slot.shape)}')
-    return (responsible > 0).to(in_float(pred[:0]).dtype)
+    if pred.dim() != 2 or pred.shape[1] < 5:
+        raise ShapeError(f'pred: expected (R, 5 + C), got {tuple(pred.shape)}')
+    for name, slot in {'responsible': responsible, **slots}.items():
+        if slot is None and name != 'responsible':
+            continue
+        if not isinstance(slot, Tensor) or slot.shape != pred.shape[:1]:
+            got = tuple(slot.shape) if isinstance(slot, Tensor) else type(slot).__name__
+            raise ShapeError(f'{name}: expected {tuple(pred.shape[:1])}, got {got}')
+    return like_pred(responsible > 0, pred)
+
+
+def _check_lambdas(owner: object, eps: float, **lambdas: float) -> None:
+    check_numbers(owner, low=0, **lambdas)  # type: ignore[arg-type]
+    check_numbers(owner, low=0, above=True, eps=eps)
+
+
+def _weigh(loss: Tensor, class_weight: Sequence[float] | Tensor | None) -> Tensor:
+    """``(R, C)`` losses times the weights of their classes."""
+    weight = column_tensor(class_weight)
+    check_columns('class_weight', weight, loss.shape[1])
+    return loss if weight is None else loss * weight.to(loss)
 
 
 class _SumOfSquares(nn.Module):
     """What the two whole-system losses share: ``loss_weight`` over a number of images."""
 
-    def __init__(self, loss_weight: float) -> None:
+    def __init__(
+        self, loss_weight: float, class_weight: Sequence[float] | None, **lambdas: float
+    ) -> None:
         super().__init__()
-        if loss_weight < 0:
-            raise ConfigError(f'loss_weight must be at least 0, got {loss_weight}')
+        check_numbers(self, low=0, loss_weight=loss_weight, **lambdas)  # type: ignore[arg-type]
         self.loss_weight = loss_weight
+        for name, value in lambdas.items():
+            setattr(self, name, value)
+        self.register_buffer('class_weight', column_tensor(class_weight), persistent=False)
+        self.class_weight: Tensor | None
 
     def _scale(
         self, losses: dict[str, Tensor], avg_factor: Tensor | float | None
     ) -> dict[str, Tensor]:
-        divisor = 1.0 if avg_factor is None else avg_factor
-        return {name: self.loss_weight * loss / divisor for name, loss in losses.items()}
+        check_reduction('mean', avg_factor)
+        if avg_factor is None:
+            return {name: self.loss_weight * loss for name, loss in losses.items()}
+        return {
+            name: self.loss_weight * loss / divisor(avg_factor, loss.dtype)
+            for name, loss in losses.items()
+        }
 
 
 @MODELS.register_module()
@@ -162,14 +208,23 @@ class YOLOV1Loss(_SumOfSquares):
         lambda_coord: Weight of the coordinates.
         lambda_noobj: Weight of the confidence where there is no object.
         loss_weight: All parts are multiplied by it.
+        class_weight: C numbers of at least 0 that multiply the class part.
     """
 
+    lambda_coord: float
+    lambda_noobj: float
+
     def __init__(
-        self, lambda_coord: float = 5.0, lambda_noobj: float = 0.5, loss_weight: float = 1.0
+        self,
+        lambda_coord: float = 5.0,
+        lambda_noobj: float = 0.5,
+        loss_weight: float = 1.0,
+        *,
+        class_weight: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(loss_weight)
-        self.lambda_coord = lambda_coord
-        self.lambda_noobj = lambda_noobj
+        super().__init__(
+            loss_weight, class_weight, lambda_coord=lambda_coord, lambda_noobj=lambda_noobj
+        )
 
     def forward(
         self,
@@ -188,6 +243,7 @@ class YOLOV1Loss(_SumOfSquares):
             lambda_coord=self.lambda_coord,
             lambda_noobj=self.lambda_noobj,
             cell_has_object=cell_has_object,
+            class_weight=self.class_weight,
         )
         return self._scale(losses, avg_factor)
 
@@ -202,7 +258,13 @@ class YOLOV3Loss(_SumOfSquares):
         lambda_noobj: Weight of the confidence elsewhere.
         lambda_class: Weight of the classes.
         loss_weight: All parts are multiplied by it.
+        class_weight: C numbers of at least 0 that multiply the class part.
     """
+
+    lambda_coord: float
+    lambda_obj: float
+    lambda_noobj: float
+    lambda_class: float
 
     def __init__(
         self,
@@ -211,12 +273,17 @@ class YOLOV3Loss(_SumOfSquares):
         lambda_noobj: float = 1.0,
         lambda_class: float = 1.0,
         loss_weight: float = 1.0,
+        *,
+        class_weight: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(loss_weight)
-        self.lambda_coord = lambda_coord
-        self.lambda_obj = lambda_obj
-        self.lambda_noobj = lambda_noobj
-        self.lambda_class = lambda_class
+        super().__init__(
+            loss_weight,
+            class_weight,
+            lambda_coord=lambda_coord,
+            lambda_obj=lambda_obj,
+            lambda_noobj=lambda_noobj,
+            lambda_class=lambda_class,
+        )
 
     def forward(
         self,
@@ -237,5 +304,6 @@ class YOLOV3Loss(_SumOfSquares):
             lambda_obj=self.lambda_obj,
             lambda_noobj=self.lambda_noobj,
             lambda_class=self.lambda_class,
+            class_weight=self.class_weight,
         )
         return self._scale(losses, avg_factor)

@@ -66,7 +66,7 @@ def test_softmax_losses(build):
     refuses(lambda: loss(X1.long(), LABELS), 'floating point', 'torch.int64')
     refuses(lambda: loss(X1, LABELS.float()), 'int labels (6,)', 'torch.float32 (6,)')
     refuses(lambda: loss(X1, LABELS[:3]), '(6,)', '(3,)')
-    refuses(lambda: loss(X1, torch.zeros(R, C + 1)), 'ClassTargets', '(6, 5)')
+    refuses(lambda: loss(X1, torch.zeros(R, C + 3)), 'ClassTargets', '(6, 7)')
     refuses(lambda: loss(torch.zeros(R, C + 5), SPARSE), '(6, ', '(6, 9)')
     refuses(lambda: loss(X1, None), 'NoneType')
     refuses(lambda: loss(X1, SPARSE, weight=torch.ones(R + 1)), '(6,)', '(7,)')
@@ -136,7 +136,8 @@ def test_box_losses():
         (losses.iou_loss, 'square'),
         (losses.yolo_iou_loss, 'giou'),
     ):
-        refuses(lambda f=function: f(BOXES, BOXES, 'cubic'), what, "'cubic'", error=ConfigError)
+        mode = {'iou_mode' if function is losses.yolo_iou_loss else 'mode': 'cubic'}
+        refuses(lambda f=function, m=mode: f(BOXES, BOXES, **m), what, "'cubic'", error=ConfigError)
     bins = losses.DistributionFocalLoss()
     refuses(lambda: bins(torch.zeros(3, 5), torch.zeros(3, 5)), '(R,)', '(3, 5)')
     refuses(lambda: bins(torch.zeros(3, 1), torch.zeros(3)), 'n + 1', '(3, 1)')
@@ -181,7 +182,9 @@ def test_whole_systems():
 def test_seesaw_counts():
     labels, counts = LABELS.clamp(0, 3), torch.ones(C)
     refuses(lambda: losses.seesaw_loss(X, labels, torch.ones(7)), '(C,)', '(7,)')
-    refuses(lambda: losses.seesaw_loss(X, labels[:2], counts), '(R,)', '(2,)')
+    refuses(lambda: losses.seesaw_loss(X, labels[:2], counts), '(6,)', '(2,)')
+    wrong = dict(class_weight=[1.0] * 3)
+    refuses(lambda: losses.seesaw_loss(X, labels, counts, **wrong), '4 numbers', 'got 3')
 
 
 @pytest.mark.parametrize('build', [*SIGMOID, *SOFTMAX, losses.L1Loss, losses.GIoULoss])

@@ -46,7 +46,8 @@ BUILD = {
 }
 SOFTMAX = {'cross_entropy': 1, 'softmax_focal': 1, 'softmax_poly': 1}
 SOFTMAX |= {'seesaw': 1, 'seesaw_objectness': 2}
-DENSE = [name for name in BUILD if name not in SOFTMAX]
+# A row of several classes has no one class to seesaw from.
+DENSE = [name for name in BUILD if not name.startswith('seesaw')]
 # One loss a class, over all rows: a dense target has its samples first.
 BY_CLASS = ('dice', 'dice_of_p')
 BY_ROW = ('quality', 'quality_of_p')
@@ -58,8 +59,8 @@ def inputs(name, seed=7):
     return x.sigmoid() if name.endswith('_of_p') else x
 
 
-def one_hot():
-    return F.one_hot(LABELS.clamp(min=0), C + 1)[:, :C].float()
+def one_hot(columns=C):
+    return F.one_hot(LABELS.clamp(min=0), C + 1)[:, :columns].float()
 
 
 def forms(name):
@@ -67,6 +68,8 @@ def forms(name):
     yield 'labels', LABELS
     if name in DENSE:
         yield 'dense', one_hot()
+    if name in DENSE and name in SOFTMAX:
+        yield 'dense', one_hot(C + 1)  # with the background's column, not the rest of 1
 
 
 def call(name, form, target, x, **options):
@@ -287,10 +290,41 @@ def test_one_weight_for_all_classes_scales_the_loss(name):
         assert_same(thrice, once)
 
 
-@pytest.mark.parametrize('name', SOFTMAX)
-def test_a_softmax_refuses_dense_values(name):
-    with pytest.raises(ValueError, match=r'expected int labels .* or ClassTargets, got torch'):
+@pytest.mark.parametrize('name', ['seesaw', 'seesaw_objectness'])
+def test_seesaw_refuses_dense_values(name):
+    with pytest.raises(ValueError, match=r'expected ClassTargets, int labels \(14,\), got torch'):
         BUILD[name]()(inputs(name), torch.rand(R, C + 1))
+
+
+def test_a_softmax_of_soft_rows_by_hand():
+    """A row may be of several classes; of (R, C) values the background has the rest."""
+    x = torch.tensor([[1.0, 0.0, -1.0]])
+    log_p = x.log_softmax(1)[0].tolist()
+    want = -(0.5 * log_p[0] + 0.2 * log_p[1] + 0.3 * log_p[2])
+    loss = losses.CrossEntropyLoss()
+    for mass in ([[0.5, 0.2, 0.3]], [[0.5, 0.2]]):
+        assert loss(x, torch.tensor(mass)).item() == pytest.approx(want, rel=1e-6)
+    focal = losses.FocalLoss(False, gamma=2.0, alpha=[0.1, 0.2, 0.7])
+    cost = [-a * (1 - math.exp(lp)) ** 2 * lp for a, lp in zip([0.1, 0.2, 0.7], log_p)]
+    want = 0.5 * cost[0] + 0.2 * cost[1] + 0.3 * cost[2]
+    assert focal(x, torch.tensor([[0.5, 0.2]])).item() == pytest.approx(want, rel=1e-5)
+    smooth = losses.CrossEntropyLoss(label_smoothing=0.1, class_weight=[2.0, 0.5, 1.5])
+    given = torch.tensor([[0.5, 0.2, 0.3], [0.0, 1.0, 0.0]])
+    x = torch.tensor([[1.0, 0.0, -1.0], [0.3, 2.0, 0.1]])
+    weight = torch.tensor([2.0, 0.5, 1.5])
+    want = F.cross_entropy(x, given, weight, label_smoothing=0.1)  # over rows, as ours
+    torch.testing.assert_close(smooth(x, given), want)
+
+
+def test_qualities_as_pair_and_dense_agree_to_the_bit():
+    generator = torch.Generator().manual_seed(3)
+    for _ in range(20):
+        x, score = torch.rand(4, 5, generator=generator), torch.rand(4, generator=generator)
+        label = torch.tensor([0, 1, 2, 0])
+        dense = F.one_hot(label, 5) * score[:, None]
+        for activated in (False, True):
+            loss = losses.QualityFocalLoss(activated=activated)
+            assert loss(x, (label, score)) == loss(x, dense)
 
 
 @pytest.mark.parametrize('options', [{}, dict(weight=torch.linspace(0.5, 2, R))])

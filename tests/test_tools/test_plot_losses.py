@@ -83,7 +83,7 @@ def test_lists_and_combinations():
     [
         ('FocalLos', 'FocalLoss'),
         ('FocalLoss:gama=2', 'nearest: gamma'),
-        ('FocalLoss:gamma=-1', 'gamma must be'),
+        ('FocalLoss:gamma=-1', 'gamma: expected a number of at least 0'),
         ('FocalLoss:gamma', 'OPTION=VALUE'),
     ],
 )
