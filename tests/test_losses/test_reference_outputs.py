@@ -41,7 +41,7 @@ def assert_close(got, want, what):
         )
 
 
-@pytest.mark.parametrize(('path', 'case'), cases())
+@pytest.mark.parametrize(('path', 'case'), list(cases()))
 def test_equals_the_reference(path, case):
     a = arrays(path, case)
     options = {k: v for k, v in case['kwargs'].items() if k != 'return_iou'}
@@ -66,7 +66,7 @@ def test_equals_the_reference(path, case):
         assert_close(out, a['out_avg'], 'avg_factor')
 
 
-@pytest.mark.parametrize(('path', 'case'), cases(special=True))
+@pytest.mark.parametrize(('path', 'case'), list(cases(special=True)))
 def test_pose_losses_equal_the_reference(path, case):
     a = arrays(path, case)
     loss = getattr(losses, path.stem)(**case['kwargs'])
