@@ -67,6 +67,14 @@ def associative_embedding(
     ):
         if part is not None and part.shape != shape:
             raise ShapeError(f'{name}: expected {tuple(shape)}, got {tuple(part.shape)}')
+    for name, part, count in (
+        ('person', person, p[0]),
+        ('image_of_person', image_of_person, num_images),
+    ):
+        if may_read(part) and part.numel() and not 0 <= int(part.min()) <= int(part.max()) < count:
+            raise DataError(
+                f'{name}: expected 0 to {count - 1}, got {int(part.min())} to {int(part.max())}'
+            )
     tags = in_float(tags)
     num_persons, length = image_of_person.shape[0], tags.shape[1]
     joint = tags.new_ones(tags.shape[0]) if joint_weight is None else joint_weight.to(tags.dtype)
@@ -130,6 +138,14 @@ def _push(
     return zeros.index_add(0, image, (near * pairs).sum(1)) / torch.where(norm > 0, norm, 1)
 
 
+def _check_list(name: str, parts: object) -> None:
+    """Refuse what is no list of tensors."""
+    if isinstance(parts, Tensor) and parts.dim() > 0:
+        return
+    if not isinstance(parts, Sequence) or not all(isinstance(part, Tensor) for part in parts):
+        raise ShapeError(f'{name}: expected a tensor for each image, got {parts!r}')
+
+
 def _check_indices(parts: Sequence[Tensor] | Tensor, channels: int, size: int) -> int:
     """K, once the indices of each image are ``(N, K, 2)`` of places within its maps."""
     k = parts[0].shape[1] if parts[0].dim() == 3 else 0
@@ -157,7 +173,8 @@ class AssociativeEmbeddingLoss(nn.Module):
     """:func:`associative_embedding` of tag maps, summed over the images of a batch.
 
     A head gives the tags at its joints to :meth:`grouped`; :meth:`forward` takes whole
-    maps, as in OpenMMLab.
+    maps, as in MMPose; MMDetection's loss of this name is CornerNet's, of matched corners,
+    with other arguments.
 
     Args:
         loss_weight: Both terms are multiplied by it.
@@ -206,6 +223,7 @@ class AssociativeEmbeddingLoss(nn.Module):
             person_weights: For each image ``(N,)``.
         """
         check_floating('tags', tags)
+        _check_list('keypoint_indices', keypoint_indices)
         if tags.dim() != 4 or len(keypoint_indices) != tags.shape[0]:
             raise ShapeError(
                 'tags and keypoint_indices: expected (B, L * K, H, W) and B tensors, got '
@@ -224,7 +242,10 @@ class AssociativeEmbeddingLoss(nn.Module):
         joint = torch.arange(k, device=tags.device)
         maps = tags.reshape(b, channels // k, k, h * w)
         at = maps[images[:, None], :, joint[None], place]  # (P, K, L)
-        weights = None if person_weights is None else torch.cat(list(person_weights))
+        weights = None
+        if person_weights is not None:
+            _check_list('person_weights', person_weights)
+            weights = torch.cat(list(person_weights))
         return self.grouped(
             at.reshape(p * k, channels // k),
             torch.arange(p, device=tags.device).repeat_interleave(k),

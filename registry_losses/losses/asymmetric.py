@@ -92,8 +92,8 @@ def asymmetric_loss(
     class_weight: Sequence[float] | None = None,
 ) -> Tensor:
     """Asymmetric loss; see :class:`AsymmetricLoss`."""
-    loss = AsymmetricLoss(gamma_pos, gamma_neg, clip, reduction, class_weight=class_weight).to(
-        pred.device
+    loss = AsymmetricLoss(gamma_pos, gamma_neg, clip, reduction, class_weight=class_weight).placed(
+        pred
     )
     return loss(pred, target, weight, avg_factor)
 

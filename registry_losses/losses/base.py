@@ -1,7 +1,7 @@
 """BaseLoss: what every loss of the package has in common."""
 
 import inspect
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from .checks import (
     check_reduction,
     check_same_shape,
     check_weight,
+    owner_name,
 )
 from .reduction import fit_rows, in_float, like_pred, reduce_loss
 
@@ -24,6 +25,7 @@ TargetFormat = Literal['sparse', 'labels', 'label_score', 'dense']
 Activation = Literal['sigmoid', 'softmax', 'identity']
 # What a loss may be compared with: values, labels and scores, or sparse class targets.
 Target = Tensor | tuple[Tensor, Tensor] | ClassTargets
+_Loss = TypeVar('_Loss', bound='BaseLoss')
 
 
 def is_labels(pred: Tensor, target: Tensor) -> bool:
@@ -39,6 +41,30 @@ def from_labels(
     """The sparse target of labels ``(R,)`` for ``pred (R, C)``: C is background."""
     check_labels(owner, labels, pred.shape[1], background=True)
     return ClassTargets.from_labels(labels, pred.shape[1], scores=scores)
+
+
+def read_classes(owner: object, pred: Tensor, target: Target) -> Tensor | ClassTargets:
+    """Labels as sparse targets; dense values and sparse targets as they are.
+
+    Raises:
+        DataError: See :func:`.checks.check_labels`.
+        ShapeError: If it is none of these.
+    """
+    if isinstance(target, ClassTargets):
+        return target
+    if not isinstance(target, Tensor):
+        raise ShapeError(
+            f'target: {owner_name(owner)} expected ClassTargets, labels or dense values, got '
+            f'{type(target).__name__}'
+        )
+    if target.shape == pred.shape:
+        return like_pred(target, pred)
+    if not is_labels(pred, target):
+        raise ShapeError(
+            f'target: expected ClassTargets, int labels {tuple(pred.shape[:1])} or values '
+            f'{tuple(pred.shape)}, got {target.dtype} {tuple(target.shape)}'
+        )
+    return from_labels(owner, pred, target)
 
 
 def call_order(
@@ -155,6 +181,11 @@ class BaseLoss(nn.Module):
         with torch.autocast(pred.device.type, enabled=False):
             return self.compute(pred, target, weight, reduction, avg_factor)
 
+    def placed(self: _Loss, pred: Tensor) -> _Loss:
+        """The loss with its buffers where ``pred`` is, for the functional forms."""
+        check_floating('pred', pred)
+        return self.to(pred.device)
+
     def check_call(
         self,
         pred: Tensor,
@@ -178,9 +209,8 @@ class BaseLoss(nn.Module):
         avg_factor: Tensor | float | None,
     ) -> Tensor:
         """Elements, weights, reduction, ``loss_weight``; autocast is off."""
-        of_classes = 'classification' in self.kinds and isinstance(target, Tensor)
-        if of_classes and is_labels(pred, target):  # type: ignore[arg-type]
-            target = from_labels(self, pred, target)  # type: ignore[arg-type]
+        if 'classification' in self.kinds:
+            target = read_classes(self, pred, target)
         if isinstance(target, ClassTargets):
             weight = row_weight(weight, target)
             target = target.dense()

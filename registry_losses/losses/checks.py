@@ -148,9 +148,10 @@ def is_compiling() -> bool:
 
 
 def is_transformed() -> bool:
-    """Whether a transform of ``torch.func`` (grad, vmap, jvp ...) is at work."""
+    """Whether a transform of ``torch.func`` (grad, vmap, jvp ...) or forward AD is at work."""
     probe = getattr(torch._C, '_are_functorch_transforms_active', None)
-    return probe() if probe is not None else False
+    dual = getattr(torch.autograd.forward_ad, '_current_level', -1) >= 0
+    return dual or (probe() if probe is not None else False)
 
 
 def may_read(tensor: Tensor) -> bool:

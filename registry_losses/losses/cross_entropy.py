@@ -48,7 +48,7 @@ def cross_entropy(
         ignore_index=ignore_index,
         avg_non_ignore=avg_non_ignore,
         label_smoothing=label_smoothing,
-    ).to(pred.device)
+    ).placed(pred)
     return loss(pred, label, weight, avg_factor)
 
 
@@ -98,9 +98,9 @@ class CrossEntropyLoss(SigmoidLoss):
                 'CrossEntropyLoss: use_mask: expected False, got True, the loss of instance masks, '
                 'which no head of this package predicts; leave it out'
             )
-        check_flags(self, avg_non_ignore=avg_non_ignore)
+        check_flags(self, use_mask=use_mask, avg_non_ignore=avg_non_ignore)
         check_numbers(self, low=0, high=1, below=True, label_smoothing=label_smoothing)
-        if ignore_index is not None and not isinstance(ignore_index, int):
+        if isinstance(ignore_index, bool) or not isinstance(ignore_index, (int, type(None))):
             raise ConfigError(
                 f'CrossEntropyLoss: ignore_index: expected a label or None, got {ignore_index!r}'
             )

@@ -15,9 +15,7 @@ from .base import (
     BaseLoss,
     Target,
     call_order,
-    from_labels,
-    is_labels,
-    need_tensor,
+    read_classes,
     require_sigmoid,
 )
 from .checks import (
@@ -148,8 +146,7 @@ class DiceLoss(BaseLoss):
         p = in_float(pred)
         if self.use_sigmoid:
             p = p.sigmoid()
-        if isinstance(target, Tensor) and is_labels(pred, target):
-            target = from_labels(self, pred, target)
+        target = read_classes(self, pred, target)
         if isinstance(target, ClassTargets):
             check_columns('class_weight', self.class_weight, target.num_classes)
             target, _, mask = dense_target(target, weight)
@@ -164,7 +161,6 @@ class DiceLoss(BaseLoss):
                 'target: class_weight expected ClassTargets or labels, whose samples are classes, '
                 f'got {type(target).__name__} for pred {tuple(pred.shape)}'
             )
-        target = need_tensor(self, target)
         loss = dice_loss(
             p,
             target,

@@ -72,9 +72,9 @@ def sigmoid_focal_loss(
         >>> round(loss.item(), 4)
         0.6931
     """
-    loss = FocalLoss(True, gamma, alpha, reduction, class_weight=class_weight, compile=compile).to(
-        pred.device
-    )
+    loss = FocalLoss(
+        True, gamma, alpha, reduction, class_weight=class_weight, compile=compile
+    ).placed(pred)
     return loss(pred, target, weight, avg_factor)
 
 
@@ -90,7 +90,7 @@ def softmax_focal_loss(
     class_weight: Sequence[float] | None = None,
 ) -> Tensor:
     """Focal loss of exclusive classes; see :class:`FocalLoss`."""
-    loss = FocalLoss(False, gamma, alpha, reduction, class_weight=class_weight).to(pred.device)
+    loss = FocalLoss(False, gamma, alpha, reduction, class_weight=class_weight).placed(pred)
     return loss(pred, target, weight, avg_factor)
 
 
@@ -149,11 +149,12 @@ class FocalLoss(SigmoidLoss):
         per_class = None
         # Read where there is no number for each class.
         self.alpha = 0.5
-        if isinstance(alpha, (Sequence, Tensor)) and not isinstance(alpha, str):
-            per_class = column_tensor(alpha, f'{type(self).__name__}: alpha', highest)
+        if hasattr(alpha, '__len__') and not isinstance(alpha, str):
+            name = f'{type(self).__name__}: alpha'
+            per_class = column_tensor(alpha, name, highest)  # type: ignore[arg-type]
         else:
             check_numbers(self, low=0, high=highest, alpha=alpha)
-            self.alpha = float(alpha)
+            self.alpha = float(alpha)  # type: ignore[arg-type]
         self.register_buffer('class_alpha', per_class, persistent=False)
         self.class_alpha: Tensor | None
 
@@ -241,9 +242,9 @@ def poly_loss(
     class_weight: Sequence[float] | None = None,
 ) -> Tensor:
     """Poly-1 loss; see :class:`PolyLoss`."""
-    loss = PolyLoss(use_sigmoid, epsilon, gamma, alpha, reduction, class_weight=class_weight).to(
-        pred.device
-    )
+    loss = PolyLoss(
+        use_sigmoid, epsilon, gamma, alpha, reduction, class_weight=class_weight
+    ).placed(pred)
     return loss(pred, target, weight, avg_factor)
 
 

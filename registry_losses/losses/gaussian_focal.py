@@ -48,7 +48,7 @@ def gaussian_focal_loss(
         use_sigmoid=use_sigmoid,
         class_weight=class_weight,
         compile=compile,
-    ).to(pred.device)
+    ).placed(pred)
     return loss(pred, target, weight=weight, avg_factor=avg_factor)
 
 

@@ -14,9 +14,8 @@ from .base import (
     BaseLoss,
     Target,
     call_order,
-    from_labels,
-    is_labels,
     need_tensor,
+    read_classes,
     require_sigmoid,
 )
 from .checks import check_columns, check_counts, check_numbers, check_same_shape, column_tensor
@@ -67,7 +66,7 @@ def ghmc_loss(
     class_weight: Sequence[float] | None = None,
 ) -> Tensor:
     """GHM classification loss without momentum; see :class:`GHMC`."""
-    loss = GHMC(bins, reduction=reduction, class_weight=class_weight).to(pred.device)
+    loss = GHMC(bins, reduction=reduction, class_weight=class_weight).placed(pred)
     return loss(pred, target, weight)
 
 
@@ -168,15 +167,12 @@ class GHMC(BaseLoss):
 
     def _read(self, pred: Tensor, target: Target, weight: Tensor | None) -> tuple[Tensor, Tensor]:
         """Dense values, and which of them count."""
-        if isinstance(target, Tensor) and is_labels(pred, target):
-            target = from_labels(self, pred, target)
+        target = read_classes(self, pred, target)
         if isinstance(target, ClassTargets):
             value, _, weight = dense_target(target, weight)
             check_same_shape(pred, value)
             return like_pred(value, pred), weight > 0
-        target = need_tensor(self, target)
-        check_same_shape(pred, target)
-        return like_pred(target, pred), counted(pred, weight)
+        return target, counted(pred, weight)
 
 
 def ghmr_loss(
@@ -189,7 +185,7 @@ def ghmr_loss(
     bins: int = 10,
 ) -> Tensor:
     """GHM regression loss without momentum; see :class:`GHMR`."""
-    return GHMR(mu, bins, reduction=reduction).to(pred.device)(pred, target, weight)
+    return GHMR(mu, bins, reduction=reduction).placed(pred)(pred, target, weight)
 
 
 @MODELS.register_module()

@@ -136,7 +136,7 @@ def keypoint_ohkm_mse_loss(
 
 
 class HeatmapLoss(BaseLoss):
-    """A loss of heatmaps, with OpenMMLab's call for keypoints.
+    """A loss of heatmaps, with MMPose's call for keypoints, and the mask for all of them.
 
     Args:
         use_target_weight: Whether ``target_weights`` count; a head's ``weight`` always does.

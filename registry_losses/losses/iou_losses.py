@@ -41,6 +41,9 @@ class _OverlapLoss(BaseLoss):
 class IoULoss(_OverlapLoss):
     """:func:`iou_loss` with weights and reduction.
 
+    Name and arguments are MMDetection's; MMYOLO's loss of this name, with ``iou_mode``, is
+    :class:`YOLOIoULoss`.
+
     Args:
         linear: The same as ``mode='linear'``.
         eps: The IoU counts as at least this much; above 0.
@@ -244,7 +247,10 @@ class BoundedIoULoss(_OverlapLoss):
 
 @MODELS.register_module()
 class YOLOIoULoss(_OverlapLoss):
-    """:func:`yolo_iou_loss` with weights and reduction.
+    """:func:`yolo_iou_loss` with weights and reduction; MMYOLO calls it IoULoss.
+
+    Deviations from MMYOLO: boxes are xyxy unless ``bbox_format`` says otherwise, and the
+    loss alone comes back (``return_iou``, a second value, is left out).
 
     Args:
         iou_mode: ``'ciou'``, ``'giou'`` or ``'siou'``.

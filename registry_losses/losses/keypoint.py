@@ -129,7 +129,7 @@ def oks_loss(
 
 def _check_sigmas(owner: object, sigmas: Sequence[float]) -> None:
     """Refuse constants that are not above 0."""
-    if isinstance(sigmas, (str, float, int)) or len(sigmas) == 0:
+    if not isinstance(sigmas, Sequence) or isinstance(sigmas, str) or not sigmas:
         raise ConfigError(
             f'{owner_name(owner)}: sigmas: expected a list of numbers above 0, got {sigmas!r}'
         )

@@ -75,12 +75,14 @@ def balanced_l1_loss(
 
 
 class _DifferenceLoss(BaseLoss):
+    # Arguments are MMDetection's. MMPose's losses of these names have a switch
+    # ``use_target_weight`` in the first place; here weights that are given count.
     kinds = ('box_encoded', 'field')
 
 
 @MODELS.register_module()
 class L1Loss(_DifferenceLoss):
-    """:func:`l1_loss` with weights and reduction.
+    """:func:`l1_loss` with weights and reduction; the arguments are MMDetection's.
 
     Args:
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
@@ -96,7 +98,9 @@ class L1Loss(_DifferenceLoss):
 class MSELoss(BaseLoss):
     """:func:`mse_loss` with weights and reduction: the L2 loss.
 
-    Of classes (YOLOv1's) the target may be sparse, or int labels with C for background.
+    The arguments are MMDetection's: MMPose's loss of this name has ``use_target_weight`` in
+    the first place, where here weights that are given count. Of classes (YOLOv1's) the
+    target may be sparse, or int labels with C for background.
 
     Args:
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
@@ -129,7 +133,7 @@ class MSELoss(BaseLoss):
 
 @MODELS.register_module()
 class SmoothL1Loss(_DifferenceLoss):
-    """:func:`smooth_l1_loss` with weights and reduction.
+    """:func:`smooth_l1_loss` with weights and reduction; the arguments are MMDetection's.
 
     Args:
         beta: Where the parabola meets the line, at least 0; 0 is the L1 loss.

@@ -38,7 +38,7 @@ def quality_focal_loss(
     """Quality focal loss; see :class:`QualityFocalLoss`."""
     loss = QualityFocalLoss(
         beta=beta, reduction=reduction, class_weight=class_weight, compile=compile
-    ).to(pred.device)
+    ).placed(pred)
     return loss(pred, target, weight, avg_factor)
 
 
@@ -159,7 +159,7 @@ def varifocal_loss(
         reduction,
         class_weight=class_weight,
         compile=compile,
-    ).to(pred.device)
+    ).placed(pred)
     return loss(pred, target, weight, avg_factor)
 
 

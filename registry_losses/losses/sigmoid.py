@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import ShapeError
 from ..structures import ClassTargets
 from ..structures.loss_term import Kind
-from .base import Activation, BaseLoss, Target, from_labels, is_labels
+from .base import Activation, BaseLoss, Target, read_classes
 from .checks import (
     check_columns,
     check_flags,
@@ -24,7 +24,7 @@ from .checks import (
 )
 from .fused import SparseJob, fused_elements, fused_sum
 from .negatives import Negative, softplus
-from .reduction import divisor, expand_weight, fit_rows, in_float, like_pred, reduce_loss
+from .reduction import divisor, expand_weight, fit_rows, in_float, reduce_loss
 
 # What a per-class setting is indexed with: classes (E,), or all of them.
 Column = Tensor | slice
@@ -40,7 +40,8 @@ def binary_cross_entropy(x: Tensor, value: Tensor) -> Tensor:
 class SigmoidLoss(BaseLoss):
     """A loss of logits ``(R, C)`` against values in [0, 1], class by class.
 
-    A subclass says what it costs to predict ``x`` where the target is 0
+    Beside dense values the logits may have any shape, ``(..., C)`` if a setting is one a
+    class. A subclass says what it costs to predict ``x`` where the target is 0
     (:meth:`negative`) and where it is not (:meth:`at`). The target may be
 
     * :class:`ClassTargets`: one fused pass, no one-hot;
@@ -126,21 +127,7 @@ class SigmoidLoss(BaseLoss):
 
     def read_target(self, pred: Tensor, target: Target) -> Tensor | ClassTargets:
         """Labels to sparse targets; dense values and sparse targets as they are."""
-        if isinstance(target, ClassTargets):
-            return target
-        if not isinstance(target, Tensor):
-            raise ShapeError(
-                f'target: {type(self).__name__} expected ClassTargets, labels or dense values, '
-                f'got {type(target).__name__}'
-            )
-        if target.shape == pred.shape:
-            return like_pred(target, pred)
-        if not is_labels(pred, target):
-            raise ShapeError(
-                f'target: expected ClassTargets, int labels {tuple(pred.shape[:1])} or values '
-                f'{tuple(pred.shape)}, got {target.dtype} {tuple(target.shape)}'
-            )
-        return from_labels(self, pred, target)
+        return read_classes(self, pred, target)
 
     def compute(
         self,
