@@ -16,6 +16,7 @@ from .checks import (
     check_floating,
     check_numbers,
     check_same_shape,
+    check_weight,
 )
 from .l1 import mse_loss
 from .reduction import in_float, like_pred, reduce_loss, reducible
@@ -125,6 +126,7 @@ def keypoint_ohkm_mse_loss(
             f'pred: expected at least topk = {topk} keypoints, got {tuple(pred.shape)}'
         )
     loss = mse_loss(pred, target, reduction='none')
+    check_weight(weight)
     weight = weighted_heatmap(loss, weight, None)
     if weight is not None:
         loss = loss * weight
