@@ -41,11 +41,12 @@ class ClippedNegative(Negative):
         self,
         x: Tensor,
         weigh: Callable[[Tensor], Tensor] | None,
+        collect: Callable[[Tensor, float], None],
         scratch: Scratch,
         grad: Tensor | None,
         scale: float,
         robust: bool,
-    ) -> tuple[Tensor, float]:
+    ) -> None:
         """See :meth:`Negative.chunk`; no logit overflows here, so robust runs are alike."""
         d, s, power, gamma = scratch.a, scratch.b, scratch.c, self.gamma
         p = torch.sigmoid(x, out=d if grad is None else grad)
@@ -55,7 +56,8 @@ class ClippedNegative(Negative):
             _power(d, gamma, power).mul_(scale)
             if weigh is not None:
                 weigh(power)
-            return s.mul_(power), 1.0
+            collect(s.mul_(power), 1.0)
+            return
         # The slope of the bracket's first part, d / (1 - d), ends where d does.
         bracket = torch.sub(d.new_ones(()), d, out=power)
         torch.div(d, bracket, out=bracket).add_(s, alpha=gamma)
@@ -64,7 +66,7 @@ class ClippedNegative(Negative):
         if weigh is not None:
             weigh(lower)
         grad.mul_(lower)
-        return s.mul_(lower.mul_(d)), 1.0
+        collect(s.mul_(lower.mul_(d)), 1.0)
 
 
 def _power(d: Tensor, exponent: float, out: Tensor) -> Tensor:

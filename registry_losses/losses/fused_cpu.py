@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -80,32 +81,41 @@ def _pass(
     # Half precision is worked on in copies of a chunk.
     spare_x, spare_grad = (torch.empty_like(scratch.a[: None if widen else 0]) for _ in range(2))
     xs = x.view(-1).split(size)
-    grads = grad.view(-1).split(size) if grad is not None else [None] * len(xs)
-    outs = values.view(-1).split(size) if values is not None else None
-    inside = _by_chunk(job.flat, size, len(xs))
-    sums = []
-    for i, (chunk, slope) in enumerate(zip(xs, grads)):
+    nothing = [None] * len(xs)
+    grads = nothing if grad is None else grad.view(-1).split(size)
+    outs = nothing if values is None else values.view(-1).split(size)
+    weighted = job.row is not None or job.column is not None or job.full is not None
+    weigh = None
+    sums: list[Tensor] = []
+    for i, (chunk, slope, out, entries) in enumerate(
+        zip(xs, grads, outs, _by_chunk(job.flat, size, len(xs)))
+    ):
         n = chunk.numel()
-        buffers = scratch.head(n)
-        weigh = functools.partial(
-            _weigh, job=job, classes=classes, start=i * step, entries=inside[i]
+        if weighted:
+            weigh = functools.partial(_weigh, job=job, classes=classes, start=i * step)
+        job.negative.chunk(
+            spare_x[:n].copy_(chunk) if widen else chunk,
+            weigh,
+            functools.partial(_collect, entries=entries, out=out, sums=sums),
+            scratch.head(n),
+            spare_grad[:n] if widen and slope is not None else slope,
+            scale,
+            robust,
         )
-        if widen:
-            q, s = job.negative.chunk(
-                spare_x[:n].copy_(chunk),
-                weigh,
-                buffers,
-                None if slope is None else spare_grad[:n],
-                scale,
-                robust,
-            )
-            if slope is not None:
-                slope.copy_(spare_grad[:n])
-        else:
-            q, s = job.negative.chunk(chunk, weigh, buffers, slope, scale, robust)
-        # Not a dot product, whose running sums lose digits over a chunk this long.
-        sums.append(torch.mul(q, s, out=q if outs is None else outs[i]).sum())
+        if widen and slope is not None:
+            slope.copy_(spare_grad[:n])
     return torch.stack(sums).sum(dtype=torch.float64), grad
+
+
+def _collect(
+    loss: Tensor, factor: float, entries: Tensor | None, out: Tensor | None, sums: list[Tensor]
+) -> None:
+    """Add up the losses of a chunk but for those of its entries."""
+    if entries is not None:
+        loss.index_fill_(0, entries, 0.0)
+    sums.append(loss.sum() * factor)
+    if out is not None:
+        torch.mul(loss, factor, out=out)
 
 
 def chunk_rows(rows: int, classes: int) -> int:
@@ -118,16 +128,14 @@ def _by_chunk(flat: Tensor, size: int, count: int) -> list[Tensor | None]:
     """The entries of each chunk, counted from its start; None where there are none."""
     if flat.numel() == 0:
         return [None] * count
-    flat = flat.sort().values
-    edges = torch.searchsorted(flat, torch.arange(count + 1) * size).tolist()
-    return [
-        flat[edges[i] : edges[i + 1]] - i * size if edges[i] < edges[i + 1] else None
-        for i in range(count)
-    ]
+    places = np.sort(flat.numpy(), kind='stable')  # mostly sorted already
+    counts = np.diff(np.searchsorted(places, np.arange(count + 1) * size)).tolist()
+    pieces = torch.from_numpy(places % size).split(counts)
+    return [piece if n else None for piece, n in zip(pieces, counts)]
 
 
-def _weigh(q: Tensor, job: SparseJob, classes: int, start: int, entries: Tensor | None) -> Tensor:
-    """Multiply a chunk that begins at row ``start`` by its weights; entries weigh nothing."""
+def _weigh(q: Tensor, job: SparseJob, classes: int, start: int) -> Tensor:
+    """Multiply a chunk that begins at row ``start`` by its weights."""
     for name in ('row', 'column', 'full'):
         weight = getattr(job, name)
         if weight is None:
@@ -138,6 +146,4 @@ def _weigh(q: Tensor, job: SparseJob, classes: int, start: int, entries: Tensor 
         elif name == 'full':
             weight = weight[start : start + matrix.shape[0]]
         matrix.mul_(weight)
-    if entries is not None:
-        q.index_fill_(0, entries, 0.0)
     return q

@@ -6,7 +6,7 @@ Shapes: n logits of a chunk.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +27,7 @@ class Scratch:
 
     Args:
         a, b, c: ``(n,)``, for whatever a chunk needs.
+        zero: 0-d.
         damp: Whether logits may be so low that powers of p are denormal numbers.
         exact: Whether every element counts, however small beside the others.
     """
@@ -34,6 +35,7 @@ class Scratch:
     a: Tensor
     b: Tensor
     c: Tensor
+    zero: Tensor
     damp: bool = True
     exact: bool = True
 
@@ -41,13 +43,13 @@ class Scratch:
     def of_size(cls, n: int, like: Tensor, *, damp: bool, exact: bool) -> 'Scratch':
         """Buffers for chunks of up to ``n`` elements of the dtype of ``like``."""
         a, b, c = (like.new_empty(n) for _ in range(3))
-        return cls(a, b, c, damp, exact)
+        return cls(a, b, c, like.new_zeros(()), damp, exact)
 
     def head(self, n: int) -> 'Scratch':
         """The same buffers, cut to ``n`` elements."""
         if n == self.a.numel():
             return self
-        return Scratch(self.a[:n], self.b[:n], self.c[:n], self.damp, self.exact)
+        return replace(self, a=self.a[:n], b=self.b[:n], c=self.c[:n])
 
 
 class Negative(ABC):
@@ -61,25 +63,25 @@ class Negative(ABC):
     def chunk(
         self,
         x: Tensor,
-        weigh: Callable[[Tensor], Tensor],
+        weigh: Callable[[Tensor], Tensor] | None,
+        collect: Callable[[Tensor, float], None],
         scratch: Scratch,
         grad: Tensor | None,
         scale: float,
         robust: bool,
-    ) -> tuple[Tensor, Tensor]:
-        """The weighted, scaled loss of a chunk, and its gradient.
+    ) -> None:
+        """Collect the weighted, scaled loss of a chunk, and write its gradient.
 
         Args:
             x: ``(n,)`` logits, float32 or float64.
-            weigh: Multiplies a chunk by its weights, in place.
+            weigh: Multiplies a chunk by its weights, in place; None where there are none.
+            collect: Takes a buffer ``(n,)`` and a number whose product is the loss; the buffer
+                may change afterwards.
             scratch: Buffers.
             grad: ``(n,)``, receives the gradient; None: not wanted.
             scale: Multiplies loss and gradient.
             robust: Be exact for any finite ``x``; else a result that is not finite is
                 allowed where ``x`` is huge, and calls for a second, robust run.
-
-        Returns:
-            Two buffers ``(n,)`` whose product is the loss.
         """
 
     def damped_below(self, dtype: torch.dtype) -> float:
@@ -116,28 +118,30 @@ class PowerNegative(Negative):
     def chunk(
         self,
         x: Tensor,
-        weigh: Callable[[Tensor], Tensor],
+        weigh: Callable[[Tensor], Tensor] | None,
+        collect: Callable[[Tensor, float], None],
         scratch: Scratch,
         grad: Tensor | None,
         scale: float,
         robust: bool,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> None:
         """See :meth:`Negative.chunk`.
 
-        E = e^x once, then s = log(1 + E), u = 1 + E, p = E / u and, as 1 - p = 1 / u, the
-        bracket of the gradient p + gamma s / u in one operation.
+        E = e^x once, then u = 1 + E, s = log(u), p = E / u. With the loss L = q s and
+        q = p^gamma, the gradient q (p + gamma s (1 - p)) lies between gamma L and q, at p:
+        one operation. Three buffers are written, of which the gradient is one.
 
         log(u) takes a third of the time of log1p(E) and is off by at most 6e-8, which only
         shows where p is small; p^gamma with gamma >= 1 then makes the element vanish
         beside the others, if there are others (``scratch.exact``).
         """
-        e, s = scratch.a, scratch.b
+        e, u = scratch.a, scratch.b
+        s = scratch.c if grad is None else grad
         if robust or scratch.damp:
             low = self.damped_below(x.dtype)
             torch.clamp(x, low, 60.0 if robust else None, out=e).exp_()
         else:
             torch.exp(x, out=e)
-        u = scratch.c if grad is None else grad
         torch.add(e, 1, out=u)
         if scratch.exact or self.gamma < 1:
             torch.log1p(e, out=s)
@@ -146,47 +150,48 @@ class PowerNegative(Negative):
         if robust:
             torch.maximum(s, x, out=s)
         p = e.div_(u)
-        if self.gamma == self.poly == 0:
-            q = weigh(scratch.c.fill_(scale))
+        if self.gamma == self.poly == 0 and weigh is None:
+            collect(s, scale)
             if grad is not None:
-                torch.mul(p, q, out=grad)
-            return q, s
-        if grad is not None:
-            self._bracket(p, s, u, scratch.c)
-        q = p
+                torch.mul(p, scale, out=grad)
+            return
+        q = self._power(x, s, p, scratch.zero, scale, out=u)
+        if weigh is not None:
+            weigh(q)
         if self.poly:
-            q = scratch.c.copy_(p)
-        q = weigh(self._power(x, s, q, scale))
-        if self.poly:
-            s.add_(p, alpha=self.poly)
-        if grad is not None:
-            grad.mul_(q)
-        return q, s
-
-    def _bracket(self, p: Tensor, s: Tensor, u: Tensor, spare: Tensor) -> None:
-        """What ``p^gamma`` multiplies in the gradient, in the place of ``u``."""
-        if self.poly:
-            torch.mul(s, self.gamma, out=spare).add_(p, alpha=(self.gamma + 1) * self.poly)
-            torch.addcdiv(p, spare, u, out=u)
+            above = p * q
+            s.mul_(q).add_(above, alpha=self.poly)
+            collect(s, 1.0)
+            s.mul_(self.gamma).add_(above, alpha=self.poly)
         else:
-            torch.addcdiv(p, s, u, value=self.gamma, out=u)
+            # gamma L in place of L spares the gradient an operation.
+            gamma = self.gamma or 1.0
+            torch.addcmul(scratch.zero, q, s, value=gamma, out=s)
+            collect(s, 1 / gamma)
+        if grad is None:
+            return
+        if self.gamma == self.poly == 0:
+            torch.mul(p, q, out=grad)
+        else:
+            torch.lerp(s, q, p, out=grad)
 
-    def _power(self, x: Tensor, s: Tensor, p: Tensor, scale: float) -> Tensor:
-        """``scale p^gamma``, in the place of ``p``."""
+    def _power(
+        self, x: Tensor, s: Tensor, p: Tensor, zero: Tensor, scale: float, out: Tensor
+    ) -> Tensor:
+        """``scale p^gamma``."""
         gamma = self.gamma
         if gamma == 0:
-            return p.fill_(scale)
+            return out.fill_(scale)
         if gamma == 1:
-            return p.mul_(scale)
-        if gamma in (2, 4):
-            if gamma == 4:
-                p.square_()
+            return torch.mul(p, scale, out=out)
+        if gamma in (2, 3, 4):
+            left = p if gamma == 2 else torch.square(p, out=out)
             # A zero that is broadcast costs nothing; multiplying by scale apart would.
-            return torch.addcmul(p.new_zeros(()), p, p, value=scale, out=p)
+            return torch.addcmul(zero, left, p if gamma < 4 else left, value=scale, out=out)
         # log p = x - softplus(x); pow itself costs six times as much.
-        torch.sub(x, s, out=p)
-        p.mul_(gamma * _LOG2E).clamp_min_(_LOG_TINY[x.dtype] * _LOG2E).exp2_()
-        return p.mul_(scale)
+        torch.sub(x, s, out=out)
+        out.mul_(gamma * _LOG2E).clamp_min_(_LOG_TINY[x.dtype] * _LOG2E).exp2_()
+        return out.mul_(scale)
 
 
 @dataclass(frozen=True)
@@ -202,17 +207,20 @@ class ElementNegative(Negative):
     def chunk(
         self,
         x: Tensor,
-        weigh: Callable[[Tensor], Tensor],
+        weigh: Callable[[Tensor], Tensor] | None,
+        collect: Callable[[Tensor, float], None],
         scratch: Scratch,
         grad: Tensor | None,
         scale: float,
         robust: bool,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> None:
         """See :meth:`Negative.chunk`."""
         leaf = x.detach().requires_grad_(grad is not None)
         with torch.set_grad_enabled(grad is not None):
             loss = self.function(leaf)
-        weight = weigh(scratch.a.fill_(scale))
+        weight = scratch.a.fill_(scale)
+        if weigh is not None:
+            weigh(weight)
         if grad is not None:
             grad.copy_(torch.autograd.grad(loss, leaf, weight)[0])
-        return weight, loss.detach()
+        collect(weight.mul_(loss.detach()), 1.0)
