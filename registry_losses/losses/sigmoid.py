@@ -24,7 +24,7 @@ from .checks import (
 )
 from .fused import SparseJob, fused_elements, fused_sum
 from .negatives import Negative, softplus
-from .reduction import divisor, expand_weight, fit_rows, in_float, reduce_loss
+from .reduction import divisor, expand_weight, fit_rows, in_float, like_pred, reduce_loss
 
 # What a per-class setting is indexed with: classes (E,), or all of them.
 Column = Tensor | slice
@@ -155,7 +155,7 @@ class SigmoidLoss(BaseLoss):
             )
         if activated:
             value, positive, weight = dense_target(target, weight)
-            return dense(value, positive, weight)
+            return dense(like_pred(value, pred), positive, like_pred(weight, pred))
         scale = self._scale(pred, reduction, avg_factor)
         job = self._job(target, weight, scale)
         if target.values.requires_grad or is_transformed():

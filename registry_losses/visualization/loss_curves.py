@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError
+from ..errors import ConfigError, RegistryLossesError
 from ..losses import GHMC, GHMR, BaseLoss
+from ..losses.sigmoid import SigmoidLoss
 from ..registry import MODELS
 from ..structures import ClassTargets
 
@@ -128,7 +129,7 @@ def loss_curve(label: str, loss: torch.nn.Module, *, points: int = 400) -> Curve
     kinds = getattr(loss, 'kinds', ())
     if not isinstance(loss, BaseLoss):
         raise ConfigError(f'{label}: a loss of several parts has no curve')
-    if loss.activation in ('sigmoid', 'softmax'):
+    if loss.activation in ('sigmoid', 'softmax') or isinstance(loss, SigmoidLoss):
         return _class_curve(label, loss, points)
     if 'box_decoded' in kinds:
         return _box_curve(label, loss, points)
@@ -169,9 +170,11 @@ def _class_curve(label: str, loss: BaseLoss, points: int) -> Curve:
 
     else:
         target = torch.zeros(points, dtype=torch.long)
+        sparse = ClassTargets.from_labels(target, 1)
+        given = isinstance(loss, SigmoidLoss) and loss.reads_probabilities(sparse)
 
         def function(z: Tensor) -> Tensor:
-            sparse = ClassTargets.from_labels(target, 1)
+            z = z.sigmoid() if given else z
             if loss.target_format != 'sparse' or type(loss).__name__ == 'DiceLoss':
                 return loss(z[:, None], torch.ones_like(z)[:, None], reduction_override='none')
             return loss(z[:, None], sparse, reduction_override='none').reshape(points)
@@ -226,6 +229,15 @@ def _box_curve(label: str, loss: BaseLoss, points: int) -> Curve:
     return Curve(label, 'shift', shift.numpy(), values, slope)
 
 
+def _curve(label: str, loss: torch.nn.Module) -> Curve:
+    """:func:`loss_curve`; what the loss refuses (a setting of several classes) is told."""
+    try:
+        return loss_curve(label, loss)
+    except RegistryLossesError as error:
+        text = str(error)
+        raise ConfigError(text if text.startswith(label) else f'{label}: {text}') from error
+
+
 _AXES = {
     'p_t': ('probability of the true class, $p_t$', r'$|\partial L / \partial x|$, by the logit'),
     'error': ('error, prediction - target', r'$|\partial L / \partial d|$, by the error'),
@@ -252,7 +264,7 @@ def plot_losses(
     """
     if not names:
         raise ConfigError('plot_losses: expected at least one loss, as FocalLoss:gamma=0,2')
-    curves = [loss_curve(label, loss) for name in names for label, loss in parse_loss(name)]
+    curves = [_curve(label, loss) for name in names for label, loss in parse_loss(name)]
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

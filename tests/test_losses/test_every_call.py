@@ -57,12 +57,14 @@ for name, build in SOFTMAX.items():
     CASES[f'{name}-labels'] = (build, LOGITS, LABELS)
     if name != 'seesaw':
         CASES[f'{name}-dense'] = (build, LOGITS, LOGITS.softmax(1))
-CASES['gaussian_of_p'] = (losses.GaussianFocalLoss, MAPS[0], MAPS[1].round())
-CASES['focal_of_p'] = (
-    lambda **k: losses.FocalLoss(activated=True, **k),
-    LOGITS.sigmoid(),
-    SPARSE.dense().repeat(1, 2)[:, : C + 1],
-)
+CASES['gaussian_of_maps'] = (losses.GaussianFocalLoss, MAPS[0], MAPS[1].round())
+for name, build in {
+    'focal_of_p': lambda **k: losses.FocalLoss(activated=True, **k),
+    'quality_of_p': lambda **k: losses.QualityFocalLoss(activated=True, **k),
+    'gaussian_of_p': lambda **k: losses.GaussianFocalLoss(use_sigmoid=False, **k),
+}.items():
+    for form, target in (('sparse', SPARSE), ('labels', LABELS), ('dense', SPARSE.dense())):
+        CASES[f'{name}-{form}'] = (build, LOGITS[:, :C].sigmoid(), target)
 for name in (
     *('L1Loss', 'SmoothL1Loss', 'BalancedL1Loss', 'GHMR', 'IoULoss', 'GIoULoss', 'DIoULoss'),
     *('CIoULoss', 'EIoULoss', 'EfficientIoULoss', 'SIoULoss', 'NWDLoss', 'BoundedIoULoss'),

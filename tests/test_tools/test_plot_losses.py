@@ -73,6 +73,26 @@ def test_every_loss_has_a_curve_or_says_why_not(name):
     assert np.ptp(c.loss) > 0.01
 
 
+@pytest.mark.parametrize(
+    ('of_logits', 'of_probabilities'),
+    [
+        ('FocalLoss', 'FocalLoss:activated=True'),
+        ('QualityFocalLoss', 'QualityFocalLoss:activated=True'),
+        ('GaussianFocalLoss', 'GaussianFocalLoss:use_sigmoid=False'),
+    ],
+)
+def test_losses_of_probabilities_have_the_curve_of_their_logits(of_logits, of_probabilities):
+    want, got = curve(of_logits), curve(of_probabilities)
+    np.testing.assert_allclose(got.loss, want.loss, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(got.gradient, want.gradient, rtol=1e-5, atol=1e-9)
+
+
+def test_a_setting_of_several_classes_is_refused(capsys):
+    with pytest.raises(SystemExit) as stop:
+        plot_losses_main(['FocalLoss:alpha=[0.1,0.2]'])
+    assert stop.value.code == 2 and 'alpha: expected 1 numbers' in capsys.readouterr().err
+
+
 def test_lists_and_combinations():
     labels = [label for label, _ in parse_loss('FocalLoss:gamma=0,2:alpha=0.25,[0.5,0.5]')]
     assert len(labels) == 4 and labels[0] == 'FocalLoss(gamma=0, alpha=0.25)'
