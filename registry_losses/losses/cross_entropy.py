@@ -147,6 +147,12 @@ class CrossEntropyLoss(SigmoidLoss):
             return PowerNegative(0.0)
         return ElementNegative(lambda x: half * softplus(-x) + (1 - half) * softplus(x))
 
+    def mirror(self, column: Tensor) -> float | Tensor | None:
+        """The class's weight, without label smoothing."""
+        if self.label_smoothing:
+            return None
+        return 1.0 if self.class_weight is None else self.class_weight[column]
+
     def at(self, x: Tensor, value: Tensor, positive: Tensor, column: Column) -> Tensor:
         """See the class."""
         if self.label_smoothing:

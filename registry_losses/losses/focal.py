@@ -166,6 +166,10 @@ class FocalLoss(SigmoidLoss):
         """``1 - alpha``."""
         return 1 - (self.alpha if self.class_alpha is None else self.class_alpha)
 
+    def mirror(self, column: Tensor) -> float | Tensor | None:
+        """``alpha``."""
+        return self._alpha(column)
+
     def at(self, x: Tensor, value: Tensor, positive: Tensor, column: Column) -> Tensor:
         """See :func:`sigmoid_focal_elements`."""
         return sigmoid_focal_elements(x, value, self.gamma, self._alpha(column))
@@ -308,6 +312,10 @@ class PolyLoss(FocalLoss):
     def negative_weight(self) -> float | Tensor:
         """``1 - alpha``, or 1 without a balance."""
         return self.balance * super().negative_weight()
+
+    def mirror(self, column: Tensor) -> float | Tensor | None:
+        """``alpha``, or 1 without a balance."""
+        return self.balance * self._alpha(column)
 
     def at(self, x: Tensor, value: Tensor, positive: Tensor, column: Column) -> Tensor:
         """See the class."""

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from .fused_cpu import chunked_pass
-from .negatives import Negative, PowerNegative
+from .negatives import Negative, PowerNegative, value_and_gradient
 from .reduction import in_float
 
 
@@ -37,6 +37,8 @@ class SparseJob:
         entry: The loss of the entries, ``(E,)`` logits to ``(E,)`` losses without weights.
         factor: What multiplies the negative terms alone.
         entry_weight: ``(E,)`` or a number, what multiplies them.
+        mirror: ``(E,)`` or a number: the losses of the entries are that times
+            ``negative(-x)``; None where they are not.
         row: ``(R,)`` float weights of rows, or None.
         column: ``(C,)`` weights of the *negative* terms of each class, or None.
         full: ``(R, C)`` float weights of single logits, or None.
@@ -53,6 +55,7 @@ class SparseJob:
     column: Tensor | None = None
     full: Tensor | None = None
     scale: Tensor | float = 1.0
+    mirror: Tensor | float | None = None
     compile: bool = False
 
     def elements(self, x: Tensor) -> Tensor:
@@ -71,6 +74,10 @@ class SparseJob:
     def entries(self, x: Tensor, need_grad: bool) -> tuple[Tensor, Tensor | None]:
         """``(E,)`` weighted, unscaled losses of the entries, and their gradients."""
         leaf = in_float(x.detach().reshape(-1).index_select(0, self.flat))
+        if self.mirror is not None and leaf.device.type == 'cpu':
+            losses, grad = value_and_gradient(self.negative, -leaf, need_grad)
+            weight = self.entry_weight * self.mirror
+            return losses * weight, None if grad is None else grad * -weight
         with torch.set_grad_enabled(need_grad):
             leaf.requires_grad_(need_grad)
             losses = self.entry(leaf) * self.entry_weight

@@ -177,6 +177,10 @@ class GaussianFocalLoss(SigmoidLoss):
         """``neg_weight``."""
         return self.neg_weight
 
+    def mirror(self, column: Tensor) -> float | Tensor | None:
+        """``pos_weight``."""
+        return self.pos_weight
+
     def positive_at(self, value: Tensor) -> Tensor:
         """The peaks alone."""
         return value == 1

@@ -159,7 +159,7 @@ class PowerNegative(Negative):
         if weigh is not None:
             weigh(q)
         if self.poly:
-            above = p * q
+            above = torch.mul(p, q, out=p if grad is None else scratch.c)
             s.mul_(q).add_(above, alpha=self.poly)
             collect(s, 1.0)
             s.mul_(self.gamma).add_(above, alpha=self.poly)
@@ -192,6 +192,21 @@ class PowerNegative(Negative):
         torch.sub(x, s, out=out)
         out.mul_(gamma * _LOG2E).clamp_min_(_LOG_TINY[x.dtype] * _LOG2E).exp2_()
         return out.mul_(scale)
+
+
+def value_and_gradient(
+    negative: Negative, x: Tensor, need_grad: bool
+) -> tuple[Tensor, Tensor | None]:
+    """The loss of every logit ``(n,)`` of a few, and its gradient; a third of autograd's time."""
+    scratch = Scratch.of_size(x.numel(), x, damp=True, exact=True)
+    grad = torch.empty_like(x) if need_grad else None
+    value = torch.empty_like(x)
+
+    def collect(loss: Tensor, factor: float) -> None:
+        torch.mul(loss, factor, out=value)
+
+    negative.chunk(x, None, collect, scratch, grad, 1.0, True)
+    return value, grad
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,10 @@ class QualityFocalLoss(SigmoidLoss):
         """``p^beta softplus(x)``."""
         return PowerNegative(self.beta)
 
+    def mirror(self, column: Tensor) -> float | Tensor | None:
+        """1."""
+        return 1.0
+
     def at(self, x: Tensor, value: Tensor, positive: Tensor, column: Column) -> Tensor:
         """``|v - p|^beta BCE(x, v)``."""
         return power_of_gap(x.sigmoid(), value, self.beta) * binary_cross_entropy(x, value)

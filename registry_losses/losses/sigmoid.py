@@ -97,6 +97,17 @@ class SigmoidLoss(BaseLoss):
             column: The classes of the logits, to index per-class settings with.
         """
 
+    def mirror(self, column: Tensor) -> float | Tensor | None:
+        """Of objects whose target is 1: what :meth:`at` is times :meth:`negative` of ``-x``.
+
+        Args:
+            column: ``(E,)`` their classes.
+
+        Returns:
+            A number, ``(E,)``, or None where the two are not alike.
+        """
+        return None
+
     def at_probability(self, p: Tensor, value: Tensor, positive: Tensor, column: Column) -> Tensor:
         """As :meth:`at`, for probabilities in place of logits."""
         raise NotImplementedError
@@ -229,6 +240,7 @@ class SigmoidLoss(BaseLoss):
             column=column,
             full=full,
             scale=scale,
+            mirror=self.mirror(classes) if is_hard(target) else None,
             compile=self.compiled,
         )
 
@@ -241,6 +253,12 @@ def dense_target(target: ClassTargets, weight: Tensor | None) -> tuple[Tensor, T
     positive.index_put_((target.rows, target.classes), target.positive)
     dense = torch.ones_like(value) if full is None else full
     return value, positive, dense if row is None else dense * row[:, None]
+
+
+def is_hard(target: ClassTargets) -> bool:
+    """Whether every entry is known to be an object of value 1."""
+    values = target.values
+    return may_read(values) and bool(((values == 1) & target.positive).all())
 
 
 def split_weight(
