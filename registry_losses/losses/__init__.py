@@ -11,7 +11,7 @@ from .base import BaseLoss
 from .cross_entropy import CrossEntropyLoss, cross_entropy
 from .dice import DiceLoss, dice_loss
 from .distribution_focal import DistributionFocalLoss, distribution_focal_loss
-from .focal import FocalLoss, PolyLoss, poly_loss, sigmoid_focal_loss, softmax_focal_loss
+from .focal import FocalLoss, sigmoid_focal_loss, softmax_focal_loss
 from .gaussian_focal import GaussianFocalLoss, gaussian_focal_loss
 from .ghm import GHMC, GHMR, ghmc_loss, ghmr_loss
 from .heatmap import (
@@ -56,6 +56,7 @@ from .l1 import (
     mse_loss,
     smooth_l1_loss,
 )
+from .poly import PolyLoss, poly_loss
 from .quality import QualityFocalLoss, VarifocalLoss, quality_focal_loss, varifocal_loss
 from .reduction import reduce_loss
 from .seesaw import SeesawLoss, seesaw_loss

@@ -75,7 +75,7 @@ class CrossEntropyLoss(SigmoidLoss):
         avg_non_ignore: Whether a mean counts only what takes part.
         label_smoothing: s in [0, 1).
         activation: ``'sigmoid'`` or ``'softmax'``, in place of ``use_sigmoid``.
-        compile: Let ``torch.compile`` make the fused pass on the CPU.
+        compile: On the CPU, run the fused pass as compiled C; needs a C compiler.
     """
 
     def __init__(

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from .checks import is_compiling
 from .fused_cpu import chunked_pass
 from .negatives import Negative, PowerNegative, value_and_gradient
 from .reduction import in_float
@@ -100,12 +101,6 @@ def fused_elements(x: Tensor, job: SparseJob) -> Tensor:
     if x.device.type != 'cpu' or x.dtype == torch.float16 or _plain(x, job):
         return job.elements(in_float(x))
     return _FusedElements.apply(x, job, torch.is_grad_enabled() and x.requires_grad)
-
-
-def is_compiling() -> bool:
-    """Whether Dynamo is tracing this call."""
-    probe = getattr(torch.compiler, 'is_compiling', None)
-    return probe() if probe is not None else False
 
 
 def _plain(x: Tensor, job: SparseJob) -> bool:

@@ -72,7 +72,7 @@ class GaussianFocalLoss(SigmoidLoss):
             probabilities beside a tensor, as in OpenMMLab. False: always probabilities.
         class_weight: C numbers of at least 0 that multiply the losses of each class; of a map
             ``(B, C, H, W)``, its second dimension.
-        compile: Let ``torch.compile`` make the fused pass on the CPU.
+        compile: On the CPU, run the fused pass as compiled C; needs a C compiler.
     """
 
     # No centreness: a value below 1 is the skirt of a peak to it, of which it learns 0.

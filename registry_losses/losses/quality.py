@@ -57,7 +57,7 @@ class QualityFocalLoss(SigmoidLoss):
         loss_weight: The loss is multiplied by it.
         activated: Whether ``pred`` are probabilities already (the plain formula).
         class_weight: C numbers of at least 0 that multiply the losses of each class.
-        compile: Let ``torch.compile`` make the fused pass on the CPU.
+        compile: On the CPU, run the fused pass as compiled C; needs a C compiler.
     """
 
     by_row = True
@@ -184,7 +184,7 @@ class VarifocalLoss(SigmoidLoss):
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
         class_weight: C numbers of at least 0 that multiply the losses of each class.
-        compile: Let ``torch.compile`` make the fused pass on the CPU.
+        compile: On the CPU, run the fused pass as compiled C; needs a C compiler.
     """
 
     def __init__(

@@ -54,7 +54,7 @@ class SigmoidLoss(BaseLoss):
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
         class_weight: C numbers of at least 0 that multiply the losses of each class.
-        compile: Let ``torch.compile`` make the fused pass on the CPU.
+        compile: On the CPU, run the fused pass as compiled C; needs a C compiler.
     """
 
     kinds: tuple[Kind, ...] = ('classification', 'objectness', 'centerness', 'heatmap')
