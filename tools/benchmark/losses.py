@@ -2,9 +2,9 @@
 
 Forward and backward of every loss, eager and compiled, against one read and one write of
 the logits, against the plain formula on a one-hot target in eager torch, and against the
-implementations of other packages that are installed; all in one run. Each is timed twice: as
-the caches are left by the call before, and cold, with everything in memory, as logits lie
-that are larger than the caches or that a network has worked on since.
+implementations of other packages that are installed; all in one run. Each is timed warm, after
+a run of itself, when a large cache holds what it reads; and cold, with everything in memory,
+as the logits of a training step lie there.
 
 Shapes: R rows (class vectors), C classes.
 """
@@ -211,27 +211,25 @@ def peers(problem: Problem, wanted: list[str]) -> dict[str, dict[str, Call]]:
     return found
 
 
-def interleaved_ms(
+def warm_ms(
     calls: dict[str, Call], device: torch.device, seconds: float, repeat: int
 ) -> dict[str, float]:
-    """The shortest of several runs of each call, which take turns.
+    """The shortest of several runs of each call, every one timed after a run of itself.
 
-    Turns spread the noise of a shared machine over all of them, and every call finds the
-    caches as another left them, as in a training step.
+    The calls take turns, so that the noise of a shared machine meets all of them.
     """
-    for call in calls.values():
-        call()
     best = dict.fromkeys(calls, float('inf'))
-    for name in calls:
-        end, runs = time.perf_counter() + seconds, 0
-        while runs < repeat or time.perf_counter() < end:
-            for key in {name: 0, 'pass': 0}:
+    end, rounds = time.perf_counter() + seconds * len(calls), 0
+    while rounds * 4 < repeat or time.perf_counter() < end:
+        for name, call in calls.items():
+            call()
+            for _ in range(4):
                 synchronize(device)
                 start = time.perf_counter()
-                calls[key]()
+                call()
                 synchronize(device)
-                best[key] = min(best[key], time.perf_counter() - start)
-            runs += 1
+                best[name] = min(best[name], time.perf_counter() - start)
+        rounds += 1
     return {name: value * 1e3 for name, value in best.items()}
 
 
@@ -256,7 +254,7 @@ def measure(size: str, args: argparse.Namespace) -> None:
         for peer, offers in found.items():
             if name in offers:
                 calls[peer] = offers[name]
-        ms = interleaved_ms(calls, device, args.seconds, args.repeat)
+        ms = warm_ms(calls, device, args.seconds, args.repeat)
         flush = flusher(device)
         cold = {key: cold_ms(call, device, args.cold_repeat, flush) for key, call in calls.items()}
         logits = x.numel() * x.element_size() / 1e6
