@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from registry_losses.config import OLD_TOP_LEVEL_KEYS, TABLE, describe_table
+from registry_losses.config.compat import REFUSED_TYPES, TYPE_NAMES
+from registry_losses.config.reading import find_type
 from registry_losses.errors import ConfigError
 
 from .test_check import model
@@ -96,3 +98,13 @@ def test_the_page_is_up_to_date():
 def test_a_detectors_name_elsewhere_is_an_unknown_type(check):
     with pytest.raises(ConfigError, match=r"train_cfg\.assigner\.type: .*'ATSS'.*ATSSAssigner"):
         check(model("train_cfg=dict(assigner=dict(type='ATSS'))"))
+
+
+@pytest.mark.parametrize('name', REFUSED_TYPES)
+def test_detectors_without_a_counterpart_are_refused(check, name):
+    with pytest.raises(ConfigError, match=rf'model\.type: {name}: {REFUSED_TYPES[name]}'):
+        check(f"model = dict(type='{name}', backbone=dict(type='OpenModule'))")
+
+
+def test_names_lead_to_what_there_is():
+    assert all(find_type(name) is not None for name in TYPE_NAMES.values())
