@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, ShapeError
-from ..ops.iou import bbox_overlaps
+from ..ops.iou import bbox_overlaps, iou_of_corners
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
@@ -20,11 +20,14 @@ from .common import (
     GtRows,
     centers_inside,
     check_iou_calculator,
+    corners_of,
+    corners_of_slots,
+    counting_is_free,
     gt_rows,
-    resolve_conflicts,
     take_boxes,
 )
 from .nearest import Search, Targets, nearest_topk
+from .ranking import winners
 
 
 @TASK_UTILS.register_module()
@@ -57,6 +60,7 @@ class ATSSAssigner(BaseAssigner):
 
     #: Least distance in pixels of a positive's centre from the sides of its gt.
     margin = 0.01
+    returns_sorted = True
     #: Whether a slot that is positive for several gts goes to the highest IoU among all.
     contest_all = False
 
@@ -88,35 +92,34 @@ class ATSSAssigner(BaseAssigner):
         gt: GroundTruth,
         predictions: Predictions | None,
     ) -> Assignment:
-        n = priors.num_priors
+        b, n, device = gt.batch_size, priors.num_priors, priors.device
         rows = gt_rows(gt)
         if n == 0 or rows.num_rows == 0:
-            return Assignment.empty(gt.batch_size, n, priors.device)
-        prior, exists = self._candidates(priors, rows, level_sizes)
-        g, k = prior.shape
-        prior = prior.reshape(-1)
-        row = torch.arange(g, device=prior.device).repeat_interleave(k, output_size=g * k)
+            return Assignment.empty(b, n, device)
+        prior, exists = self._candidates(priors, rows, level_sizes)  # (K, G)
+        overlap = self._overlap_of_rows(priors, gt, predictions, rows, prior)
+        claims = overlap >= _mean_plus_std(overlap, exists)
+        if exists is not None:
+            claims &= exists
+        row = torch.arange(rows.num_rows, device=device).expand_as(prior)
+        if counting_is_free(device):
+            at = claims.reshape(-1).nonzero().squeeze(1)
+            row, prior, overlap = (v.reshape(-1).index_select(0, at) for v in (row, prior, overlap))
+            claims = torch.ones_like(row, dtype=torch.bool)
+        row, prior, overlap = row.reshape(-1), prior.reshape(-1), overlap.reshape(-1)
         image = rows.image.index_select(0, row)
-        index = rows.index.index_select(0, row)
         boxes = take_boxes(rows.boxes, row)
-        overlap = self._overlap(priors, gt, predictions, image, prior, index)
-        threshold = _mean_plus_std(overlap.view(g, k), None if priors.valid is None else exists)
-        inside = centers_inside(priors.centers_at(image, prior), boxes, margin=self.margin)
-        positive = inside & exists.reshape(-1) & rows.valid.index_select(0, row)
-        positive &= overlap >= threshold.index_select(0, row)
-        slot = image * n + prior
-        claim = torch.where(positive, overlap, -1)
-        wins = resolve_conflicts(slot, claim, index, gt.batch_size * n) & positive
+        claims = claims.reshape(-1) & rows.valid.index_select(0, row)
+        claims &= centers_inside(priors.centers_at(image, prior), boxes, margin=self.margin)
+        slot, index = image * n + prior, rows.index.index_select(0, row)
+        won, owner = winners(slot, overlap, index, b * n, claims=claims)
+        image = torch.div(won, n, rounding_mode='floor')
         if self.contest_all:
-            index = self._contest(priors, gt, image, prior, index, positive, wins)
-        pair = wins.nonzero().squeeze(1)  # sync: compact pairs
-        return Assignment(
-            image.index_select(0, pair),
-            prior.index_select(0, pair),
-            index.index_select(0, pair),
-            torch.zeros(gt.batch_size, n, dtype=torch.bool, device=priors.device),
-            one_to_one=True,
-        )
+            number = torch.zeros(b * n, dtype=torch.int32, device=device)
+            number.index_add_(0, slot, claims.int())
+            owner = self._contest(priors, gt, image, won - image * n, owner, number[won] > 1)
+        ignored = torch.zeros(b, n, dtype=torch.bool, device=device)
+        return Assignment(image, won - image * n, owner, ignored, one_to_one=True)
 
     def _contest(
         self,
@@ -124,36 +127,49 @@ class ATSSAssigner(BaseAssigner):
         gt: GroundTruth,
         image: Tensor,
         prior: Tensor,
-        index: Tensor,
-        positive: Tensor,
-        wins: Tensor,
+        owner: Tensor,
+        contested: Tensor,
     ) -> Tensor:
-        """``(T,)`` the gt of each claim, where a slot claimed twice is open to all gts."""
-        n = priors.num_priors
-        slot = image * n + prior
-        claims = torch.zeros(gt.batch_size * n, dtype=torch.int32, device=slot.device)
-        claims.index_add_(0, slot, positive.int())
-        at = (wins & (claims.index_select(0, slot) > 1)).nonzero().squeeze(1)  # sync: contests
-        boxes = priors.boxes_at(image[at], prior[at])
-        overlap = bbox_overlaps(boxes[:, None], gt.boxes[image[at]])[:, 0]  # (S, M)
-        overlap = torch.where(gt.valid[image[at]], overlap, -1)
+        """``(K,)`` the gts of the slots, where one claimed twice is open to all gts."""
+        at = contested.nonzero().squeeze(1)  # sync: contests
+        image, prior = image[at], prior[at]
+        overlap = bbox_overlaps(priors.boxes_at(image, prior)[:, None], gt.boxes[image])[:, 0]
+        overlap = torch.where(gt.valid[image], overlap, -1)  # (S, M)
         best = overlap == overlap.amax(dim=1, keepdim=True)
-        index = index.clone()
-        index[at] = best.int().argmax(dim=1)
-        return index
+        return owner.index_copy(0, at, best.int().argmax(dim=1))
 
     def _candidates(
         self, priors: Priors, rows: GtRows, level_sizes: Sequence[int]
-    ) -> tuple[Tensor, Tensor]:
-        """``(G, K)`` slots, level after level, and which of them exist."""
+    ) -> tuple[Tensor, Tensor | None]:
+        """``(K, G)`` slots, level after level, and which of them exist (None: all)."""
         targets = Targets(rows.image, rows.centers)
         searches, first = [], 0
         for size in level_sizes:
             searches.append(Search(priors, targets, first, size))
             first += size
-        found = nearest_topk(searches, self.topk)
-        index, exists = (torch.cat(part, dim=1) for part in zip(*found))
-        return index, exists
+        index, exists = zip(*nearest_topk(searches, self.topk))
+        slots = torch.cat([part.t() for part in index])
+        if priors.valid is None:
+            return slots, None
+        return slots, torch.cat([part.t() for part in exists])
+
+    def _overlap_of_rows(
+        self,
+        priors: Priors,
+        gt: GroundTruth,
+        predictions: Predictions | None,
+        rows: GtRows,
+        prior: Tensor,
+    ) -> Tensor:
+        """``(K, G)`` :meth:`_overlap` of each gt and its candidates."""
+        if self.alpha is None and not priors.per_image:
+            taken = corners_of_slots(priors).index_select(1, prior.reshape(-1))
+            *own, areas = taken.view(5, *prior.shape).unbind(0)
+            *gts, gt_areas = corners_of(rows.boxes).unbind(0)
+            return iou_of_corners(own, areas, gts, gt_areas)
+        image, index = (v.expand_as(prior).reshape(-1) for v in (rows.image, rows.index))
+        overlap = self._overlap(priors, gt, predictions, image, prior.reshape(-1), index)
+        return overlap.view_as(prior)
 
     def _overlap(
         self,
@@ -250,13 +266,14 @@ class BatchATSSAssigner(ATSSAssigner):
 
 
 def _mean_plus_std(overlap: Tensor, exists: Tensor | None) -> Tensor:
-    """``(G, K) -> (G,)``, the deviation unbiased; over the candidates that exist."""
-    # Candidates first: the order in which the established implementation sums.
-    values = overlap.t().contiguous()
-    if exists is None and values.shape[0] > 1:
-        return values.mean(dim=0) + values.std(dim=0)
-    keep = torch.ones_like(values) if exists is None else exists.t().to(values.dtype)
+    """``(K, G) -> (G,)``, the deviation unbiased; over the candidates that exist.
+
+    With the candidates first, sums go in the order of the established implementation.
+    """
+    if exists is None and overlap.shape[0] > 1:
+        return overlap.mean(dim=0) + overlap.std(dim=0)
+    keep = torch.ones_like(overlap) if exists is None else exists.to(overlap.dtype)
     count = keep.sum(dim=0)
-    mean = (values * keep).sum(dim=0) / count.clamp(min=1)
-    square = ((values - mean).square() * keep).sum(dim=0) / (count - 1).clamp(min=1)
+    mean = (overlap * keep).sum(dim=0) / count.clamp(min=1)
+    square = ((overlap - mean).square() * keep).sum(dim=0) / (count - 1).clamp(min=1)
     return mean + square.sqrt()

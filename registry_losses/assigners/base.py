@@ -11,7 +11,8 @@ from torch import Tensor
 from ..errors import PairingError, ShapeError, check_shape
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .bridge import OpenMMLabForm
-from .common import boxes_in_ignore_box, centers_in_ignore_box, in_ignore_mask, sort_pairs
+from .common import boxes_in_ignore_box, centers_in_ignore_box, in_ignore_mask
+from .ranking import sort_pairs
 
 
 class BaseAssigner(OpenMMLabForm, metaclass=ABCMeta):

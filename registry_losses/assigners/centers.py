@@ -9,14 +9,16 @@ P planes (the slots ``a`` of one level), T candidate pairs.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from ..structures import GroundTruth, Level, Priors
 from .common import GtRows, prior_chunks
-from .grid import Windows, combinations, expand_cells
+from .grid import Windows, combinations, expand_cells, step_x_of
+from .ranking import count_of, order_of
 
 #: ``region(boxes (..., 4), points (..., 2), strides (..., 2)) -> low (..., 2), high (..., 2)``:
 #: the open rectangle, in pixels, in which a slot's centre must lie, for a gt's box and its
@@ -32,45 +34,43 @@ class Candidates:
     """T pairs of a gt and a slot, ordered by gt, then by slot.
 
     Args:
-        row: ``(T,)`` int64, the gt, counted over the list of :class:`GtRows`.
-        image: ``(T,)`` int64.
-        gt: ``(T,)`` int64 in [0, M).
+        rows: The G gts.
+        row: ``(T,)`` int64, the gt, counted over ``rows``.
         prior: ``(T,)`` int64 in [0, N).
         counts: ``(G,)`` int64, the candidates of each gt.
     """
 
+    rows: GtRows
     row: Tensor
-    image: Tensor
-    gt: Tensor
     prior: Tensor
     counts: Tensor
 
+    @cached_property
+    def image(self) -> Tensor:
+        """``(T,)`` int64."""
+        return self.rows.image.index_select(0, self.row)
+
+    @cached_property
+    def gt(self) -> Tensor:
+        """``(T,)`` int64 in [0, M)."""
+        return self.rows.index.index_select(0, self.row)
+
     def part(self, pairs: slice, rows: slice) -> 'Candidates':
         """The candidates of a slice of gts, which stand in a slice of the pairs."""
-        return Candidates(
-            self.row[pairs] - rows.start,
-            self.image[pairs],
-            self.gt[pairs],
-            self.prior[pairs],
-            self.counts[rows],
-        )
+        row = self.row[pairs] - rows.start
+        return Candidates(self.rows.part(rows), row, self.prior[pairs], self.counts[rows])
 
     def select(self, keep: Tensor) -> 'Candidates':
         """The pairs at a mask ``(T,)``; waits for the device."""
         at = keep.nonzero().squeeze(1)
-        row = self.row.index_select(0, at)
+        # Those kept lie in the order of the gts.
+        ends = torch.searchsorted(at, self.counts.cumsum(0))
         return Candidates(
-            row,
-            self.image.index_select(0, at),
-            self.gt.index_select(0, at),
+            self.rows,
+            self.row.index_select(0, at),
             self.prior.index_select(0, at),
-            count_of(row, self.counts.shape[0]),
+            ends.diff(prepend=ends.new_zeros(1)),
         )
-
-
-def count_of(index: Tensor, size: int) -> Tensor:
-    """``(size,)`` int64, how often each number occurs; unlike ``bincount`` never waits."""
-    return index.new_zeros(size).index_add_(0, index, torch.ones_like(index))
 
 
 # --- Regions -------------------------------------------------------------------------
@@ -137,33 +137,29 @@ def cell_ranges(priors: Priors, rows: GtRows, region: Region) -> CellRanges:
     The bounds are found among the very coordinates of the slots, so the answer is that of
     comparing every slot with every gt.
     """
-    low, high = region(
-        rows.boxes[:, None], rows.centers[:, None], level_strides_of(priors)
-    )  # (G, L, 2)
-    parts = []
-    for i, level in enumerate(priors.levels):
-        first = priors.level_starts[i]
-        grid = priors.centers[first : first + level.num_priors]
-        grid = grid.view(level.height, level.width, level.num_base, 2)
-        x, num_x = _axis_range(grid[0, :, :, 0], low[:, i, 0], high[:, i, 0])
-        y, num_y = _axis_range(grid[:, 0, :, 1], low[:, i, 1], high[:, i, 1])
-        parts.append((x, y, num_x, num_y))
-    x, y, num_x, num_y = (torch.cat(part, dim=1) for part in zip(*parts))
+    planes = combinations(priors.levels, priors.device)
+    bounds = region(rows.boxes[:, None], rows.centers[:, None], level_strides_of(priors))
+    # (2, P, G) each, of (G, L, 2)
+    low, high = (v.permute(2, 1, 0).index_select(1, planes.level).contiguous() for v in bounds)
+    found = []
+    for axis, positions in enumerate(priors.once('plane positions', _plane_positions)):
+        first = torch.searchsorted(positions, low[axis], right=True)
+        number = torch.searchsorted(positions, high[axis]).sub_(first).clamp_(min=0)
+        found += [first.t(), number.t()]
+    x, num_x, y, num_y = found
     return CellRanges(x, y, num_x * rows.valid[:, None], num_y)
 
 
-def _axis_range(positions: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """First index, and number, of the ascending ``positions (n, A)`` in (low, high) ``(G,)``.
-
-    Returns:
-        Two ``(G, A)`` int64.
-    """
-    positions = positions.t().contiguous()  # (A, n)
-    low = low.expand(positions.shape[0], -1).contiguous()  # (A, G)
-    high = high.expand(positions.shape[0], -1).contiguous()
-    first = torch.searchsorted(positions, low, right=True)
-    number = torch.searchsorted(positions, high) - first
-    return first.t(), number.clamp(min=0).t()
+def _plane_positions(priors: Priors) -> tuple[Tensor, Tensor]:
+    """``(P, width)`` and ``(P, height)``: x and y of each plane's slots, filled up with inf."""
+    axes: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for level, first in zip(priors.levels, priors.level_starts):
+        grid = priors.centers[first : first + level.num_priors]
+        grid = grid.view(level.height, level.width, level.num_base, 2)
+        axes[0].extend(grid[0, :, :, 0].unbind(1))
+        axes[1].extend(grid[:, 0, :, 1].unbind(1))
+    x, y = (pad_sequence(axis, batch_first=True, padding_value=torch.inf) for axis in axes)
+    return x, y
 
 
 # --- Enumeration ---------------------------------------------------------------------
@@ -219,25 +215,18 @@ def _blocks_of(counts: Tensor, most: int) -> list[slice]:
 def _drop_invalid(priors: Priors, found: Candidates) -> Candidates:
     if priors.valid is None:
         return found
-    slot = found.image * priors.num_priors + found.prior
+    slot = (found.rows.image * priors.num_priors).index_select(0, found.row).add_(found.prior)
     return found.select(priors.valid.reshape(-1).index_select(0, slot))
 
 
 def _expand_windows(priors: Priors, rows: GtRows, cells: CellRanges) -> Candidates:
-    sizes = (cells.num_x * cells.num_y).reshape(-1)  # (G * P,)
-    total = int(sizes.sum())  # sync: enumerate candidates
-    rectangles = rectangles_of(priors.levels, cells)
-    row, prior = expand_cells(rectangles, slice(None), total)
+    windows = rectangles_of(priors.levels, cells)
+    totals = torch.stack(windows.totals()).tolist()  # sync: enumerate candidates
+    row, prior = expand_cells(windows, *totals)
     if any(level.num_base > 1 for level in priors.levels):
-        order = torch.argsort(row * priors.num_priors + prior)
+        order = order_of(row * priors.num_priors + prior)
         row, prior = row.index_select(0, order), prior.index_select(0, order)
-    return Candidates(
-        row,
-        rows.image.index_select(0, row),
-        rows.index.index_select(0, row),
-        prior,
-        sizes.view_as(cells.num_x).sum(dim=1),
-    )
+    return Candidates(rows, row, prior, windows.count.view_as(cells.num_x).sum(dim=1))
 
 
 def rectangles_of(levels: tuple[Level, ...], cells: CellRanges) -> Windows:
@@ -245,32 +234,36 @@ def rectangles_of(levels: tuple[Level, ...], cells: CellRanges) -> Windows:
     planes = combinations(levels, cells.x.device)
     g, p = cells.x.shape
     row = torch.arange(g, device=cells.x.device).repeat_interleave(p, output_size=g * p)
+    step_x: Tensor | int | None = step_x_of(levels)
+    if step_x is None:
+        step_x = planes.step[:, 0].repeat(g)
     corner = planes.first + cells.x * planes.step[:, 0] + cells.y * planes.step[:, 1]
     return Windows(
         row=row,
         first=corner.reshape(-1),
-        step=planes.step.repeat(g, 1),
+        step_x=step_x,
+        step_y=planes.step[:, 1].repeat(g),
         width=cells.num_x.reshape(-1),
-        count=(cells.num_x * cells.num_y).reshape(-1),
+        height=cells.num_y.reshape(-1),
     )
 
 
 def _search_bare(priors: Priors, rows: GtRows, gt: GroundTruth, region: Region) -> Candidates:
     """Without a grid: compare slots with gts block by block."""
     hits = []
-    for part, mask in _bare_blocks(priors, rows, gt, region):
+    for part, mask in bare_blocks(priors, rows, gt, region):
         found = mask.nonzero()  # sync: once a block
         found[:, 2] += part.start
         hits.append(found)
     image, index, prior = torch.cat(hits).unbind(-1) if hits else rows.image.new_zeros(3, 0)
     key = image * gt.max_gts + index
-    order = torch.argsort(key * max(priors.num_priors, 1) + prior)
-    image, index, prior, key = image[order], index[order], prior[order], key[order]
+    order = order_of(key * max(priors.num_priors, 1) + prior)
+    prior, key = prior[order], key[order]
     row = torch.searchsorted(rows.image * gt.max_gts + rows.index, key)
-    return Candidates(row, image, index, prior, count_of(row, rows.num_rows))
+    return Candidates(rows, row, prior, count_of(row, rows.num_rows))
 
 
-def _bare_blocks(
+def bare_blocks(
     priors: Priors, rows: GtRows, gt: GroundTruth, region: Region
 ) -> Iterator[tuple[slice, Tensor]]:
     """Yield a slice of slots and ``(B, M, n)`` bool, whether they lie in the rows' regions."""
@@ -284,42 +277,3 @@ def _bare_blocks(
         low, high = region(gt.boxes[:, :, None], gt.points[:, :, None], strides)  # (B, M, n, 2)
         mask = ((centers > low) & (centers < high)).all(dim=-1)
         yield part, mask & listed[:, :, None]
-
-
-def covered_slots(
-    priors: Priors, rows: GtRows, gt: GroundTruth, regions: tuple[Region, ...]
-) -> Tensor:
-    """``(B, N)`` bool: valid slots whose centre lies in any region of any gt of the image.
-
-    On a grid the windows are painted by their corners and summed up, at a cost in gts
-    and slots, not in their product. Does not wait for the device.
-    """
-    b, n = gt.batch_size, priors.num_priors
-    if priors.levels and not priors.per_image:
-        out = _paint(priors, rows, b, regions)
-    else:
-        out = torch.zeros(b, n, dtype=torch.bool, device=priors.device)
-        for region in regions:
-            for part, mask in _bare_blocks(priors, rows, gt, region):
-                out[:, part] |= mask.any(dim=1)
-    return out if priors.valid is None else out & priors.valid
-
-
-def _paint(priors: Priors, rows: GtRows, b: int, regions: tuple[Region, ...]) -> Tensor:
-    found = [cell_ranges(priors, rows, region) for region in regions]
-    parts, plane = [], 0
-    for level in priors.levels:
-        h, w, a = level.height, level.width, level.num_base
-        sums = torch.zeros(b * (h + 1) * (w + 1) * a, dtype=torch.int32, device=priors.device)
-        for cells in found:
-            p = slice(plane, plane + a)
-            one = ((cells.num_x[:, p] > 0) & (cells.num_y[:, p] > 0)).int().reshape(-1)
-            slot = torch.arange(a, device=priors.device)
-            for y, sign_y in ((cells.y[:, p], 1), (cells.y[:, p] + cells.num_y[:, p], -1)):
-                for x, sign_x in ((cells.x[:, p], 1), (cells.x[:, p] + cells.num_x[:, p], -1)):
-                    corner = ((rows.image[:, None] * (h + 1) + y) * (w + 1) + x) * a + slot
-                    sums.index_add_(0, corner.reshape(-1), one * (sign_x * sign_y))
-        sums = sums.view(b, h + 1, w + 1, a).cumsum(1).cumsum(2)[:, :h, :w]
-        parts.append((sums > 0).reshape(b, -1))
-        plane += a
-    return torch.cat(parts, dim=1)

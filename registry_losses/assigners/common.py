@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..ops.iou import bbox_overlaps
-from ..structures import Assignment, GroundTruth, Priors
+from ..structures import GroundTruth, Priors
 
 # Elements of one block of a streamed (B, n, M) computation: about a megabyte of float32
 # a temporary, which stays in a CPU's cache and well under 64 MB in all.
@@ -37,9 +37,6 @@ def block_elements(device: torch.device) -> int:
     launches, and often a wait.
     """
     return CHUNK_ELEMENTS if counting_is_free(device) else CHUNK_ELEMENTS * 16
-
-
-_LOW_BITS = 0x7FFFFFFF
 
 
 # --- Options --------------------------------------------------------------------------
@@ -114,131 +111,6 @@ def gt_rows(gt: GroundTruth) -> GtRows:
     return GtRows(image, index, boxes, valid, centers)
 
 
-# --- Pairs ---------------------------------------------------------------------------
-
-
-def sort_pairs(assignment: Assignment, max_gts: int) -> Assignment:
-    """Pairs in the order image, prior, gt."""
-    order = torch.argsort(assignment.slot * max(max_gts, 1) + assignment.gt)
-    return assignment.select(order)
-
-
-def ordered_key(values: Tensor) -> Tensor:
-    """``(...)`` int64 in 32 bits, signed, that order as the float32 ``values`` do."""
-    bits = (values.float() + 0.0).view(torch.int32)  # + 0.0 makes -0 equal to 0
-    return (bits ^ ((bits >> 31) & _LOW_BITS)).long()
-
-
-def best_key(scores: Tensor, tie: Tensor, *, largest: bool = True) -> Tensor:
-    """``(T,)`` int64: a larger key is a better score; of equal scores, a lower ``tie``.
-
-    Args:
-        scores: ``(T,)`` float32.
-        tie: ``(T,)`` int in [0, 2^31).
-        largest: Whether the larger score is the better.
-    """
-    return (ordered_key(scores if largest else -scores) << 32) | (_LOW_BITS - tie)
-
-
-def segment_best(
-    scores: Tensor, segment: Tensor, tie: Tensor, num_segments: int, *, largest: bool = True
-) -> Tensor:
-    """Which candidates are the best of their segment.
-
-    Args:
-        scores: ``(T,)`` float32.
-        segment: ``(T,)`` int64 in [0, S), in any order.
-        tie: ``(T,)`` int; among equal scores the lowest wins.
-        num_segments: S.
-        largest: Whether the larger score is the better.
-
-    Returns:
-        ``(T,)`` bool; one a segment where ``tie`` has no doubles within it.
-    """
-    key = best_key(scores, tie, largest=largest)
-    lowest = torch.iinfo(torch.int64).min
-    best = key.new_full((num_segments,), lowest).scatter_reduce_(0, segment, key, 'amax')
-    return best.index_select(0, segment) == key
-
-
-def resolve_conflicts(
-    slot: Tensor, scores: Tensor, gt: Tensor, num_slots: int, *, largest: bool = True
-) -> Tensor:
-    """One gt a slot: of several claims the best score stays, of equal ones the lower gt.
-
-    Args:
-        slot: ``(T,)`` int64, the slot claimed, counted over the batch (``B * N``).
-        scores: ``(T,)`` float32.
-        gt: ``(T,)`` int64, the claimant.
-        num_slots: ``B * N``.
-        largest: False for costs and distances.
-
-    Returns:
-        ``(T,)`` bool, the claims that stay.
-    """
-    return segment_best(scores, slot, gt, num_slots, largest=largest)
-
-
-# --- Top-k ---------------------------------------------------------------------------
-
-
-def segment_topk(
-    values: Tensor, counts: Tensor, k: int, *, largest: bool = True
-) -> tuple[Tensor, Tensor]:
-    """Top-k of every segment of a ragged list; segments may be shorter than k.
-
-    Segments are padded to powers of two and those of one size are searched together, so
-    the work is at most twice the list's length. Waits for the device once (the sizes).
-
-    Args:
-        values: ``(T,)`` float32, segment after segment.
-        counts: ``(S,)`` int64, the length of each; they add up to T.
-        k: How many to take.
-        largest: Whether the largest values are wanted, or the smallest.
-
-    Returns:
-        ``(S, k)`` index into ``values``, best first, among equal values the earlier
-        first; and ``(S, k)`` bool, which of them exist (the index of others is 0).
-    """
-    s = counts.shape[0]
-    index = counts.new_zeros(s, k)
-    if s == 0 or values.shape[0] == 0:
-        return index, torch.zeros_like(index, dtype=torch.bool)
-    starts = counts.cumsum(0) - counts
-    key = ordered_key(values if largest else -values)
-    lowest = torch.iinfo(torch.int64).min
-    power = torch.ceil(torch.log2(counts.clamp(min=1).double())).long()
-    for p in torch.unique(power).tolist():  # sync: the bucket sizes
-        rows = (power == p).nonzero().squeeze(1)
-        offset = torch.arange(1 << p, device=values.device)
-        inside = offset < counts[rows, None]  # (s_p, 2^p)
-        at = (starts[rows, None] + offset).clamp(max=values.shape[0] - 1)
-        packed = torch.where(inside, (key[at] << 32) | (_LOW_BITS - offset), lowest)
-        top = packed.topk(min(k, 1 << p), dim=1).values
-        position = _LOW_BITS - (top & 0xFFFFFFFF)
-        position = torch.where(top == lowest, 0, position)
-        index[rows, : top.shape[1]] = starts[rows, None] + position
-    exists = torch.arange(k, device=values.device) < counts[:, None]
-    return torch.where(exists, index, 0), exists
-
-
-def dynamic_k(top_values: Tensor, exists: Tensor, counts: Tensor) -> Tensor:
-    """SimOTA's number of slots for a gt: the sum of its top values, rounded down.
-
-    At least 1, and at most as many as there are candidates.
-
-    Args:
-        top_values: ``(S, k)`` the top IoUs of each gt.
-        exists: ``(S, k)`` bool, which of them are real.
-        counts: ``(S,)`` int64, the candidates of each gt.
-
-    Returns:
-        ``(S,)`` int64.
-    """
-    total = torch.where(exists, top_values, 0).sum(dim=1).long()
-    return torch.minimum(total.clamp(min=1), counts)
-
-
 # --- Geometry ------------------------------------------------------------------------
 
 
@@ -286,6 +158,18 @@ def take_boxes(boxes: Tensor, index: Tensor) -> Tensor:
         return boxes.index_select(0, index)
     wide = boxes.detach().view(wide_type)[:, 0]
     return wide.index_select(0, index).view(torch.float32).view(-1, columns)
+
+
+def corners_of(boxes: Tensor) -> Tensor:
+    """``(N, 4) -> (5, N)``: x1, y1, x2, y2 and area, each contiguous."""
+    corners = boxes.detach().float().t()
+    size = (corners[2:] - corners[:2]).clamp_(min=0)
+    return torch.cat((corners, (size[0] * size[1])[None]))
+
+
+def corners_of_slots(priors: Priors) -> Tensor:
+    """:func:`corners_of` slots that all images share."""
+    return priors.once('corners', lambda own: corners_of(own.boxes))
 
 
 def batched_boxes(priors: Priors, batch_size: int, part: slice = slice(None)) -> Tensor:

@@ -12,7 +12,7 @@ whole, K pairs chosen.
 """
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -21,25 +21,27 @@ from ..errors import ConfigError
 from ..ops.iou import bbox_overlaps
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .centers import Candidates, Region, candidate_blocks, covered_slots
+from .centers import Candidates, Region, candidate_blocks
 from .common import (
     GtRows,
-    best_key,
     block_elements,
     counting_is_free,
     gt_rows,
-    segment_topk,
 )
+from .covered import covered_slots
 from .overlapping import sum_of_top_overlaps
 from .pairs import TINY_QUALITY, PairReader, Pairs
+from .ranking import ordered_key, segment_topk
 
-_LOW_BITS = 0x7FFFFFFF
-_LOWEST = torch.iinfo(torch.int64).min
+_HIGHEST = torch.iinfo(torch.int64).max
 
 
 @dataclass(frozen=True, eq=False)
 class PairTerms(PairReader):
     """Prices pairs of one batch."""
+
+    #: ``(B * N,)`` class cost of a slot if no class were right.
+    all_negative: Tensor = field(kw_only=True)
 
     @abstractmethod
     def cost(self, pairs: Pairs, overlaps: Tensor) -> Tensor:
@@ -102,8 +104,10 @@ class CostMatchingAssigner(BaseAssigner):
         """From narrow to wide; the floors must not fall."""
 
     @abstractmethod
-    def _terms(self, priors: Priors, gt: GroundTruth, predictions: Predictions) -> PairTerms:
-        """The prices."""
+    def _terms(
+        self, priors: Priors, gt: GroundTruth, predictions: Predictions, taking_part: Tensor
+    ) -> PairTerms:
+        """The prices of the slots that take part, ``(B, N)`` bool."""
 
     def _assign(
         self, priors: Priors, gt: GroundTruth, predictions: Predictions | None
@@ -116,7 +120,7 @@ class CostMatchingAssigner(BaseAssigner):
         covered = covered_slots(priors, rows, gt, self._regions())
         totals = sum_of_top_overlaps(predictions.boxes, gt, covered, self.topk)
         k = totals.long().clamp(min=1).minimum(covered.sum(dim=1)[:, None]) * gt.valid
-        terms = self._terms(priors, gt, predictions)
+        terms = self._terms(priors, gt, predictions, covered)
         matching = _Matching(terms, covered, k, self.topk)
         pairs = matching.run(rows, self._neighbourhoods())
         overlaps = terms.overlaps(pairs)
@@ -162,11 +166,13 @@ class _Matching:
         self.k = k
         self.most = most
         # (B * N,) the lowest cost at which each slot was offered, and to which gt.
-        self.best = torch.full((taking_part.numel(),), _LOWEST, device=k.device)
+        self.best = torch.full((taking_part.numel(),), _HIGHEST, device=k.device)
 
     def run(self, rows: GtRows, neighbourhoods: tuple[Neighbourhood, ...]) -> Pairs:
         """The K pairs."""
         claims = []
+        while len(neighbourhoods) > 1 and self._too_narrow(neighbourhoods[0]):
+            neighbourhoods = neighbourhoods[1:]
         for near in neighbourhoods:
             undecided = []
             for some, found in candidate_blocks(self.priors, rows, self.terms.gt, near.region):
@@ -179,16 +185,27 @@ class _Matching:
         claims.extend(self._claim_whole_rows(rows))
         return self._one_gt_a_slot(Pairs.cat(claims), neighbourhoods[0].floor)
 
+    def _too_narrow(self, near: Neighbourhood) -> bool:
+        """Whether most slots' class cost alone is over the floor, which then decides little.
+
+        So it is with scores that are high for many classes.
+        """
+        if not counting_is_free(self.best.device):
+            return False
+        over = (self.terms.all_negative >= near.floor).view_as(self.taking_part)
+        return bool(2 * (over & self.taking_part).sum() > self.taking_part.sum())
+
     def _claim(self, rows: GtRows, near: Candidates, floor: float) -> tuple[Pairs, GtRows]:
         """The k cheapest near slots of the gts that they decide, and the other gts."""
-        pairs = self.terms.pairs(near.image, near.gt, near.prior)
+        pairs = self.terms.pairs_of(near)
         cost = self.terms.near_cost(pairs, self.terms.overlaps(pairs))
-        self.best.scatter_reduce_(0, pairs.slot, best_key(cost, pairs.gt, largest=False), 'amax')
+        key = torch.add(pairs.gt_at, ordered_key(cost), alpha=1 << 32)
+        self.best.scatter_reduce_(0, pairs.slot, key, 'amin')
         index, exists = segment_topk(cost, near.counts, self.most, largest=False)
         wanted = torch.arange(self.most, device=cost.device)
         wanted = wanted < self.k[rows.image, rows.index][:, None]  # (G, most)
         if cost.numel():
-            exists = exists & (cost[index] < floor)
+            exists = exists & (cost.index_select(0, index.reshape(-1)).view_as(index) < floor)
         decided = (exists | ~wanted).all(dim=1)
         chosen = pairs.at(index[wanted & decided[:, None]])
         rest = (~decided).nonzero().squeeze(1)  # sync: gts that need a wider look
@@ -253,9 +270,10 @@ class _Matching:
     def _best_offer(self, slots: Tensor, floor: float) -> tuple[Tensor, Tensor]:
         """To which gt slots were offered cheapest, and which of them at no less than the floor."""
         key = self.best.index_select(0, slots)
-        floors = torch.full_like(key[:1], floor, dtype=torch.float32)
-        floors = best_key(floors, torch.zeros_like(key[:1]), largest=False)
-        return _LOW_BITS - (key & 0xFFFFFFFF), (key <= floors).nonzero().squeeze(1)
+        floors = ordered_key(torch.full_like(key[:1], floor, dtype=torch.float32)) << 32
+        m, n = self.terms.gt.max_gts, self.priors.num_priors
+        gt = (key & 0xFFFFFFFF) - torch.div(slots, n, rounding_mode='floor') * m
+        return gt, (key >= floors).nonzero().squeeze(1)
 
 
 def _cat_rows(parts: list[GtRows]) -> GtRows:

@@ -24,14 +24,14 @@ _TOP = 1 - 2.0**-24
 _BOTTOM = 1e-30
 
 
-def _softplus_of_score(scores: Tensor) -> Tensor:
-    """``softplus(logit) = -log(1 - p)``."""
-    return scores.clamp(max=_TOP).neg_().log1p_().neg_()
+def _minus_softplus(scores: Tensor) -> Tensor:
+    """``-softplus(logit) = log(1 - p)``."""
+    return scores.neg().clamp_(min=-_TOP).log1p_()
 
 
-def _negative_soft_cost(scores: Tensor) -> Tensor:
-    """Class cost of a class whose target is 0: ``BCE(p, 0) p^2``."""
-    return _softplus_of_score(scores).mul_(scores).mul_(scores)
+def _minus_negative_cost(scores: Tensor) -> Tensor:
+    """Class cost of a class whose target is 0, ``BCE(p, 0) p^2``, negated."""
+    return _minus_softplus(scores).mul_(scores).mul_(scores)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,29 +41,28 @@ class SoftLabelTerms(PairTerms):
     Args:
         soft_center_radius: Strides at which the distance term is 1.
         iou_weight: Weight of the IoU cost.
-        all_negative: ``(B * N,)`` class cost of a slot if no class were right.
+        all_negative: See :class:`PairTerms`.
     """
 
     soft_center_radius: float = field(kw_only=True)
     iou_weight: float = field(kw_only=True)
-    all_negative: Tensor = field(kw_only=True)
 
     def cost(self, pairs: Pairs, overlaps: Tensor) -> Tensor:
         """See the class; ``y`` is the IoU at the gt's class, 0 elsewhere."""
         score = self.scores(pairs)
-        softplus = _softplus_of_score(score)
+        softplus = _minus_softplus(score).neg_()
         logit = torch.log(score.clamp(min=_BOTTOM)) + softplus
         right = (softplus - logit * overlaps) * (overlaps - score).square()
         cls_cost = self.all_negative.index_select(0, pairs.slot)
         # Rounding must not take the sum of the other classes below 0.
-        cls_cost = (cls_cost - _negative_soft_cost(score)).clamp(min=0) + right
+        cls_cost = cls_cost.add_(_minus_negative_cost(score)).clamp_(min=0).add_(right)
         iou_cost = -torch.log(overlaps + IOU_EPS) * self.iou_weight
         return cls_cost + iou_cost + self._center_cost(pairs)
 
     def _center_cost(self, pairs: Pairs) -> Tensor:
-        offset = self.points(pairs) - self.gt_points(pairs)
-        distance = offset.square().sum(dim=-1).sqrt() / self.strides(pairs)[:, 0]
-        return torch.pow(10, distance - self.soft_center_radius)
+        x, y = (self.points(pairs) - self.gt_points(pairs)).square_().unbind(-1)
+        distance = (x + y).sqrt_().div_(self.strides(pairs)[:, 0])
+        return torch.pow(10, distance.sub_(self.soft_center_radius))
 
 
 def _within(reach: float) -> Region:
@@ -142,14 +141,18 @@ class DynamicSoftLabelAssigner(CostMatchingAssigner):
             for margin in NEAR_MARGINS
         )
 
-    def _terms(self, priors: Priors, gt: GroundTruth, predictions: Predictions) -> SoftLabelTerms:
+    def _terms(
+        self, priors: Priors, gt: GroundTruth, predictions: Predictions, taking_part: Tensor
+    ) -> SoftLabelTerms:
         return SoftLabelTerms(
             priors,
             gt,
             predictions,
             soft_center_radius=self.soft_center_radius,
             iou_weight=self.iou_weight,
-            all_negative=sum_over_classes(predictions.scores, _negative_soft_cost),
+            all_negative=sum_over_classes(
+                predictions.scores, _minus_negative_cost, taking_part
+            ).neg_(),
         )
 
     def assign(

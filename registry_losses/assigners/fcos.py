@@ -15,7 +15,8 @@ from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Level, Predictions, Priors
 from .base import BaseAssigner
 from .centers import Candidates, Region, around_center, find_candidates, inside_both, inside_box
-from .common import gt_rows, resolve_conflicts
+from .common import gt_rows
+from .ranking import winners
 
 # Upper end of a level's range in strides: FCOS regresses up to 64 pixels at stride 8.
 RANGE_STRIDES = 8.0
@@ -99,6 +100,7 @@ class FCOSAssigner(BaseAssigner):
     """
 
     priors_form = 'points'
+    returns_sorted = True
 
     def __init__(
         self,
@@ -135,21 +137,11 @@ class FCOSAssigner(BaseAssigner):
         slot = found.image * priors.num_priors + found.prior
         if priors.valid is not None:
             keep &= priors.valid.reshape(-1).index_select(0, slot)
-        # Those out of range lose to everyone, and are dropped even where nobody claims.
-        areas = torch.where(keep, areas, torch.inf)
-        num_slots = gt.batch_size * priors.num_priors
-        keep &= resolve_conflicts(slot, areas, found.gt, num_slots, largest=False)
-        won = keep.nonzero().squeeze(1)  # sync: compact pairs
-        ignored = torch.zeros(
-            gt.batch_size, priors.num_priors, dtype=torch.bool, device=priors.device
-        )
-        return Assignment(
-            found.image.index_select(0, won),
-            found.prior.index_select(0, won),
-            found.gt.index_select(0, won),
-            ignored,
-            one_to_one=True,
-        )
+        b, n = gt.batch_size, priors.num_priors
+        won, owner = winners(slot, areas, found.gt, b * n, largest=False, claims=keep)
+        image = torch.div(won, n, rounding_mode='floor')
+        ignored = torch.zeros(b, n, dtype=torch.bool, device=priors.device)
+        return Assignment(image, won - image * n, owner, ignored, one_to_one=True)
 
     def _ranges(self, priors: Priors) -> Tensor:
         ranges = self.regress_ranges or regress_ranges_of(priors.levels)

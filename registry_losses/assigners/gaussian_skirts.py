@@ -14,7 +14,7 @@ from ..ops.gaussians import gaussian_values
 from ..structures import Assignment, GroundTruth, Level, Priors, SoftEntries
 from .centers import CellRanges, rectangles_of
 from .common import GtRows
-from .grid import combinations, expand_cells
+from .grid import Windows, combinations, expand_cells
 
 # Labels are packed beside slots in one integer.
 _LABEL_SPAN = 1 << 20
@@ -75,13 +75,14 @@ def draw(priors: Priors, rows: GtRows, gt: GroundTruth, bumps: Bumps) -> Assignm
     high = torch.minimum(bumps.cell + bumps.radius[..., None], limit)
     size = (high - low + 1).clamp(min=0) * (bumps.drawn & rows.valid[:, None])[..., None]
     cells = CellRanges(low[..., 0], low[..., 1], size[..., 0], size[..., 1])
+    windows = rectangles_of(priors.levels, cells)
     # sync: enumerate candidates
-    total, num_pairs = torch.stack((size.prod(dim=-1).sum(), positive.sum())).tolist()
+    entries, lines, num_pairs = torch.stack((*windows.totals(), positive.sum())).tolist()
     # The mask's places without another wait: their number is known.
     at = torch.argsort((~positive).reshape(-1).to(torch.uint8), stable=True)[:num_pairs]
     offset = center - bumps.mean
     values = gaussian_values(offset[..., 0], offset[..., 1], bumps.sigma)
-    soft = _skirts(priors, rows, gt, bumps, cells, center, total)
+    soft = _skirts(priors, rows, gt, bumps, center, windows, (entries, lines))
     image, slot = image.reshape(-1)[at], slot.reshape(-1)[at]
     return Assignment(
         image,
@@ -98,15 +99,13 @@ def _skirts(
     rows: GtRows,
     gt: GroundTruth,
     bumps: Bumps,
-    cells: CellRanges,
     center: Tensor,
-    total: int,
+    windows: Windows,
+    totals: tuple[int, int],
 ) -> SoftEntries:
     """Every cell of the bumps but the positive ones themselves, merged by class."""
-    windows = rectangles_of(priors.levels, cells)
     # Windows are told apart, not only gts, to know the plane of each entry.
-    windows = windows.numbered()
-    window, slot = expand_cells(windows, slice(None), total)
+    window, slot = expand_cells(windows.numbered(), *totals)
     row = window // max(center.shape[1], 1)
 
     def of_window(values: Tensor) -> Tensor:

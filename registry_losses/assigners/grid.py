@@ -10,9 +10,10 @@ the dense formula uses, so that the outcome is equal to the bit.
 Shapes: G gts, C combinations (level, base size), P windows, T candidates.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -36,6 +37,8 @@ class Combinations:
         offset: ``(C,)`` centre within the cell, in strides.
         first: ``(C,)`` int64, slot of this base size in cell (0, 0).
         step: ``(C, 2)`` int64, slots from a cell to the next in x and in y.
+        level: ``(C,)`` int64.
+        start: ``(L,)`` int64, the first combination of each of the L levels.
     """
 
     size: Tensor
@@ -44,6 +47,8 @@ class Combinations:
     offset: Tensor
     first: Tensor
     step: Tensor
+    level: Tensor
+    start: Tensor
 
     @property
     def area(self) -> Tensor:
@@ -54,9 +59,13 @@ class Combinations:
 @lru_cache(maxsize=64)
 def combinations(levels: tuple[Level, ...], device: torch.device) -> Combinations:
     """The combinations of a grid, on ``device``; kept for the next call."""
-    size, stride, cells, offset, first, step = [], [], [], [], [], []
+    size: list[tuple[float, float]] = []
+    stride, cells, offset, first, step = [], [], [], [], []
+    own_level, own_first = [], []
     start = 0
-    for level in levels:
+    for number, level in enumerate(levels):
+        own_first.append(len(size))
+        own_level += [number] * level.num_base
         for a, base in enumerate(level.base_sizes):
             size.append(base)
             stride.append(level.stride)
@@ -79,6 +88,8 @@ def combinations(levels: tuple[Level, ...], device: torch.device) -> Combination
         offset=floats(offset),
         first=ints(first),
         step=ints(step).reshape(-1, 2),
+        level=ints(own_level),
+        start=ints(own_first),
     )
 
 
@@ -87,13 +98,7 @@ def nearest_slots(priors: Priors, centers: Tensor) -> Tensor:
 
     Of two cells equally near, the lower.
     """
-    grid = combinations(priors.levels, priors.device)
-
-    def cell(axis: int) -> Tensor:
-        at = centers[:, axis, None] / grid.stride[:, axis] - (grid.offset + 0.5)
-        return at.ceil_()
-
-    return _slots_at(grid, cell(0), cell(1))
+    return _slots_at(priors, centers, lambda at, offset: at.sub_(offset + 0.5).ceil_())
 
 
 def center_slots(priors: Priors, centers: Tensor) -> Tensor:
@@ -102,20 +107,33 @@ def center_slots(priors: Priors, centers: Tensor) -> Tensor:
     Cell (x, y) spans ``[x, x + 1) * stride``. A point on the border of the grid, or beyond
     it, belongs to the last cell.
     """
+    return _slots_at(priors, centers, lambda at, _: at.floor_())
+
+
+def _slots_at(
+    priors: Priors, centers: Tensor, cell_of: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """``(G, C)`` slots at cells, clamped into the grid.
+
+    Args:
+        priors: Slots on a grid.
+        centers: ``(G, 2)`` pixels.
+        cell_of: ``cell_of(at, offset)``: the cell of positions ``(L, G)`` in strides, given
+            the offset ``(L, 1)`` of its level; may overwrite the positions.
+    """
     grid = combinations(priors.levels, priors.device)
-
-    def cell(axis: int) -> Tensor:
-        return (centers[:, axis, None] / grid.stride[:, axis]).floor_()
-
-    return _slots_at(grid, cell(0), cell(1))
-
-
-def _slots_at(grid: Combinations, x: Tensor, y: Tensor) -> Tensor:
-    """``(G, C)`` slots at cells, clamped into the grid; overwrites its arguments."""
-    last = grid.cells - 1
-    x = torch.minimum(x.clamp_(min=0), last[:, 0]).long()
-    y = torch.minimum(y.clamp_(min=0), last[:, 1]).long()
-    return x.mul_(grid.step[:, 0]).add_(y.mul_(grid.step[:, 1])).add_(grid.first)
+    # By levels, (L, G); the base sizes of a cell lie side by side.
+    offset = grid.offset.index_select(0, grid.start)[:, None]
+    number = None
+    for axis in (1, 0):
+        stride = grid.stride[:, axis].index_select(0, grid.start)[:, None]
+        cells = grid.cells[:, axis].index_select(0, grid.start)[:, None]
+        cell = cell_of(centers[:, axis] / stride, offset).clamp_(min=0)
+        cell = torch.minimum(cell, cells - 1).long()
+        number = cell if number is None else number.mul_(cells.long()).add_(cell)
+    assert number is not None
+    slots = number.index_select(0, grid.level)  # (C, G)
+    return slots.mul_(grid.step[:, :1]).add_(grid.first[:, None]).t()
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,21 +143,39 @@ class Windows:
     Args:
         row: ``(P,)`` int64, the gt.
         first: ``(P,)`` int64, slot at the rectangle's first cell.
-        step: ``(P, 2)`` int64, slots to the next cell in x and y.
+        step_x: ``(P,)`` int64, slots to the next cell in x; a number if it is the same
+            for all.
+        step_y: ``(P,)`` int64, slots to the next cell in y.
         width: ``(P,)`` int64, cells in x.
-        count: ``(P,)`` int64, cells in all.
+        height: ``(P,)`` int64, cells in y.
     """
 
     row: Tensor
     first: Tensor
-    step: Tensor
+    step_x: Tensor | int
+    step_y: Tensor
     width: Tensor
-    count: Tensor
+    height: Tensor
+
+    @cached_property
+    def count(self) -> Tensor:
+        """``(P,)`` cells in all."""
+        return self.width * self.height
+
+    def totals(self) -> tuple[Tensor, Tensor]:
+        """The sums of ``count`` and ``height``, which :func:`expand_cells` must be told."""
+        return self.count.sum(), self.height.sum()
 
     def numbered(self) -> 'Windows':
         """The same with each rectangle's own number in place of its gt."""
         number = torch.arange(self.row.shape[0], device=self.row.device)
         return replace(self, row=number)
+
+
+def step_x_of(levels: tuple[Level, ...]) -> int | None:
+    """Slots from a cell to the next in x, if that is the same on all levels."""
+    steps = {level.num_base for level in levels}
+    return steps.pop() if len(steps) == 1 else None
 
 
 def overlap_windows(priors: Priors, boxes: Tensor, least: Tensor) -> Windows:
@@ -181,55 +217,76 @@ def overlap_windows(priors: Priors, boxes: Tensor, least: Tensor) -> Windows:
         high = torch.minimum(torch.floor(at + half), grid.cells[:, axis].index_select(0, combo) - 1)
         first.append(low.long())
         count.append((high - low + 1).clamp_(min=0).long())
-    cells = count[0] * count[1]
     if not free:
-        cells = torch.where(feasible, cells, 0)
-    step = grid.step.index_select(0, combo)
-    start = grid.first.index_select(0, combo) + first[0] * step[:, 0] + first[1] * step[:, 1]
-    return Windows(row, start, step, count[0], cells)
+        count[1] = torch.where(feasible, count[1], 0)
+    step_x: Tensor | int | None = step_x_of(priors.levels)
+    if step_x is None:
+        step_x = grid.step[:, 0].index_select(0, combo)
+    step_y = grid.step[:, 1].index_select(0, combo)
+    start = grid.first.index_select(0, combo) + first[0] * step_x + first[1] * step_y
+    return Windows(row, start, step_x, step_y, *count)
 
 
-def enumerate_cells(windows: Windows, total: int) -> Iterator[tuple[Tensor, Tensor]]:
+def enumerate_cells(windows: Windows, cells: int, lines: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The candidates of the windows, in blocks that keep memory small.
 
     Args:
         windows: What :func:`overlap_windows` found.
-        total: The sum of ``windows.count``, read by the caller together with whatever
+        cells: The sum of ``windows.count``, read by the caller together with whatever
             else it needs. More than a block's means one more wait for the device.
+        lines: The sum of ``windows.height``.
 
     Yields:
         ``(T,)`` int64 gt row, ascending over all blocks, and ``(T,)`` int64 slot.
     """
     limit = block_elements(windows.count.device)
-    if total <= limit:
-        bounds, totals = [0, windows.count.shape[0]], [0, total]
-    else:
-        ends = windows.count.cumsum(0)
-        marks = torch.arange(limit, total, limit, device=ends.device)
-        inner = torch.searchsorted(ends, marks)
-        inner = torch.unique(inner)
-        cut = torch.stack((inner + 1, ends[inner])).tolist()  # sync: more than a block
-        bounds, totals = [0, *cut[0]], [0, *cut[1]]
-        if totals[-1] < total:
-            bounds.append(ends.shape[0])
-            totals.append(total)
-    for i in range(len(bounds) - 1):
-        if totals[i + 1] > totals[i]:
-            yield expand_cells(windows, slice(bounds[i], bounds[i + 1]), totals[i + 1] - totals[i])
+    cuts = [(0, 0, 0)]
+    if cells > limit:
+        ends, line_ends = windows.count.cumsum(0), windows.height.cumsum(0)
+        marks = torch.arange(limit, cells, limit, device=ends.device)
+        inner = torch.unique(torch.searchsorted(ends, marks))
+        cut = torch.stack((inner + 1, ends[inner], line_ends[inner]))
+        cuts += zip(*cut.tolist())  # sync: more than a block
+    if cuts[-1][1] < cells:
+        cuts.append((windows.count.shape[0], cells, lines))
+    for start, end in pairwise(cuts):
+        if end[1] > start[1]:
+            yield expand_cells(
+                windows, end[1] - start[1], end[2] - start[2], slice(start[0], end[0])
+            )
 
 
-def expand_cells(windows: Windows, part: slice, total: int) -> tuple[Tensor, Tensor]:
-    """The cells of a slice of the windows, ``total`` in all: ``(T,)`` row and ``(T,)`` slot."""
-    count = windows.count[part]
-    window = torch.repeat_interleave(count, output_size=total)
+def expand_cells(
+    windows: Windows, cells: int, lines: int, part: slice = slice(None)
+) -> tuple[Tensor, Tensor]:
+    """The cells of the windows, or of some of them: ``(T,)`` row and ``(T,)`` slot.
+
+    Args:
+        windows: The rectangles.
+        cells: The sum of ``windows.count``, T.
+        lines: The sum of ``windows.height``.
+        part: Which of the windows.
+    """
+    height = windows.height[part]
+    # A rectangle is a row of lines, a line a row of cells.
+    window = torch.repeat_interleave(height, output_size=lines)
 
     def spread(values: Tensor) -> Tensor:
         return values[part].index_select(0, window)
 
-    local = torch.arange(total, device=count.device)
-    local -= (count.cumsum(0) - count).index_select(0, window)
+    y = torch.arange(lines, device=height.device)
+    y -= (height.cumsum(0) - height).index_select(0, window)
     width = spread(windows.width)
-    y = torch.div(local, width, rounding_mode='floor')
-    x = local - y * width
-    slot = spread(windows.first) + x * spread(windows.step[:, 0]) + y * spread(windows.step[:, 1])
-    return spread(windows.row), slot
+    start = width.cumsum(0) - width
+    first = spread(windows.step_y).mul_(y).add_(spread(windows.first))
+    line = torch.repeat_interleave(width, output_size=cells)
+    slot = torch.arange(cells, device=height.device)
+    if isinstance(windows.step_x, Tensor):
+        step_x = spread(windows.step_x)
+        first -= start.mul_(step_x)
+        slot *= step_x.index_select(0, line)
+    else:
+        first -= start.mul_(windows.step_x)
+        slot *= windows.step_x
+    slot += first.index_select(0, line)
+    return spread(windows.row).index_select(0, line), slot

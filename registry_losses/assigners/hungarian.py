@@ -19,10 +19,10 @@ from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
 from .bridge import AssignResult
-from .common import best_key, prior_chunks
+from .common import prior_chunks
 from .match_costs import MatchCost, MatchInputs
+from .ranking import LOW_BITS, best_key
 
-_LOW_BITS = 0x7FFFFFFF
 _LOWEST = torch.iinfo(torch.int64).min
 # Stands for a pair that must not be, in place of infinity, which solvers refuse; a power of
 # two, so that it is the same number in float32.
@@ -209,7 +209,7 @@ def _solve_image(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     exists = keys != _LOWEST
     rows = np.flatnonzero(exists.any(axis=1))
     keys, exists = keys[rows], exists[rows]
-    slots = _LOW_BITS - (keys & 0xFFFFFFFF)
+    slots = LOW_BITS - (keys & 0xFFFFFFFF)
     used, column = np.unique(slots[exists], return_inverse=True)
     cost = np.full((len(rows), len(used)), FORBIDDEN)
     cost[np.nonzero(exists)[0], column] = _costs_of(keys[exists])
@@ -221,7 +221,7 @@ def _solve_image(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _costs_of(keys: np.ndarray) -> np.ndarray:
     """The float32 costs that :func:`best_key` packed."""
     bits = (keys >> 32).astype(np.int32)
-    bits ^= (bits >> 31) & np.int32(_LOW_BITS)
+    bits ^= (bits >> 31) & np.int32(LOW_BITS)
     return -bits.view(np.float32)
 
 

@@ -14,6 +14,7 @@ from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
 from .common import GtRows, check_iou_calculator, gt_rows, nearest_priors
 from .overlaps import UNKNOWN, Overlaps, find_overlaps
+from .ranking import order_of
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,8 @@ class MaxIoUAssigner(BaseAssigner):
         best = strength.new_zeros(b * n).scatter_reduce_(0, slot, strength, 'amax')
         wins = (strength > 0) & (best.index_select(0, slot) == strength)
         pair = wins.nonzero().squeeze(1)  # sync: compact pairs
-        slot, order = torch.sort(slot.index_select(0, pair))
-        index = index.index_select(0, pair).index_select(0, order)
+        pair = pair.index_select(0, order_of(slot.index_select(0, pair)))
+        slot, index = slot.index_select(0, pair), index.index_select(0, pair)
         image = torch.div(slot, n, rounding_mode='floor')
         return Assignment(image, slot - image * n, index, ignored, one_to_one=True)
 

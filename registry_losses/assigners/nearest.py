@@ -4,6 +4,7 @@ Shapes: G gts, n slots of a level, A slots a cell, P slots of a window, k neares
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,6 +32,21 @@ class Targets:
     image: Tensor
     centers: Tensor
     scale: Tensor | None = None
+
+    @property
+    def count(self) -> int:
+        """G."""
+        return self.image.shape[0]
+
+    @staticmethod
+    def cat(parts: Sequence['Targets']) -> 'Targets':
+        """Several lists of gts in one."""
+        scales = [part.scale for part in parts if part.scale is not None]
+        return Targets(
+            torch.cat([part.image for part in parts]),
+            torch.cat([part.centers for part in parts]),
+            torch.cat(scales) if scales else None,
+        )
 
     def at(self, index: Tensor | slice) -> 'Targets':
         """Some of the gts."""
@@ -61,6 +77,11 @@ class Search:
     first: int
     size: int
 
+    @property
+    def count(self) -> int:
+        """G."""
+        return self.targets.count
+
     def at(self, index: Tensor) -> 'Search':
         """The same for some of the gts."""
         return Search(self.priors, self.targets.at(index), self.first, self.size)
@@ -75,9 +96,10 @@ def nearest_topk(searches: Sequence[Search], k: int) -> list[tuple[Tensor, Tenso
     implementations call: it is fixed for given distances, and follows no rule that could
     be stated.
 
-    On a grid a window of cells around the gt is searched, and a bound on what lies
-    outside certifies the answer; the whole level is read for the few gts it fails for
-    (beside padding, far outside the grid, of extreme shape).
+    On a grid a window of cells around the gt is searched, of all levels that have the
+    same window at once, and a bound on what lies outside certifies the answer; the whole
+    level is read for the few gts it fails for (beside padding, far outside the grid, of
+    extreme shape).
 
     Args:
         searches: The levels.
@@ -87,21 +109,30 @@ def nearest_topk(searches: Sequence[Search], k: int) -> list[tuple[Tensor, Tenso
         For each search ``(G, k)`` int64 slots, and ``(G, k)`` bool, False where
         candidates ran out.
     """
-    found, failed, doubtful = [], [], []
+    found: list[tuple[Tensor, Tensor]] = [None] * len(searches)  # type: ignore[list-item]
+    failed: dict[int, Tensor] = {}
+    groups: dict[tuple, list[int]] = defaultdict(list)
     for i, search in enumerate(searches):
-        level = _level_at(search.priors, search.first, search.size)
+        number = _level_at(search)
         small = search.size <= WHOLE_LEVEL and not counting_is_free(search.priors.device)
-        if level is None or small:
-            found.append(_search_level(search, min(k, search.size)))
+        most = min(k, search.size)
+        if number is None or small:
+            found[i] = _search_level(search, most)
             continue
-        index, exists, wrong = _search_window(search, level, min(k, search.size))
-        found.append((index, exists))
+        level = search.priors.levels[number]
+        key = (id(search.priors), _window_shape(level, most), level.num_base, most)
+        groups[key].append(i)
+    for (_, shape, _, most), members in groups.items():
+        some = [searches[i] for i in members]
+        *answer, wrong = _search_windows(some, shape, most)
+        for i, *part in zip(members, *(whole.split([s.count for s in some]) for whole in answer)):
+            found[i] = (part[0], part[1])
         if wrong is not None:
-            failed.append(wrong)
-            doubtful.append(i)
+            failed.update(zip(members, wrong.split([s.count for s in some])))
     if failed:
-        counts = torch.stack([wrong.sum() for wrong in failed]).tolist()  # sync: windows too small
-        for i, wrong, count in zip(doubtful, failed, counts):
+        # sync: windows too small
+        counts = torch.stack([wrong.sum() for wrong in failed.values()]).tolist()
+        for (i, wrong), count in zip(failed.items(), counts):
             if count:
                 again = wrong.nonzero().squeeze(1)  # sync: once a level where there are some
                 index, exists = found[i]
@@ -109,32 +140,14 @@ def nearest_topk(searches: Sequence[Search], k: int) -> list[tuple[Tensor, Tenso
     return found
 
 
-def _search_window(search: Search, level: Level, k: int) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The k nearest in a window; ``(G,)`` bool, for whom it was not enough (None: nobody)."""
-    priors, targets = search.priors, search.targets
-    shape = _window_shape(level, k)
-    slots, distance, bound = _window(search, level, shape)
-    if priors.valid is not None:
-        flat = (targets.image[:, None] * priors.num_priors + slots).reshape(-1)
-        valid = priors.valid.reshape(-1).index_select(0, flat).view_as(slots)
-        distance = torch.where(valid, distance, torch.inf)
-    value, position = _lowest(distance, min(k + 1, slots.shape[1]))
-    last = value[:, k - 1]
-    failed = None
-    if shape != (level.width, level.height):
-        failed = last >= bound * (1 - 1e-4)
-    if counting_is_free(priors.device) and level.num_base == 1 and value.shape[1] > k:
-        tie = (value[:, k] == last) & torch.isfinite(last)
-        failed = tie if failed is None else failed | tie
-    return slots.gather(1, position[:, :k]), torch.isfinite(value[:, :k]), failed
-
-
-def _level_at(priors: Priors, first: int, size: int) -> Level | None:
+def _level_at(search: Search) -> int | None:
+    """The number of the level that is searched; None for slots that are no level."""
+    priors = search.priors
     if priors.per_image:
         return None
-    for start, level in zip(priors.level_starts, priors.levels):
-        if start == first and level.num_priors == size:
-            return level
+    for i, (start, level) in enumerate(zip(priors.level_starts, priors.levels)):
+        if start == search.first and level.num_priors == search.size:
+            return i
     return None
 
 
@@ -156,48 +169,123 @@ def _window_shape(level: Level, k: int) -> tuple[int, int]:
     return across, down
 
 
-def _window(search: Search, level: Level, shape: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-    """A window of cells around each gt.
+@dataclass(frozen=True, eq=False)
+class _Grids:
+    """The levels of a grid as tables.
+
+    Args:
+        floats: ``(5, L)``: stride (x, y), offset, cells (x, y).
+        ints: ``(4, L)`` int64: first slot, slots a row of cells, and where in
+            ``positions`` the centres' x and y of the level begin.
+        positions: The x, then the y, of the centres of each level, a cell's together.
+    """
+
+    floats: Tensor
+    ints: Tensor
+    positions: Tensor
+
+    @staticmethod
+    def of(priors: Priors) -> '_Grids':
+        """The grids of some priors."""
+        floats, ints, positions, total = [], [], [], 0
+        for level, first in zip(priors.levels, priors.level_starts):
+            floats.append((*level.stride, level.offset, level.width, level.height))
+            a = level.num_base
+            across, down = level.width * a, level.height * a
+            ints.append((first, across, total, total + across))
+            total += across + down
+            grid = priors.centers[first : first + level.num_priors]
+            grid = grid.view(level.height, level.width, a, 2)
+            positions += [grid[0, :, :, 0].reshape(-1), grid[:, 0, :, 1].reshape(-1)]
+        device = priors.device
+        return _Grids(
+            torch.tensor(floats, dtype=torch.float32).t().contiguous().to(device),
+            torch.tensor(ints).t().contiguous().to(device),
+            torch.cat(positions),
+        )
+
+
+def _search_windows(
+    searches: Sequence[Search], shape: tuple[int, int], k: int
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The k nearest in a window of cells around each gt of each search, Q in all.
+
+    Windows stand first in the tensors here, gts last, so that arithmetic runs on vectors.
 
     Returns:
-        ``(G, P)`` its slots; ``(G, P)`` their distances; ``(G,)`` a distance that no slot
-        outside falls below.
+        ``(Q, k)`` slots; ``(Q, k)`` bool, which exist; and ``(Q,)`` bool, for whom the
+        window was not enough (None: nobody).
     """
-    targets, device = search.targets, search.priors.device
-    grid = (level.height, level.width, level.num_base)
-    centers = search.priors.centers[search.first : search.first + search.size].view(*grid, 2)
-    bound = torch.full_like(targets.centers[:, 0], torch.inf)
-    cells, squares = [], []
-    for axis, positions in enumerate((centers[0, :, :, 0], centers[:, 0, :, 1])):
-        size, count = positions.shape[0], shape[axis]
-        center = targets.centers[:, axis]
-        at = center / level.stride[axis] - level.offset
-        start = torch.round(at - (count - 1) / 2).clamp_(0, size - count)
-        unit: float | Tensor = level.stride[axis]
+    priors, targets = searches[0].priors, Targets.cat([search.targets for search in searches])
+    numbers = [_level_at(search) for search in searches]
+    levels = [priors.levels[i] for i in numbers if i is not None]
+    grids: _Grids = priors.once('grids', _Grids.of)
+    number = torch.tensor(numbers, device=priors.device).repeat_interleave(
+        torch.tensor([search.count for search in searches], device=priors.device),
+        output_size=targets.count,
+    )
+    distance, slots, bound = _windows(grids, targets, number, shape, levels[0].num_base)
+    if priors.valid is not None:
+        flat = (slots + targets.image * priors.num_priors).reshape(-1)
+        valid = priors.valid.reshape(-1).index_select(0, flat).view_as(slots)
+        distance = torch.where(valid, distance, torch.inf)
+    # The bits of floats that are not negative order as they do.
+    key = torch.add(slots, distance.view(torch.int32).long(), alpha=1 << 32)
+    key = key.topk(min(k + 1, key.shape[0]), dim=0, largest=False).values
+    value = (key >> 32).int().view(torch.float32)
+    exists = torch.isfinite(value[:k]) if priors.valid is not None else torch.ones_like(key[:k])
+    failed = None
+    if any(shape != (level.width, level.height) for level in levels):
+        failed = value[k - 1] >= bound * (1 - 1e-4)
+    if counting_is_free(priors.device) and levels[0].num_base == 1 and value.shape[0] > k:
+        tie = (value[k] == value[k - 1]) & torch.isfinite(value[k - 1])
+        failed = tie if failed is None else failed | tie
+    return (key[:k] & 0xFFFFFFFF).t(), exists.bool().t(), failed
+
+
+def _windows(
+    grids: _Grids, targets: Targets, number: Tensor, shape: tuple[int, int], num_base: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A window of cells around each gt, on the level ``number (Q,)``.
+
+    Returns:
+        ``(P, Q)`` the distances of its slots; ``(P, Q)`` the slots; and ``(Q,)`` a
+        distance that no slot outside falls below.
+    """
+    device = number.device
+    floats, ints = grids.floats.index_select(1, number), grids.ints.index_select(1, number)
+    bounds, starts, squares = [], [], []
+    for axis, count in enumerate(shape):
+        center, unit = targets.centers[:, axis], floats[axis]
+        at = center / unit - floats[2]
+        spare = floats[3 + axis] - count  # cells that the window leaves out
+        start = torch.minimum(torch.round(at - (count - 1) / 2).clamp_(min=0), spare)
         if targets.scale is not None:
             unit = unit / targets.scale[:, axis]
         left = torch.where(start > 0, (at - (start - 1)) * unit, torch.inf)
-        right = torch.where(start < size - count, (start + count - at) * unit, torch.inf)
-        bound = torch.minimum(bound, torch.minimum(left, right))
-        cell = start.long()[:, None] + torch.arange(count, device=device)  # (G, count)
-        offset = positions.contiguous().index_select(0, cell.reshape(-1))
-        offset = offset.view(*cell.shape, level.num_base) - center[:, None, None]
+        right = torch.where(start < spare, (start + count - at) * unit, torch.inf)
+        bounds += [left, right]
+        first = start.long().mul_(num_base)
+        local = torch.arange(count * num_base, device=device)[:, None]
+        index = (first + ints[2 + axis]) + local  # (count * A, Q)
+        offset = grids.positions.index_select(0, index.reshape(-1)).view_as(index).sub_(center)
         if targets.scale is not None:
-            offset = offset / targets.scale[:, axis, None, None]
-        cells.append(cell)
-        squares.append(offset.pow(2))
-    distance = (squares[0][:, None] + squares[1][:, :, None]).sqrt()  # (G, y, x, A)
-    base = torch.arange(search.first, search.first + level.num_base, device=device)
-    slots = cells[1][:, :, None] * level.width + cells[0][:, None]  # (G, y, x)
-    slots = slots[..., None] * level.num_base + base
-    return slots.flatten(1), distance.flatten(1), bound
+            offset /= targets.scale[:, axis]
+        starts.append(first)
+        squares.append(offset.mul_(offset).view(count, num_base, -1))
+    distance = (squares[0] + squares[1][:, None]).sqrt_()  # (y, x, A, Q)
+    corner = ints[0] + starts[0] + torch.div(starts[1], num_base, rounding_mode='floor') * ints[1]
+    rows = corner + torch.arange(shape[1], device=device)[:, None] * ints[1]  # (y, Q)
+    slots = rows[:, None] + torch.arange(shape[0] * num_base, device=device)[:, None]
+    bound = torch.stack(bounds).amin(dim=0)
+    return distance.flatten(0, 2), slots.flatten(0, 1), bound
 
 
 def _lowest(distance: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k lowest of each row, lowest first, of equal ones the earlier first."""
     column = torch.arange(distance.shape[1], device=distance.device)
     # The bits of floats that are not negative order as they do.
-    key = (distance.view(torch.int32).long() << 32) | column
+    key = torch.add(column, distance.view(torch.int32).long(), alpha=1 << 32)
     position = key.topk(k, dim=1, largest=False).values & 0xFFFFFFFF
     return distance.gather(1, position), position
 
@@ -206,8 +294,9 @@ def _search_level(search: Search, k: int) -> tuple[Tensor, Tensor]:
     """The k nearest by reading the whole level, a few gts at a time."""
     priors, targets = search.priors, search.targets
     part = slice(search.first, search.first + search.size)
-    level = _level_at(priors, search.first, search.size)
-    peer_ties = counting_is_free(priors.device) and (level is None or level.num_base == 1)
+    number = _level_at(search)
+    one_a_cell = number is None or priors.levels[number].num_base == 1
+    peer_ties = counting_is_free(priors.device) and one_a_cell
     count = targets.image.shape[0]
     index = torch.zeros(count, k, dtype=torch.long, device=priors.device)
     exists = torch.zeros_like(index, dtype=torch.bool)

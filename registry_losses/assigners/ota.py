@@ -13,10 +13,11 @@ from ..errors import ConfigError
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .centers import around_center, count_of, find_candidates, inside_both, inside_box
-from .common import GtRows, gt_rows, nearest_priors, segment_best
+from .centers import around_center, find_candidates, inside_both, inside_box
+from .common import GtRows, gt_rows, nearest_priors
 from .overlapping import sum_of_top_overlaps
 from .pairs import PairReader, Pairs, sum_over_classes
+from .ranking import count_of, segment_best
 
 IOU_EPS = 1e-7
 # Stands for the logarithm of 0, of which differences stay finite.
@@ -199,7 +200,7 @@ class OTAAssigner(BaseAssigner):
         priors, gt = reader.priors, reader.gt
         region = inside_both(inside_box, around_center(self.center_radius))
         found = find_candidates(priors, rows, gt, region)
-        pairs = reader.pairs(found.image, found.gt, found.prior)
+        pairs = reader.pairs_of(found)
         lonely = ((found.counts == 0) & rows.valid).nonzero().squeeze(1)  # sync: gts without a slot
         if lonely.numel() == 0:
             return pairs

@@ -9,6 +9,7 @@ Shapes: B images, N slots, M gts, G gts of one block, T runs an image, S slots a
 (gt, run) pairs of one block, k best boxes a gt.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,9 +19,16 @@ from torch import Tensor
 
 from ..ops.iou import OverlapMode, bbox_overlaps, iou_of_corners
 from ..structures import GroundTruth
-from .common import block_elements
+from .common import block_elements, counting_is_free
+from .ranking import count_of, segment_topk
 
 RUN_LENGTH = 16
+# How many times as much as elsewhere is kept at once.
+BLOCKS_AT_ONCE = 8
+# Groups of a gt's runs that are searched for the best.
+GROUPS = 64
+# A coordinate beyond all others, whose square is still finite.
+_FAR = 1e18
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +41,7 @@ class OverlapBlock:
         counts: ``(G,)`` int64, how many of the P runs are each gt's.
         row: ``(P,)`` int64 in [0, G), ascending, whose each run is.
         first_slot: ``(P,)`` int64, the first slot of each run, in [0, N).
-        overlaps: ``(P, S)``, 0 for slots that do not count.
+        overlaps: ``(P, S)`` >= 0, 0 for slots that do not count.
     """
 
     image: Tensor
@@ -48,47 +56,27 @@ class OverlapBlock:
         """``(P,)`` the largest overlap of each run."""
         return self.overlaps.amax(dim=1)
 
-    def buckets(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """The runs of gts that have about equally many, as matrices, by powers of two.
+    def best_runs(self, k: int) -> tuple[Tensor, Tensor]:
+        """K of each gt's runs with high peaks.
 
-        Gts without a run are in none. Waits for the device once, and once a bucket.
+        The runs are dealt to groups, and the k best of the groups' bests are returned:
+        that is cheaper than to search all runs, and mostly as good.
 
-        Yields:
-            ``(g,)`` the gts; ``(g, 2^p)`` index of their runs, P where there is none; and
-            ``(g, 2^p)`` the peaks, 0 where there is none.
+        Args:
+            k: Runs, at most :data:`GROUPS`.
+
+        Returns:
+            ``(G, k)`` index of the runs, highest peak first, and their peaks, 0 where
+            there is no run that overlaps the gt.
         """
-        peaks = self.peaks
-        starts = self.counts.cumsum(0) - self.counts
-        padded = torch.cat((peaks, peaks.new_zeros(1)))
-        power = torch.ceil(torch.log2(self.counts.clamp(min=1).double())).long()
-        power = torch.where(self.counts > 0, power, -1)
-        for p in torch.unique(power).tolist():  # sync: the bucket sizes
-            if p < 0:
-                continue
-            rows = (power == p).nonzero().squeeze(1)
-            offset = torch.arange(1 << p, device=peaks.device)
-            runs = torch.where(
-                offset < self.counts[rows, None], starts[rows, None] + offset, peaks.shape[0]
-            )
-            yield rows, runs, padded.index_select(0, runs.reshape(-1)).view(runs.shape)
-
-    def best_runs(self, k: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Of each gt the k runs of the highest peaks; they hold its k largest overlaps.
-
-        A run that is not among them has no overlap above its peak, and k others reach it.
-
-        Yields:
-            ``(g,)`` the gts; ``(g, j)`` with j <= k the index of the runs, P where there
-            is none; and ``(g, j, S)`` their overlaps, 0 where there is none.
-        """
-        last = self.peaks.shape[0] - 1
-        for rows, runs, peaks in self.buckets():
-            peaks, best = peaks.topk(min(k, peaks.shape[1]), dim=1)
-            runs = runs.gather(1, best)
-            at = runs.clamp(max=last).reshape(-1)
-            overlaps = self.overlaps.index_select(0, at).view(*runs.shape, RUN_LENGTH)
-            # Where there is no run the peak is 0.
-            yield rows, runs, overlaps.mul_((peaks > 0)[..., None])
+        place = torch.arange(self.row.shape[0], device=self.row.device)
+        # The bits of floats that are not negative order as they do.
+        key = torch.add(place, self.peaks.view(torch.int32).long(), alpha=1 << 32)
+        group = (place & (GROUPS - 1)).add_(self.row, alpha=GROUPS)
+        best = key.new_zeros(self.counts.shape[0] * GROUPS)
+        best.scatter_reduce_(0, group, key, 'amax')
+        top = best.view(-1, GROUPS).topk(k, dim=1).values
+        return top & 0xFFFFFFFF, (top >> 32).int().view(torch.float32)
 
 
 def overlapping_blocks(
@@ -96,7 +84,7 @@ def overlapping_blocks(
 ) -> Iterator[OverlapBlock]:
     """Overlaps of every gt with the predicted boxes that may meet it.
 
-    Waits for the device once, and once a block.
+    Waits for the device twice for some images.
 
     Args:
         boxes: ``(B, N, 4)`` predicted boxes.
@@ -105,34 +93,39 @@ def overlapping_blocks(
         mode: Of :func:`bbox_overlaps`. Only overlaps above 0 are promised, and of
             modes whose value is at most the IoU.
     """
-    if allowed is not None:
-        # A box of no size at the origin overlaps nothing.
-        boxes = torch.where(allowed[..., None], boxes, 0)
-    runs = _runs_of(boxes)  # (B, T, 5, S)
-    num_runs = runs.shape[1]
-    meets = _runs_that_meet(runs, gt)  # (B, M, T)
-    counts = meets.sum(dim=-1).reshape(-1)
-    flat = runs.view(-1, 5 * RUN_LENGTH)
-    corners = gt.boxes.float().reshape(-1, 4).t().contiguous()  # (4, B * M)
-    for part in _blocks_of_gts(counts, block_elements(boxes.device)):
-        row, run = meets.view(-1, num_runs)[part].nonzero(as_tuple=True)
-        index = torch.arange(part.start, part.stop, device=boxes.device)
-        image = torch.div(index, gt.max_gts, rounding_mode='floor')
-        at = image.index_select(0, row).mul_(num_runs).add_(run)
-        overlaps = _overlaps_of_runs(
-            corners[:, part].index_select(1, row),
-            flat.index_select(0, at).view(-1, 5, RUN_LENGTH),
-            mode,
-        )
-        yield OverlapBlock(
-            image, index - image * gt.max_gts, counts[part], row, run * RUN_LENGTH, overlaps
-        )
+    runs = _runs_of(boxes.detach(), allowed)  # (B, T, 5, S)
+    num_runs, m = runs.shape[1], gt.max_gts
+    corners = _corners_of(gt)  # (5, B, M)
+    bounds = runs[:, :, :2].amin(dim=-1), runs[:, :, 2:4].amax(dim=-1)  # (B, T, 2) each
+    most = BLOCKS_AT_ONCE * block_elements(boxes.device)
+    step = max(most // (4 * m * num_runs), 1)
+    for first in range(0, gt.batch_size, step):
+        images = slice(first, first + step)
+        own = corners[:, images]
+        meets = _runs_that_meet(bounds[0][images], bounds[1][images], own).view(-1)
+        found = meets.nonzero().squeeze(1)  # sync: the runs of some images
+        ends = torch.arange(0, meets.shape[0] + 1, num_runs, device=found.device)
+        ends = torch.searchsorted(found, ends)
+        counts = ends.diff()
+        own = own.flatten(1)
+        for gts, pairs in _blocks_of_gts(ends, most // RUN_LENGTH):
+            row = torch.arange(gts.stop - gts.start, device=found.device)
+            image = torch.div(row + gts.start, m, rounding_mode='floor')
+            index = row + (gts.start - image * m)
+            row = row.repeat_interleave(counts[gts], output_size=pairs.stop - pairs.start)
+            run = found[pairs].sub_(gts.start * num_runs).sub_(row, alpha=num_runs)
+            image += first
+            at = image.mul(num_runs).index_select(0, row).add_(run)
+            overlaps = _overlaps_of_runs(own[:, gts], row, runs, at, mode)
+            yield OverlapBlock(image, index, counts[gts], row, run.mul_(RUN_LENGTH), overlaps)
 
 
-def _runs_of(boxes: Tensor) -> Tensor:
-    """``(B, T, 5, S)``: x1, y1, x2, y2 and area of the slots of each run, padded with 0.
+def _runs_of(boxes: Tensor, allowed: Tensor | None) -> Tensor:
+    """``(B, T, 5, S)``: x1, y1, x2, y2 and area of the slots of each run.
 
     Each coordinate of a run is contiguous in memory, so that arithmetic runs on vectors.
+    Slots that do not count, have no area or fill up the last run lie far outside in, and
+    so meet nothing and stretch no bounds.
     """
     b, n = boxes.shape[:2]
     num_runs = -(-n // RUN_LENGTH)
@@ -144,45 +137,79 @@ def _runs_of(boxes: Tensor) -> Tensor:
     runs[:, :, :4] = boxes.view(b, num_runs, RUN_LENGTH, 4).transpose(2, 3)
     size = (runs[:, :, 2:4] - runs[:, :, :2]).clamp_(min=0)
     torch.mul(size[:, :, 0], size[:, :, 1], out=runs[:, :, 4])
+    absent = runs[:, :, 4] <= 0  # (B, T, S)
+    if allowed is not None:
+        absent.view(b, -1)[:, :n] |= ~allowed
+    if not counting_is_free(boxes.device) or absent.any():
+        away = (absent.float() * _FAR)[:, :, None]
+        runs[:, :, :2] += away
+        runs[:, :, 2:4] -= away
     return runs
 
 
-def _overlaps_of_runs(gts: Tensor, runs: Tensor, mode: OverlapMode) -> Tensor:
-    """``(P, S)`` overlaps of gts ``(4, P)`` and runs ``(P, 5, S)``."""
-    if mode != 'iou':
-        boxes = runs[:, :4].transpose(1, 2)  # (P, S, 4)
-        return bbox_overlaps(gts.t()[:, None], boxes, mode=mode).squeeze(1)
-    x1, y1, x2, y2 = gts
-    areas = ((x2 - x1).clamp_(min=0) * (y2 - y1).clamp_(min=0))[:, None]
-    x1, y1, x2, y2, own = runs.unbind(1)
-    return iou_of_corners(gts[..., None].unbind(0), areas, (x1, y1, x2, y2), own)
+def _corners_of(gt: GroundTruth) -> Tensor:
+    """``(5, B, M)``: x1, y1, x2, y2 and area of the gts, inside out where not valid."""
+    corners = gt.boxes.float().permute(2, 0, 1)
+    nowhere = corners.new_tensor([_FAR, _FAR, -_FAR, -_FAR])[:, None, None]
+    corners = torch.where(gt.valid, corners, nowhere)
+    size = (corners[2:] - corners[:2]).clamp_(min=0)
+    return torch.cat((corners, (size[0] * size[1])[None]))
 
 
-def _runs_that_meet(runs: Tensor, gt: GroundTruth) -> Tensor:
-    """``(B, M, T)`` bool, whether the bounds of runs ``(B, T, 5, S)`` meet a valid gt."""
-    # Boxes of no area meet nothing, and must not stretch the bounds to where they lie.
-    solid = runs[:, :, 4:] > 0  # (B, T, 1, S)
-    low = torch.where(solid, runs[:, :, :2], torch.inf).amin(dim=-1)  # (B, T, 2)
-    high = torch.where(solid, runs[:, :, 2:4], -torch.inf).amax(dim=-1)
-    low, high = low.permute(2, 0, 1)[:, :, None], high.permute(2, 0, 1)[:, :, None]
-    low, high = low.contiguous(), high.contiguous()  # (2, B, 1, T)
-    corners = gt.boxes.permute(2, 0, 1)[..., None]  # (4, B, M, 1)
-    meets = (low[0] < corners[2]) & (high[0] > corners[0])
-    meets &= (low[1] < corners[3]) & (high[1] > corners[1])
-    return meets & gt.valid[..., None]
+def _overlaps_of_runs(
+    gts: Tensor, row: Tensor, runs: Tensor, at: Tensor, mode: OverlapMode
+) -> Tensor:
+    """``(P, S)`` overlaps of gts ``row (P,)`` and runs ``at (P,)``, some at a time.
+
+    Args:
+        gts: ``(5, G)`` corners and areas.
+        row: Into the G.
+        runs: ``(B, T, 5, S)``.
+        at: Into the ``B * T``.
+        mode: Of :func:`bbox_overlaps`.
+    """
+    flat = runs.view(-1, 5 * RUN_LENGTH)
+    out = runs.new_empty(row.shape[0], RUN_LENGTH)
+    step = max(block_elements(runs.device) // (2 * RUN_LENGTH), 1)
+    for start in range(0, row.shape[0], step):
+        part = slice(start, start + step)
+        *corners, areas = gts.index_select(1, row[part])[..., None].unbind(0)
+        theirs = flat.index_select(0, at[part]).view(-1, 5, RUN_LENGTH)
+        if mode == 'iou':
+            *others, others_areas = theirs.unbind(1)
+            iou_of_corners(corners, areas, others, others_areas, out=out[part])
+        else:
+            first, second = torch.stack(corners, dim=-1), theirs[:, :4].transpose(1, 2)
+            out[part] = bbox_overlaps(first, second, mode=mode).squeeze(1).clamp_(min=0)
+    return out
 
 
-def _blocks_of_gts(counts: Tensor, most_boxes: int) -> Iterator[slice]:
-    """Slices of the ``B * M`` gts whose runs hold at most so many boxes, or single gts."""
-    start, total = 0, 0
-    for i, count in enumerate(counts.tolist()):  # sync: the runs of each gt
-        size = count * RUN_LENGTH
-        if total and total + size > most_boxes:
-            yield slice(start, i)
-            start, total = i, 0
-        total += size
-    if start < counts.shape[0]:
-        yield slice(start, counts.shape[0])
+def _runs_that_meet(low: Tensor, high: Tensor, gts: Tensor) -> Tensor:
+    """``(B, M, T)`` float32, over 0 where the bounds ``(B, T, 2)`` of a run meet a gt.
+
+    Arithmetic, because comparisons take several times as long on a CPU.
+    """
+    low, high = (bound.permute(2, 0, 1)[:, :, None].contiguous() for bound in (low, high))
+    x1, y1, x2, y2, _ = gts[..., None]  # (B, M, 1)
+    meets = (x2 - low[0]).clamp_(min=0)
+    for more in (high[0] - x1, y2 - low[1], high[1] - y1):
+        meets = torch.minimum(meets, more, out=meets)
+    return meets.clamp_(min=0)
+
+
+def _blocks_of_gts(ends: Tensor, most: int) -> Iterator[tuple[slice, slice]]:
+    """Slices of gts that have at most so many runs, or of single gts; and of their runs.
+
+    Args:
+        ends: ``(G + 1,)`` ascending, where among all runs those of each gt begin.
+        most: Runs.
+    """
+    bounds = ends.tolist()  # sync: the runs of each gt
+    start, last = 0, len(bounds) - 1
+    while start < last:
+        stop = max(bisect_right(bounds, bounds[start] + most) - 1, start + 1)
+        yield slice(start, stop), slice(bounds[start], bounds[stop])
+        start = stop
 
 
 def sum_of_top_overlaps(boxes: Tensor, gt: GroundTruth, allowed: Tensor, k: int) -> Tensor:
@@ -194,12 +221,25 @@ def sum_of_top_overlaps(boxes: Tensor, gt: GroundTruth, allowed: Tensor, k: int)
         allowed: ``(B, N)`` bool.
         k: How many to sum.
     """
-    out = boxes.new_zeros(gt.valid.shape)
+    values, counts = [], []
     for block in overlapping_blocks(boxes, gt, allowed):
-        for rows, _, overlaps in block.best_runs(k):
-            overlaps = overlaps.flatten(1)
-            top = overlaps.topk(min(k, overlaps.shape[1]), dim=1).values
-            # Summed largest first, one after the other, as the reference implementations
-            # do: the sum is rounded down to a whole number.
-            out[block.image[rows], block.gt[rows]] = top.t().contiguous().sum(dim=0)
-    return out
+        # A gt's k best overlaps are no less than what k runs reach, each in a slot.
+        least = block.best_runs(k)[1][:, -1]
+        some = (block.peaks > 0) & (block.peaks >= least.index_select(0, block.row))
+        run = some.nonzero().squeeze(1)
+        row = block.row.index_select(0, run)
+        overlaps = block.overlaps.index_select(0, run)
+        some = (overlaps > 0) & (overlaps >= least.index_select(0, row)[:, None])
+        at = some.reshape(-1).nonzero().squeeze(1)
+        row = row.index_select(0, torch.div(at, RUN_LENGTH, rounding_mode='floor'))
+        values.append(overlaps.reshape(-1).index_select(0, at))
+        counts.append(count_of(row, block.counts.shape[0]))
+    if not values:
+        return boxes.new_zeros(gt.valid.shape)
+    value = torch.cat(values)
+    index, exists = segment_topk(value, torch.cat(counts), k)
+    padded = torch.cat((value, value.new_zeros(1)))
+    top = padded.index_select(0, torch.where(exists, index, value.shape[0]).t().reshape(-1))
+    # Summed largest first, one after the other, as the reference implementations do: the
+    # sum is rounded down to a whole number.
+    return top.view(k, -1).sum(dim=0).view(gt.valid.shape)

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..ops.iou import bbox_overlaps
+from ..ops.iou import bbox_overlaps, iou_of_corners
 from ..structures import GroundTruth, Predictions, Priors
 from .common import (
     GtRows,
     batched_boxes,
     block_elements,
+    corners_of,
+    corners_of_slots,
     counting_is_free,
     prior_chunks,
     take_boxes,
@@ -88,8 +90,10 @@ def find_overlaps(
 
 def candidate_iou(priors: Priors, rows: GtRows, row: Tensor, prior: Tensor) -> Tensor:
     """``(T,)`` IoU of a gt and a slot of a grid, -1 where the slot is no candidate."""
-    boxes = take_boxes(priors.boxes, prior)
-    iou = bbox_overlaps(boxes, take_boxes(rows.boxes, row), is_aligned=True)
+    own, gts = take_boxes(priors.boxes, prior), take_boxes(rows.boxes, row)
+    own_areas = corners_of_slots(priors)[4].index_select(0, prior)
+    gt_areas = corners_of(rows.boxes)[4].index_select(0, row)
+    iou = iou_of_corners(own.float().unbind(-1), own_areas, gts.float().unbind(-1), gt_areas)
     if priors.valid is not None:
         slot = rows.image.index_select(0, row) * priors.num_priors + prior
         iou = torch.where(priors.valid.reshape(-1).index_select(0, slot), iou, -1)
@@ -98,13 +102,15 @@ def candidate_iou(priors: Priors, rows: GtRows, row: Tensor, prior: Tensor) -> T
 
 def iou_at(priors: Priors, rows: GtRows, slots: Tensor) -> Tensor:
     """``(G, C)`` IoU of each gt with the slots ``(G, C)``; -1 where one is no candidate."""
-    boxes = take_boxes(priors.boxes, slots.reshape(-1)).view(*slots.shape, 4)
-    iou = bbox_overlaps(boxes, rows.boxes[:, None])[..., 0]
+    slots = slots.t()  # (C, G): arithmetic runs along the gts
+    own = corners_of_slots(priors).index_select(1, slots.reshape(-1)).view(5, *slots.shape)
+    gts = corners_of(rows.boxes)
+    iou = iou_of_corners(own[:4].unbind(0), own[4], gts[:4].unbind(0), gts[4])
     if priors.valid is not None:
-        slot = rows.image[:, None] * priors.num_priors + slots
+        slot = rows.image * priors.num_priors + slots
         valid = priors.valid.reshape(-1).index_select(0, slot.reshape(-1))
         iou = torch.where(valid.view_as(iou), iou, -1)
-    return iou
+    return iou.t()
 
 
 def _floor(best: Tensor, threshold: Tensor, valid: Tensor) -> Tensor:
@@ -141,10 +147,10 @@ def _grid_overlaps(
         size = block.boxes[:, 2:] - block.boxes[:, :2]
         least = share[:, None] * ((size[:, 0] * size[:, 1])[:, None] + areas)
         windows = overlap_windows(priors, block.boxes, least)
-        counts = torch.stack((windows.count.sum(), (floor == 0).sum()))
-        total, unsure = counts.tolist()  # sync: enumerate candidates
+        counts = torch.stack((*windows.totals(), (floor == 0).sum()))
+        cells, lines, unsure = counts.tolist()  # sync: enumerate candidates
         lost += unsure
-        for row, prior in enumerate_cells(windows, total):
+        for row, prior in enumerate_cells(windows, cells, lines):
             iou = candidate_iou(priors, block, row, prior)
             if counting_is_free(iou.device):
                 keep = (iou >= floor.index_select(0, row)).nonzero().squeeze(1)

@@ -10,9 +10,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ..ops.iou import bbox_overlaps
+from ..ops.iou import iou_of_corners
 from ..structures import GroundTruth, Predictions, Priors
-from .common import block_elements, take_boxes
+from .centers import Candidates
+from .common import block_elements, counting_is_free, take_boxes
 
 # A pair's quality is over 0 even where the boxes do not meet.
 TINY_QUALITY = 1e-7
@@ -23,34 +24,49 @@ class Pairs:
     """T pairs of a gt and a slot; all ``(T,)`` int64.
 
     Args:
-        image: The image.
-        gt: The gt in [0, M).
-        prior: The slot in [0, N).
         gt_at: The gt counted over the batch, ``image * M + gt``.
         slot: The slot counted over the batch, ``image * N + prior``.
+        max_gts: M.
+        num_priors: N.
     """
 
-    image: Tensor
-    gt: Tensor
-    prior: Tensor
     gt_at: Tensor
     slot: Tensor
+    max_gts: int
+    num_priors: int
 
     def __len__(self) -> int:
-        return self.image.shape[0]
+        return self.gt_at.shape[0]
+
+    @cached_property
+    def image(self) -> Tensor:
+        """The image."""
+        return torch.div(self.gt_at, self.max_gts, rounding_mode='floor')
+
+    @cached_property
+    def gt(self) -> Tensor:
+        """The gt in [0, M)."""
+        return self.gt_at - self.image * self.max_gts
+
+    @cached_property
+    def prior(self) -> Tensor:
+        """The slot in [0, N)."""
+        return self.slot - self.image * self.num_priors
 
     def at(self, index: Tensor) -> 'Pairs':
         """The pairs at an index ``(T',)`` or a mask ``(T,)``."""
         if index.dtype == torch.bool:
             index = index.nonzero().squeeze(1)
-        fields = (self.image, self.gt, self.prior, self.gt_at, self.slot)
-        return Pairs(*(field.index_select(0, index) for field in fields))
+        gt_at, slot = (v.index_select(0, index) for v in (self.gt_at, self.slot))
+        return Pairs(gt_at, slot, self.max_gts, self.num_priors)
 
     @staticmethod
     def cat(parts: Sequence['Pairs']) -> 'Pairs':
-        """One list of several."""
-        fields = ((p.image, p.gt, p.prior, p.gt_at, p.slot) for p in parts)
-        return Pairs(*(torch.cat(values) for values in zip(*fields)))
+        """One list of several, of which there is one."""
+        if len(parts) == 1:
+            return parts[0]
+        gt_at, slot = (torch.cat(values) for values in zip(*((p.gt_at, p.slot) for p in parts)))
+        return Pairs(gt_at, slot, parts[0].max_gts, parts[0].num_priors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +83,31 @@ class PairReader:
     gt: GroundTruth
     predictions: Predictions
 
+    def pairs_at(self, gt_at: Tensor, slot: Tensor) -> Pairs:
+        """Pairs by gt and slot, both counted over the batch."""
+        return Pairs(gt_at, slot, self.gt.max_gts, self.priors.num_priors)
+
     def pairs(self, image: Tensor, gt: Tensor, prior: Tensor) -> Pairs:
         """Pairs by image, gt and slot."""
-        gt_at = image * self.gt.max_gts + gt
-        return Pairs(image, gt, prior, gt_at, image * self.priors.num_priors + prior)
+        return self._known(
+            self.pairs_at(image * self.gt.max_gts + gt, image * self.priors.num_priors + prior),
+            image=image,
+            gt=gt,
+            prior=prior,
+        )
+
+    def pairs_of(self, found: Candidates) -> Pairs:
+        """What a region holds."""
+        rows = found.rows
+        gt_at = (rows.image * self.gt.max_gts + rows.index).index_select(0, found.row)
+        slot = (rows.image * self.priors.num_priors).index_select(0, found.row).add_(found.prior)
+        return self._known(self.pairs_at(gt_at, slot), prior=found.prior)
+
+    @staticmethod
+    def _known(pairs: Pairs, **views: Tensor) -> Pairs:
+        """The same with views that need not be worked out."""
+        vars(pairs).update(views)
+        return pairs
 
     def no_pairs(self) -> Pairs:
         """T = 0."""
@@ -115,36 +152,49 @@ class PairReader:
 
     def overlaps(self, pairs: Pairs) -> Tensor:
         """``(T,)`` IoU of the predicted box and the gt."""
-        return bbox_overlaps(self.boxes(pairs), self.gt_boxes(pairs), is_aligned=True)
+        own, gts = self.boxes(pairs).float().unbind(-1), self.gt_boxes(pairs).float().unbind(-1)
+        width, height = (own[i + 2].detach().sub(own[i]).clamp_(min=0) for i in (0, 1))
+        gt_areas = self.gt.areas.float().reshape(-1).index_select(0, pairs.gt_at)
+        return iou_of_corners(own, width.mul_(height), gts, gt_areas)
 
     def scores(self, pairs: Pairs) -> Tensor:
         """``(T,)`` predicted score of the gt's class."""
         num_classes = self.predictions.scores.shape[-1]
-        return self._flat_scores.index_select(0, pairs.slot * num_classes + self.labels(pairs))
+        at = torch.add(self.labels(pairs), pairs.slot, alpha=num_classes)
+        return self._flat_scores.index_select(0, at)
 
     def points(self, pairs: Pairs) -> Tensor:
         """``(T, 2)`` centres of the slots."""
         if self.priors.centers.dim() == 2:
             return take_boxes(self.priors.centers, pairs.prior)
-        return self.priors.centers_at(pairs.image, pairs.prior)
+        return take_boxes(self.priors.centers.reshape(-1, 2), pairs.slot)
 
     def strides(self, pairs: Pairs) -> Tensor:
         """``(T, 2)`` strides of the slots."""
         if self.priors.strides.dim() == 2:
             return take_boxes(self.priors.strides, pairs.prior)
-        return self.priors.strides_at(pairs.image, pairs.prior)
+        return take_boxes(self.priors.strides.reshape(-1, 2), pairs.slot)
 
 
-def sum_over_classes(scores: Tensor, term: Callable[[Tensor], Tensor]) -> Tensor:
+def sum_over_classes(
+    scores: Tensor, term: Callable[[Tensor], Tensor], wanted: Tensor | None = None
+) -> Tensor:
     """``(B * N,)`` sum over the classes of ``term(scores)``, streamed.
 
     Args:
         scores: ``(B, N, C)``.
         term: Element by element, on a contiguous ``(R, C)``.
+        wanted: ``(B, N)`` bool, the slots to sum for where the host may choose; the sum
+            of others may be anything.
     """
     flat = scores.reshape(-1, scores.shape[-1])
-    out = flat.new_empty(flat.shape[0])
+    out = flat.new_zeros(flat.shape[0])
     step = max(block_elements(scores.device) // max(flat.shape[1], 1), 1)
+    if wanted is not None and counting_is_free(scores.device):
+        at = wanted.reshape(-1).nonzero().squeeze(1)
+        for part in at.split(step):
+            out.index_copy_(0, part, term(flat.index_select(0, part)).sum(dim=1))
+        return out
     for start in range(0, flat.shape[0], step):
         torch.sum(term(flat[start : start + step]), dim=1, out=out[start : start + step])
     return out

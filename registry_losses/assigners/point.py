@@ -12,8 +12,9 @@ from ..errors import ConfigError
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .common import GtRows, counting_is_free, gt_rows, resolve_conflicts
+from .common import GtRows, counting_is_free, gt_rows
 from .nearest import Search, Targets, nearest_topk
+from .ranking import resolve_conflicts
 
 
 @TASK_UTILS.register_module()

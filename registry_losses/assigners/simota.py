@@ -23,9 +23,9 @@ IOU_EPS = 1e-7
 LOG_FLOOR = -100.0
 
 
-def negative_bce(scores: Tensor) -> Tensor:
-    """Binary cross entropy of scores that should be 0, each at most 100."""
-    return torch.log1p(-scores).clamp_(min=LOG_FLOOR).neg_()
+def minus_negative_bce(scores: Tensor) -> Tensor:
+    """Binary cross entropy of scores that should be 0, each at most 100, negated."""
+    return scores.neg().log1p_().clamp_(min=LOG_FLOOR)
 
 
 def positive_bce(scores: Tensor) -> Tensor:
@@ -41,14 +41,13 @@ class SimOTATerms(PairTerms):
         near_region: Inside the box and near its centre.
         cls_weight: Weight of the class cost.
         iou_weight: Weight of the IoU cost.
-        all_negative: ``(B * N,)`` class cost of a slot if no class were right; only the
-            gt's class must be corrected then, and no (N, M, C) is ever built.
+        all_negative: See :class:`PairTerms`; only the gt's class must be corrected, and no
+            (N, M, C) is ever built.
     """
 
     near_region: Region = field(kw_only=True)
     cls_weight: float = field(kw_only=True)
     iou_weight: float = field(kw_only=True)
-    all_negative: Tensor = field(kw_only=True)
 
     def cost(self, pairs: Pairs, overlaps: Tensor) -> Tensor:
         """See the class."""
@@ -58,7 +57,7 @@ class SimOTATerms(PairTerms):
         """Without the last term."""
         score = self.scores(pairs)
         cls_cost = self.all_negative.index_select(0, pairs.slot)
-        cls_cost = cls_cost - negative_bce(score) + positive_bce(score)
+        cls_cost = cls_cost.add_(minus_negative_bce(score)).add_(positive_bce(score))
         iou_cost = -torch.log(overlaps + IOU_EPS)
         return cls_cost * self.cls_weight + iou_cost * self.iou_weight
 
@@ -135,7 +134,9 @@ class SimOTAAssigner(CostMatchingAssigner):
         # A trifle less than the term itself, for an IoU that rounds to more than 1.
         return (Neighbourhood(self._near_region(), FAR_COST * (1 - 1e-6)),)
 
-    def _terms(self, priors: Priors, gt: GroundTruth, predictions: Predictions) -> SimOTATerms:
+    def _terms(
+        self, priors: Priors, gt: GroundTruth, predictions: Predictions, taking_part: Tensor
+    ) -> SimOTATerms:
         return SimOTATerms(
             priors,
             gt,
@@ -143,5 +144,7 @@ class SimOTAAssigner(CostMatchingAssigner):
             near_region=self._near_region(),
             cls_weight=self.cls_weight,
             iou_weight=self.iou_weight,
-            all_negative=sum_over_classes(predictions.scores, negative_bce),
+            all_negative=sum_over_classes(
+                predictions.scores, minus_negative_bce, taking_part
+            ).neg_(),
         )

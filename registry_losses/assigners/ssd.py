@@ -13,8 +13,9 @@ from ..errors import ConfigError
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .common import GtRows, counting_is_free, gt_rows, segment_best
+from .common import GtRows, counting_is_free, gt_rows
 from .overlaps import Overlaps, find_overlaps
+from .ranking import LOW_BITS
 
 # A gt that runs out of pairs gets those down to this share of its floor, and below the
 # second number all.
@@ -62,7 +63,7 @@ class SSDAssigner(BaseAssigner):
             some = rows.part(wanted.to(device))
             more = find_overlaps(priors, gt, some, floor.to(device), best_too=False)
             host = _to_host(more, some, n)
-            return _Pairs(wanted[host.row], host.slot, host.iou)
+            return _Pairs(wanted[host.row], host.slot, host.rank)
 
         start = (rows.num_rows, b, n, self.pos_iou_thr)
         row, slot = match_bipartite(pairs, *start, pairs_down_to)
@@ -81,35 +82,56 @@ class _Pairs:
     Args:
         row: ``(T,)`` int64, the gt in the list of gts.
         slot: ``(T,)`` int64, counted over the batch.
-        iou: ``(T,)`` float32 > 0.
+        rank: ``(T,)`` int64 that order as the IoUs, see :func:`_rank_of`.
     """
 
     row: Tensor
     slot: Tensor
-    iou: Tensor
+    rank: Tensor
 
     def select(self, keep: Tensor) -> '_Pairs':
         """The pairs at a mask ``(T,)``."""
         at = keep.nonzero().squeeze(1)
-        return _Pairs(*(x.index_select(0, at) for x in (self.row, self.slot, self.iou)))
+        return _Pairs(*(x.index_select(0, at) for x in (self.row, self.slot, self.rank)))
 
     def join(self, other: '_Pairs') -> '_Pairs':
         """These and others."""
         return _Pairs(
             torch.cat((self.row, other.row)),
             torch.cat((self.slot, other.slot)),
-            torch.cat((self.iou, other.iou)),
+            torch.cat((self.rank, other.rank)),
         )
+
+    def best_slots(self, num_rows: int) -> tuple[Tensor, Tensor]:
+        """``(G,)`` each gt's best IoU, 0 without a pair, and the (lowest) slot it is at."""
+        best = self.rank.new_zeros(num_rows)
+        best.scatter_reduce_(0, self.row, self.rank - self.slot, 'amax')
+        return (best >> 32).int().view(torch.float32), LOW_BITS - (best & 0xFFFFFFFF)
+
+    def best_rows(self, slots: Tensor, board: Tensor) -> Tensor:
+        """The gt that overlaps each slot most, of equals the lowest; nonsense without a pair.
+
+        Args:
+            slots: ``(K,)`` int64.
+            board: ``(B * N,)`` int64 to work on.
+        """
+        board.index_fill_(0, self.slot, 0)
+        board.scatter_reduce_(0, self.slot, self.rank - self.row, 'amax')
+        return LOW_BITS - (board.index_select(0, slots) & 0xFFFFFFFF)
+
+
+def _rank_of(iou: Tensor) -> Tensor:
+    """int64 that order as float32 >= 0 do, with room below for ties."""
+    return (iou.view(torch.int32).long() << 32) | LOW_BITS
 
 
 def _to_host(found: Overlaps, rows: GtRows, num_priors: int) -> _Pairs:
-    slot = rows.image.index_select(0, found.row) * num_priors + found.prior
-    row, iou = found.row, found.iou
-    if not counting_is_free(iou.device):
-        bits = iou.view(torch.int32).long()
-        row, slot, bits = torch.stack((row, slot, bits)).cpu()  # sync: pairs to the host
-        iou = bits.int().view(torch.float32)
-    return _Pairs(row, slot, iou).select(iou > 0)
+    slot = (rows.image * num_priors).index_select(0, found.row).add_(found.prior)
+    row, rank = found.row, _rank_of(found.iou.clamp(min=0))
+    if not counting_is_free(rank.device):
+        row, slot, rank = torch.stack((row, slot, rank)).cpu()  # sync: pairs to the host
+    pairs = _Pairs(row, slot, rank)
+    return pairs if found.num_lost == 0 else pairs.select(rank > LOW_BITS)
 
 
 def match_bipartite(
@@ -140,12 +162,14 @@ def match_bipartite(
     Returns:
         ``(K,)`` gt row and ``(K,)`` slot of the matches.
     """
-    floor = (_best(pairs, num_rows) * _NEXT_FLOOR).clamp(0, complete_above)
+    num_slots = num_images * num_priors
+    best, slot = pairs.best_slots(num_rows)
+    floor = (best * _NEXT_FLOOR).clamp_(0, complete_above)
     free = torch.ones(num_rows, dtype=torch.bool)
-    taken = torch.zeros(num_images * num_priors, dtype=torch.bool)
+    taken = torch.zeros(num_slots, dtype=torch.bool)
+    board = torch.zeros(num_slots, dtype=torch.long)
     rows, slots = [pairs.row[:0]], [pairs.slot[:0]]
     while True:
-        best = _best(pairs, num_rows)
         short = free & (floor > 0) & (best < floor)
         if short.any():
             wanted = short.nonzero().squeeze(1)
@@ -154,46 +178,26 @@ def match_bipartite(
             more = pairs_down_to(wanted, floor[wanted].clamp(min=1e-30))
             more = more.select(~taken[more.slot])
             pairs = pairs.select(~short[pairs.row]).join(more)
+            best, slot = pairs.best_slots(num_rows)
             continue
-        if pairs.row.numel() == 0:
+        row = (best > 0).nonzero().squeeze(1)
+        if row.numel() == 0:
             return torch.cat(rows), torch.cat(slots)
-        image = torch.div(pairs.slot, num_priors, rounding_mode='floor')
-        limit = torch.zeros(num_images).scatter_reduce_(0, image, floor[pairs.row], 'amax')
-        first = (pairs.iou == best[pairs.row]) & (pairs.iou >= limit[image])
-        match = _undisputed(pairs, first, num_rows)
-        rows.append(match.row)
-        slots.append(match.slot)
-        free[match.row] = False
-        taken[match.slot] = True
-        pairs = pairs.select(free[pairs.row] & ~taken[pairs.slot])
-
-
-def _undisputed(pairs: _Pairs, first: Tensor, num_rows: int) -> _Pairs:
-    """Of the pairs that are the best of their gt those that are the best of their slot."""
-    tops = pairs.select(first)
-    tops = tops.select(segment_best(tops.iou, tops.row, tops.slot, num_rows))
-    # Who else wants these slots, be it less than another one.
-    slots = torch.unique(tops.slot)
-    at = torch.searchsorted(slots, pairs.slot).clamp_(max=slots.shape[0] - 1)
-    rival = (slots[at] == pairs.slot).nonzero().squeeze(1)
-    at, row = at[rival], pairs.row[rival]
-    wins = segment_best(pairs.iou[rival], at, row, slots.shape[0])
-    winner = row.new_empty(slots.shape[0]).index_copy_(0, at[wins], row[wins])
-    return tops.select(winner[torch.searchsorted(slots, tops.slot)] == tops.row)
-
-
-def _best(pairs: _Pairs, num_rows: int) -> Tensor:
-    """``(G,)`` the highest IoU of each gt, 0 without a pair."""
-    return torch.zeros(num_rows).scatter_reduce_(0, pairs.row, pairs.iou, 'amax')
-
-
-def _best_of_slot(pairs: _Pairs, num_slots: int) -> Tensor:
-    """``(T,)`` bool: the pairs that no other pair of their slot outranks."""
-    slot = pairs.slot
-    if num_slots > 16 * slot.shape[0]:  # few pairs: renumber them, rather than all slots
-        slot = torch.unique(slot, return_inverse=True)[1]
-        num_slots = slot.shape[0]
-    return segment_best(pairs.iou, slot, pairs.row, num_slots)
+        slot = slot.index_select(0, row)
+        image = torch.div(slot, num_priors, rounding_mode='floor')
+        own = floor.index_select(0, row)
+        limit = torch.zeros(num_images).scatter_reduce_(0, image, own, 'amax')
+        # The best of their gt that are the best of their slot, too.
+        first = best.index_select(0, row) >= limit.index_select(0, image)
+        first &= pairs.best_rows(slot, board) == row
+        row, slot = (x[first] for x in (row, slot))
+        rows.append(row)
+        slots.append(slot)
+        free[row] = False
+        taken[slot] = True
+        keep = free.index_select(0, pairs.row) & ~taken.index_select(0, pairs.slot)
+        pairs = pairs.select(keep)
+        best, slot = pairs.best_slots(num_rows)
 
 
 def _over_threshold(
@@ -202,6 +206,8 @@ def _over_threshold(
     """Gt row and slot of the pairs of the second step."""
     taken = torch.zeros(num_slots, dtype=torch.bool)
     taken[matched] = True
-    pairs = pairs.select((pairs.iou > threshold) & ~taken[pairs.slot])
-    pairs = pairs.select(_best_of_slot(pairs, num_slots))
+    pairs = pairs.select(pairs.rank > _rank_of(torch.tensor([threshold])))
+    pairs = pairs.select(~taken.index_select(0, pairs.slot))
+    board = torch.zeros(num_slots, dtype=torch.long)
+    pairs = pairs.select(pairs.best_rows(pairs.slot, board) == pairs.row)
     return pairs.row, pairs.slot

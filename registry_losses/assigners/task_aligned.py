@@ -13,53 +13,17 @@ from ..errors import ConfigError
 from ..ops.iou import OverlapMode, bbox_overlaps
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
+from .alignment import ALIGNMENT_EPS, alignment, normalized_alignment, power
 from .base import BaseAssigner
 from .bridge import AssignResult
-from .centers import candidate_blocks, count_of, inside_box
-from .common import block_elements, centers_inside, gt_rows, resolve_conflicts, segment_topk
-from .overlapping import RUN_LENGTH, OverlapBlock, overlapping_blocks
+from .centers import candidate_blocks, inside_box
+from .common import block_elements, centers_inside, gt_rows
+from .overlapping import GROUPS, RUN_LENGTH, OverlapBlock, overlapping_blocks
 from .pairs import TINY_QUALITY, PairReader, Pairs
+from .ranking import count_of, order_of, segment_topk, winners
 
-# Keeps the normalisation of a gt's alignments from dividing by 0.
-ALIGNMENT_EPS = 1e-7
 # How far inside its gt a slot's centre must lie, in pixels, after the choice by alignment.
 INSIDE_MARGIN = 0.01
-
-
-def power(values: Tensor, exponent: float) -> Tensor:
-    """``values ** exponent``; small whole exponents by multiplying, which is much faster."""
-    if exponent == 1:
-        return values
-    if exponent != int(exponent) or not 0 < exponent <= 8:
-        return values.pow(exponent)
-    half = power(values * values, exponent // 2) if exponent >= 2 else None
-    if half is None:
-        return values
-    return half * values if exponent % 2 else half
-
-
-def alignment(scores: Tensor, overlaps: Tensor, alpha: float, beta: float) -> Tensor:
-    """``t = s^alpha u^beta``, Feng et al. 2021, equation 2."""
-    return power(scores, alpha) * power(overlaps, beta)
-
-
-def normalized_alignment(
-    alignments: Tensor, overlaps: Tensor, gt_at: Tensor, num_gts: int, eps: float = ALIGNMENT_EPS
-) -> Tensor:
-    """``(K,)`` class target: each gt's alignments scaled so that the largest is its best IoU.
-
-    Feng et al. 2021, section 3.3 (the normalised t).
-
-    Args:
-        alignments: ``(K,)`` t of each pair.
-        overlaps: ``(K,)`` IoU of each pair.
-        gt_at: ``(K,)`` int64, the gt counted over the batch.
-        num_gts: ``B * M``.
-        eps: Keeps the division from 0.
-    """
-    best_t = alignments.new_zeros(num_gts).scatter_reduce_(0, gt_at, alignments, 'amax')
-    best_u = overlaps.new_zeros(num_gts).scatter_reduce_(0, gt_at, overlaps, 'amax')
-    return alignments * best_u[gt_at] / (best_t[gt_at] + eps)
 
 
 @dataclass
@@ -107,6 +71,7 @@ class TaskAlignedAssigner(BaseAssigner):
     """
 
     needs = frozenset({'predictions'})
+    returns_sorted = True
 
     def __init__(
         self,
@@ -162,17 +127,29 @@ class TaskAlignedAssigner(BaseAssigner):
         """The best of all slots, of which those inside stay."""
         gt, predictions = reader.gt, reader.predictions
         blocks = overlapping_blocks(predictions.boxes, gt, reader.priors.valid, self._mode())
-        parts = [self._best_of_block(reader, block) for block in blocks]
+        parts = [self._promising(reader, block) for block in blocks]
         if not parts:
             return reader.no_pairs()
-        pairs = Pairs.cat(parts)
+        gt_at, prior, bound = (torch.cat(part) for part in zip(*parts))
+        image = torch.div(gt_at, gt.max_gts, rounding_mode='floor')
+        pairs = reader.pairs(image, gt_at - image * gt.max_gts, prior)
+        t = power(reader.scores(pairs), self.alpha) * bound
+        counts = count_of(gt_at, gt.batch_size * gt.max_gts)
+        index, exists = segment_topk(t, counts, self.topk)
+        if t.numel():
+            exists &= t[index] > 0
+        pairs = pairs.at(index[exists])
         inside = centers_inside(reader.points(pairs), reader.gt_boxes(pairs), margin=INSIDE_MARGIN)
         return pairs.at(inside)
 
-    def _best_of_block(self, reader: PairReader, block: OverlapBlock) -> Pairs:
-        """The best of all slots of some gts."""
+    def _promising(self, reader: PairReader, block: OverlapBlock) -> tuple[Tensor, Tensor, Tensor]:
+        """``(T,)`` gt, counted over the batch, slot and power of the overlap of some pairs.
+
+        They hold the best ``topk`` of all slots of the block's gts. A score is at most 1,
+        so that the power of the overlap bounds the alignment.
+        """
+        gt_at = block.image * reader.gt.max_gts + block.gt
         enough = self._reached(reader, block)  # (G,)
-        # A score is at most 1, so the power of the overlap bounds the alignment.
         bound = power(block.peaks, self.beta)
         some = (block.peaks > 0) & (bound >= enough.index_select(0, block.row))
         run = some.nonzero().squeeze(1)
@@ -182,15 +159,10 @@ class TaskAlignedAssigner(BaseAssigner):
         some = (overlaps > 0) & (bound >= enough.index_select(0, row)[:, None])
         at = some.reshape(-1).nonzero().squeeze(1)
         run_of = torch.div(at, RUN_LENGTH, rounding_mode='floor')
-        row = row.index_select(0, run_of)
         prior = block.first_slot.index_select(0, run).index_select(0, run_of)
         prior += at - run_of * RUN_LENGTH
-        pairs = reader.pairs(block.image[row], block.gt[row], prior)
-        t = power(reader.scores(pairs), self.alpha) * bound.reshape(-1).index_select(0, at)
-        index, exists = segment_topk(t, count_of(row, block.counts.shape[0]), self.topk)
-        if t.numel():
-            exists &= t[index] > 0
-        return pairs.at(index[exists])
+        gt_at = gt_at.index_select(0, row.index_select(0, run_of))
+        return gt_at, prior, bound.reshape(-1).index_select(0, at)
 
     def _reached(self, reader: PairReader, block: OverlapBlock) -> Tensor:
         """``(G,)`` an alignment that ``topk`` slots of a gt reach; 0 if not so many are seen.
@@ -198,25 +170,24 @@ class TaskAlignedAssigner(BaseAssigner):
         Looks at the best slots of the runs with the largest overlaps, some more than
         needed so that one bad score does not spoil the bound.
         """
-        reached = block.overlaps.new_zeros(block.counts.shape[0])
-        for rows, runs, overlaps in block.best_runs(2 * self.topk):
-            if runs.shape[1] < self.topk:
-                continue
-            best, column = overlaps.max(dim=2)  # (g, j), 0 where there is no run
-            run = runs.clamp(max=block.row.shape[0] - 1).reshape(-1)
-            prior = block.first_slot.index_select(0, run) + column.reshape(-1)
-            row = rows.repeat_interleave(runs.shape[1])
-            pairs = reader.pairs(block.image[row], block.gt[row], prior)
-            t = alignment(reader.scores(pairs).view_as(best), best, self.alpha, self.beta)
-            reached[rows] = t.topk(self.topk, dim=1).values.amin(dim=1)
-        return reached
+        looked_at = min(2 * self.topk, GROUPS)
+        if block.row.shape[0] == 0 or self.topk > looked_at:
+            return block.overlaps.new_zeros(block.counts.shape[0])
+        run, peak = block.best_runs(looked_at)  # (G, j)
+        best, column = block.overlaps.index_select(0, run.reshape(-1)).max(dim=1)
+        prior = block.first_slot.index_select(0, run.reshape(-1)) + column
+        image, gt = (v.repeat_interleave(looked_at) for v in (block.image, block.gt))
+        scores = reader.scores(reader.pairs(image, gt, prior))
+        t = alignment(scores, best, self.alpha, self.beta).view_as(peak) * (peak > 0)
+        # A trifle less: the power of one number may round differently from call to call.
+        return t.topk(self.topk, dim=1).values[:, -1] * (1 - 1e-6)
 
     def _claims_inside(self, reader: PairReader) -> Pairs:
         """The best of the slots inside."""
         parts = []
         rows = gt_rows(reader.gt)
         for _, found in candidate_blocks(reader.priors, rows, reader.gt, inside_box):
-            pairs = reader.pairs(found.image, found.gt, found.prior)
+            pairs = reader.pairs_of(found)
             t = alignment(
                 reader.scores(pairs), self._overlaps(reader, pairs), self.alpha, self.beta
             )
@@ -227,24 +198,26 @@ class TaskAlignedAssigner(BaseAssigner):
         return Pairs.cat(parts) if parts else reader.no_pairs()
 
     def _one_gt_a_slot(self, reader: PairReader, claims: Pairs) -> Pairs:
+        """One gt a slot, slots ascending."""
         num_slots = reader.gt.batch_size * reader.priors.num_priors
         if not self.inside_first:
-            overlaps = self._overlaps(reader, claims)
-            return claims.at(resolve_conflicts(claims.slot, overlaps, claims.gt, num_slots))
+            slot, gt = winners(claims.slot, self._overlaps(reader, claims), claims.gt_at, num_slots)
+            return reader.pairs_at(gt, slot)
         count = count_of(claims.slot, num_slots)
         shared = (count > 1).nonzero().squeeze(1)  # sync: slots in conflict
-        if shared.numel() == 0:
-            return claims
-        single = claims.at(count.index_select(0, claims.slot) == 1)
-        n, m = reader.priors.num_priors, reader.gt.max_gts
-        image, prior, winner = shared // n, shared % n, torch.empty_like(shared)
-        step = max(2 * block_elements(image.device) // m, 1)
-        for start in range(0, shared.shape[0], step):
-            part = slice(start, start + step)
-            overlaps = self._overlaps(reader, reader.columns(image[part], prior[part])).view(-1, m)
-            overlaps = torch.where(reader.gt.valid[image[part]], overlaps, -1)
-            winner[part] = overlaps.argmax(dim=1)
-        return Pairs.cat([single, reader.pairs(image, winner, prior)])
+        if shared.numel():
+            n, m = reader.priors.num_priors, reader.gt.max_gts
+            image, prior, winner = shared // n, shared % n, torch.empty_like(shared)
+            step = max(2 * block_elements(image.device) // m, 1)
+            for start in range(0, shared.shape[0], step):
+                part = slice(start, start + step)
+                columns = reader.columns(image[part], prior[part])
+                overlaps = self._overlaps(reader, columns).view(-1, m)
+                overlaps = torch.where(reader.gt.valid[image[part]], overlaps, -1)
+                winner[part] = overlaps.argmax(dim=1)
+            single = claims.at(count.index_select(0, claims.slot) == 1)
+            claims = Pairs.cat([single, reader.pairs(image, winner, prior)])
+        return claims.at(order_of(claims.slot))
 
     def assign(
         self,

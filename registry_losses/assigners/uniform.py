@@ -20,9 +20,9 @@ from .common import (
     block_elements,
     check_iou_calculator,
     gt_rows,
-    segment_best,
 )
 from .overlaps import predictions_over
+from .ranking import segment_best
 
 
 @TASK_UTILS.register_module()

@@ -9,8 +9,9 @@ from ..ops.iou import bbox_overlaps
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .common import gt_rows, resolve_conflicts
+from .common import gt_rows
 from .grid import center_slots
+from .ranking import resolve_conflicts
 
 
 @TASK_UTILS.register_module()

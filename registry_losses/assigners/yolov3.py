@@ -9,9 +9,10 @@ from ..errors import ConfigError
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .common import gt_rows, resolve_conflicts
+from .common import gt_rows
 from .grid import center_slots, combinations
 from .overlaps import predictions_over
+from .ranking import resolve_conflicts
 
 
 @TASK_UTILS.register_module()

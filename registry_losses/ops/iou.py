@@ -10,6 +10,7 @@ as 0, so an inverted box has no area and overlaps nothing.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
@@ -128,11 +129,17 @@ def iou(boxes1: Tensor, boxes2: Tensor, *, eps: float = 1e-6) -> Tensor:
     return pair.overlap / pair.union.clamp(min=eps)
 
 
-Corners = tuple[Tensor, ...]
+Corners = Sequence[Tensor]
 
 
 def iou_of_corners(
-    corners1: Corners, area1: Tensor, corners2: Corners, area2: Tensor, *, eps: float = 1e-6
+    corners1: Corners,
+    area1: Tensor,
+    corners2: Corners,
+    area2: Tensor,
+    *,
+    eps: float = 1e-6,
+    out: Tensor | None = None,
 ) -> Tensor:
     """:func:`iou` where coordinates stand apart and areas are known: equal to the bit.
 
@@ -144,6 +151,7 @@ def iou_of_corners(
         corners2: The same, broadcast against the first.
         area2: Theirs.
         eps: Keeps the denominator from 0.
+        out: Where to write the result; a new tensor by default.
 
     Example:
         >>> import torch
@@ -154,7 +162,7 @@ def iou_of_corners(
     """
     ax1, ay1, ax2, ay2 = (corner.detach() for corner in corners1)
     bx1, by1, bx2, by2 = (corner.detach() for corner in corners2)
-    overlap = torch.minimum(ax2, bx2).sub_(torch.maximum(ax1, bx1)).clamp_(min=0)
+    overlap = torch.minimum(ax2, bx2, out=out).sub_(torch.maximum(ax1, bx1)).clamp_(min=0)
     overlap.mul_(torch.minimum(ay2, by2).sub_(torch.maximum(ay1, by1)).clamp_(min=0))
     union = torch.add(area1.detach(), area2.detach()).sub_(overlap).clamp_(min=eps)
     return overlap.div_(union)

@@ -3,14 +3,17 @@
 Shapes: B images, N slots, A slots a cell.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from ..errors import ShapeError, check_shape
+
+T = TypeVar('T')
 
 
 @dataclass(frozen=True)
@@ -157,9 +160,22 @@ class Priors:
         row = prior if self.class_row is None else self.class_row[prior]
         return image * self.num_class_rows + row
 
+    @cached_property
+    def derived(self) -> dict[str, Any]:
+        """What rules have worked out from the slots, by name; nothing from ``valid``."""
+        return {}
+
+    def once(self, name: str, compute: Callable[['Priors'], T]) -> T:
+        """``compute(self)``, or what it returned before, also to :meth:`with_valid`'s source."""
+        if name not in self.derived:
+            self.derived[name] = compute(self)
+        return self.derived[name]
+
     def with_valid(self, valid: Tensor | None) -> 'Priors':
         """These priors with ``valid (B, N)`` in place of their own."""
-        return replace(self, valid=valid)
+        other = replace(self, valid=valid)
+        vars(other)['derived'] = self.derived
+        return other
 
     @staticmethod
     def _at(values: Tensor, image: Tensor, prior: Tensor) -> Tensor:

@@ -88,3 +88,13 @@ def test_the_nearest_comes_first():
             distance = search.targets.distances(search.priors.centers[index])
             distance = torch.where(exists, distance, torch.inf)
             assert (distance[:, :-1] <= distance[:, 1:]).all(), seed
+
+
+def test_what_is_derived_stays_with_its_priors():
+    """Kept for priors that differ in validity, worked out anew for other slots."""
+    priors = scenes.points()
+    first = priors.once('sum', lambda own: own.centers.sum())
+    some = priors.with_valid(torch.ones(1, priors.num_priors, dtype=torch.bool))
+    assert some.once('sum', lambda own: own.centers.sum() + 1) is first
+    moved = scenes.replace(priors, centers=priors.centers + 1)
+    assert moved.once('sum', lambda own: own.centers.sum()) > first
