@@ -57,8 +57,10 @@ def load_library(source: Path, constants: dict[str, str]) -> ctypes.CDLL:
     ):
         flags = [*FLAGS, *compile_flags, *defines]
         try:
-            path = _built(compiler, source, flags, link_flags)
-            return ctypes.CDLL(str(path))
+            return _library(compiler, source, flags, link_flags)
+        except subprocess.TimeoutExpired:
+            reason = f'no end after {TIMEOUT} s'
+            break
         except (OSError, subprocess.SubprocessError) as error:
             reason = (getattr(error, 'stderr', None) or str(error)).strip()
     # The last attempt asks for the least, so what it lacks is what is wrong.
@@ -67,51 +69,90 @@ def load_library(source: Path, constants: dict[str, str]) -> ctypes.CDLL:
 
 def _compiler() -> list[str]:
     """The command of the C compiler: ``$CC``, or the first that is found."""
-    if os.environ.get('CC'):
-        return shlex.split(os.environ['CC'])
+    chosen = os.environ.get('CC', '').strip()
+    if chosen and shutil.which(chosen):  # its path may hold spaces
+        return [chosen]
+    if chosen:
+        try:
+            return shlex.split(chosen)
+        except ValueError as error:
+            raise CompilerMissing(f'CC: expected a command, got {chosen!r}: {error}') from error
     for name in ('cc', 'gcc', 'clang'):
         if shutil.which(name):
             return [name]
     raise CompilerMissing('no C compiler was found: install gcc or clang, or set CC')
 
 
-@functools.cache
-def _identity(compiler: tuple[str, ...], *flags: str) -> str:
-    """What the compiler predefines: its version, and the instructions of the processor."""
-    command = [*compiler, *flags, '-dM', '-E', '-x', 'c', os.devnull]
+def _run(command: list[str]) -> str:
+    """What a command prints, in whatever encoding."""
     return subprocess.run(
-        command, check=True, capture_output=True, text=True, timeout=TIMEOUT
+        command,
+        check=True,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors='replace',
+        timeout=TIMEOUT,
     ).stdout
 
 
-def _built(compiler: list[str], source: Path, flags: list[str], link_flags: list[str]) -> Path:
-    """The path of the library, made now unless it lies there already."""
+@functools.cache
+def _identity(compiler: tuple[str, ...], *flags: str) -> str:
+    """What the compiler predefines: its version, and the instructions of the processor."""
+    return _run([*compiler, *flags, '-dM', '-E', '-x', 'c', os.devnull])
+
+
+def _library(
+    compiler: list[str], source: Path, flags: list[str], link_flags: list[str]
+) -> ctypes.CDLL:
+    """The library, made now unless it is kept already."""
     identity = _identity(tuple(compiler), *(f for f in flags if f.startswith('-m')))
-    key = '\0'.join([source.read_text(), identity, *compiler, *flags, *link_flags])
-    name = f'{source.stem}_{hashlib.sha256(key.encode()).hexdigest()[:24]}.so'
+    text = source.read_text(encoding='utf-8')
+    name = f'{source.stem}_{_digest(chr(0).join([text, identity, *compiler, *flags, *link_flags]))}'
     folder = cache_folder()
-    path = folder / name
-    if path.exists():
-        return path
+    for path in folder.glob(f'{name}_*.so') if folder else ():
+        if _is_intact(path):
+            return ctypes.CDLL(str(path))
     # Several ranks may get here at once: each makes its own file and moves it into place.
     with tempfile.TemporaryDirectory(dir=folder) as room:
-        thing, made = str(Path(room, 'a.o')), str(Path(room, 'a.so'))
-        for command in (
-            [*compiler, *flags, '-c', str(source), '-o', thing],
-            [*compiler, '-shared', thing, '-o', made, *link_flags, '-lm'],
-        ):
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=TIMEOUT)
-        os.replace(made, path)
-    return path
+        thing, made = Path(room, 'a.o'), Path(room, 'a.so')
+        _run([*compiler, *flags, '-c', str(source), '-o', str(thing)])
+        _run([*compiler, '-shared', str(thing), '-o', str(made), *link_flags, '-lm'])
+        library = ctypes.CDLL(str(made))
+        if folder:
+            with contextlib.suppress(OSError):
+                os.replace(made, folder / f'{name}_{_digest(made.read_bytes())}.so')
+    return library
+
+
+def _digest(content: str | bytes) -> str:
+    data = content.encode() if isinstance(content, str) else content
+    return hashlib.sha256(data).hexdigest()[:24]
+
+
+def _is_intact(path: Path) -> bool:
+    """Whether a file is what its name says, and this user's: half a library crashes."""
+    try:
+        own = path.stat().st_uid in (0, getattr(os, 'geteuid', int)())
+        return own and path.stem.rpartition('_')[2] == _digest(path.read_bytes())
+    except OSError:
+        return False
 
 
 @functools.cache
-def cache_folder() -> Path:
-    """Where libraries are kept: ``$REGISTRY_LOSSES_CACHE``, else in the user's cache."""
-    base = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
-    folder = Path(os.environ.get('REGISTRY_LOSSES_CACHE') or Path(base, 'registry_losses'))
-    with contextlib.suppress(OSError):
+def cache_folder() -> Path | None:
+    """Where libraries are kept: ``$REGISTRY_LOSSES_CACHE``, else in the user's cache.
+
+    None where nothing can be written: then every process makes its own.
+    """
+    # Path.home raises RuntimeError for a user without a home.
+    with contextlib.suppress(OSError, RuntimeError):
+        chosen = os.environ.get('REGISTRY_LOSSES_CACHE')
+        if not chosen:
+            base = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
+            chosen = str(Path(base, 'registry_losses'))
+        folder = Path(chosen).expanduser().absolute()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if os.access(folder, os.W_OK | os.X_OK):
             return folder
-    return Path(tempfile.mkdtemp(prefix='registry_losses_'))
+    return None
