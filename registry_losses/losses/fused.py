@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .checks import is_compiling
+from .checks import is_compiling, is_transformed
 from .fused_cpu import chunked_pass
 from .negatives import Negative, PowerNegative, value_and_gradient
 from .reduction import in_float
@@ -140,6 +140,29 @@ def _run(x: Tensor, job: SparseJob, need_grad: bool) -> tuple[Tensor, Tensor | N
     return chunked_pass(x, job, need_grad)
 
 
+def _needs_formula(grad_out: Tensor) -> bool:
+    """Whether a backward pass wants a gradient of its own, or handles a batch at once.
+
+    A batch comes from ``torch.func.vmap`` or, in older tensors, from
+    ``torch.autograd.grad(is_grads_batched=True)``.
+    """
+    if torch.is_grad_enabled() or is_transformed():
+        return True
+    probe = getattr(getattr(torch._C, '_functorch', None), 'is_legacy_batchedtensor', None)
+    return probe is not None and probe(grad_out)
+
+
+def _formula_gradient(x: Tensor, job: SparseJob, grad_out: Tensor) -> Tensor:
+    """The gradient by the plain formula, of the sum where ``grad_out`` is 0-d."""
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        values = job.elements(in_float(x))
+        if grad_out.dim() == 0:
+            values = values.sum()
+    (grad,) = torch.autograd.grad(values, x, grad_out, create_graph=create_graph)
+    return grad
+
+
 class _FusedSum(torch.autograd.Function):
     """Value and gradient in the forward pass; the backward pass hands the gradient out."""
 
@@ -157,10 +180,8 @@ class _FusedSum(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_out: Tensor) -> tuple[Tensor | None, None, None]:
         (x,) = ctx.saved_tensors
-        if torch.is_grad_enabled():  # create_graph: the gradient must have one too
-            value = ctx.job.elements(in_float(x)).sum()
-            (grad,) = torch.autograd.grad(value, x, grad_out, create_graph=True)
-            return grad, None, None
+        if _needs_formula(grad_out):
+            return _formula_gradient(x, ctx.job, grad_out), None, None
         grad, ctx.grad = ctx.grad, None
         if grad is None:  # float16, or a second backward of a retained graph
             job = replace(ctx.job, scale=ctx.job.scale * grad_out)
@@ -188,11 +209,9 @@ class _FusedElements(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_out: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            values = ctx.job.elements(in_float(x))
-            (grad,) = torch.autograd.grad(values, x, grad_out, create_graph=True)
-            return grad, None, None
+        if _needs_formula(grad_out):
+            return _formula_gradient(x, ctx.job, grad_out), None, None
         grad, ctx.grad = ctx.grad, None
         if grad is None:
             grad = chunked_pass(x, ctx.job, True)[1]
-        return (grad * grad_out).to(x.dtype), None, None
+        return grad.mul_(grad_out), None, None

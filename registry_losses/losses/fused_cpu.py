@@ -44,8 +44,9 @@ def chunked_pass(
     """
     x = x.detach().contiguous()
     losses, slopes = job.entries(x, need_grad)
+    grad = torch.empty_like(x) if need_grad else None
     for robust in (False, True):
-        total, grad = _pass(x, job, need_grad, values, robust)
+        total = _pass(x, job, grad, values, robust)
         # Logits so large that e^x overflows are rare enough to start again for.
         if torch.isfinite(total):
             break
@@ -59,14 +60,13 @@ def chunked_pass(
 
 
 def _pass(
-    x: Tensor, job: SparseJob, need_grad: bool, values: Tensor | None, robust: bool
-) -> tuple[Tensor, Tensor | None]:
-    """The scaled sum over the negatives, float64, and its gradient."""
+    x: Tensor, job: SparseJob, grad: Tensor | None, values: Tensor | None, robust: bool
+) -> Tensor:
+    """The scaled sum over the negatives, float64; fills ``grad`` and ``values``."""
     rows, classes = x.shape
     step = chunk_rows(rows, classes)
     size = step * classes
     scale = float(job.scale) * job.factor
-    grad = torch.empty_like(x) if need_grad else None
     wide = in_float(x[:0]).dtype
     # A wrong guess costs time alone: denormal numbers are slow, not false.
     sample = x.view(-1)[:: max(1, x.numel() // _SAMPLE)]
@@ -106,7 +106,7 @@ def _pass(
         )
         if widen and slope is not None:
             slope.copy_(spare_grad[:n])
-    return collect.total(), grad
+    return collect.total()
 
 
 class _Collector:

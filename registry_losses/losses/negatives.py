@@ -80,7 +80,7 @@ class Negative(ABC):
             scratch: Buffers.
             grad: ``(n,)``, receives the gradient; None: not wanted.
             scale: Multiplies loss and gradient.
-            robust: Be exact for any finite ``x``; else a result that is not finite is
+            robust: Be exact for any ``x`` up to 1e30; else a result that is not finite is
                 allowed where ``x`` is huge, and calls for a second, robust run.
         """
 
@@ -108,7 +108,8 @@ class PowerNegative(Negative):
         if self.gamma == self.poly == 0:
             return loss
         log_p = F.logsigmoid(x)
-        loss = loss * torch.exp(self.gamma * log_p)
+        if self.gamma:
+            loss = loss * torch.exp(self.gamma * log_p)
         return loss + self.poly * torch.exp((self.gamma + 1) * log_p) if self.poly else loss
 
     def damped_below(self, dtype: torch.dtype) -> float:
