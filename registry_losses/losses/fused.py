@@ -143,7 +143,7 @@ def _run(x: Tensor, job: SparseJob, need_grad: bool) -> tuple[Tensor, Tensor | N
 def _needs_formula(grad_out: Tensor) -> bool:
     """Whether a backward pass wants a gradient of its own, or handles a batch at once.
 
-    A batch comes from ``torch.func.vmap`` or, in older tensors, from
+    A batch comes from ``torch.func.vmap`` or, as a tensor of another kind, from
     ``torch.autograd.grad(is_grads_batched=True)``.
     """
     if torch.is_grad_enabled() or is_transformed():
