@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..ops.pages import empty_like
 from .negatives import Scratch
 from .reduction import in_float
 
@@ -44,7 +45,7 @@ def chunked_pass(
     """
     x = x.detach().contiguous()
     losses, slopes = job.entries(x, need_grad)
-    grad = torch.empty_like(x) if need_grad else None
+    grad = empty_like(x) if need_grad else None
     for robust in (False, True):
         total = _pass(x, job, grad, values, robust)
         # Logits so large that e^x overflows are rare enough to start again for.
