@@ -12,7 +12,6 @@ Shapes: B images, N slots, M gts, G gts of one block, T runs an image, S slots a
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -42,6 +41,7 @@ class OverlapBlock:
         row: ``(P,)`` int64 in [0, G), ascending, whose each run is.
         first_slot: ``(P,)`` int64, the first slot of each run, in [0, N).
         overlaps: ``(P, S)`` >= 0, 0 for slots that do not count.
+        peaks: ``(P,)`` the largest overlap of each run.
     """
 
     image: Tensor
@@ -50,11 +50,7 @@ class OverlapBlock:
     row: Tensor
     first_slot: Tensor
     overlaps: Tensor
-
-    @cached_property
-    def peaks(self) -> Tensor:
-        """``(P,)`` the largest overlap of each run."""
-        return self.overlaps.amax(dim=1)
+    peaks: Tensor
 
     def best_runs(self, k: int) -> tuple[Tensor, Tensor]:
         """K of each gt's runs with high peaks.
@@ -96,13 +92,13 @@ def overlapping_blocks(
     runs = _runs_of(boxes.detach(), allowed)  # (B, T, 5, S)
     num_runs, m = runs.shape[1], gt.max_gts
     corners = _corners_of(gt)  # (5, B, M)
-    bounds = runs[:, :, :2].amin(dim=-1), runs[:, :, 2:4].amax(dim=-1)  # (B, T, 2) each
+    low, high = runs[:, :, :2].amin(dim=-1), runs[:, :, 2:4].amax(dim=-1)  # (B, T, 2)
     most = BLOCKS_AT_ONCE * block_elements(boxes.device)
     step = max(most // (4 * m * num_runs), 1)
     for first in range(0, gt.batch_size, step):
         images = slice(first, first + step)
         own = corners[:, images]
-        meets = _runs_that_meet(bounds[0][images], bounds[1][images], own).view(-1)
+        meets = _runs_that_meet(low[images], high[images], own).view(-1)
         found = meets.nonzero().squeeze(1)  # sync: the runs of some images
         ends = torch.arange(0, meets.shape[0] + 1, num_runs, device=found.device)
         ends = torch.searchsorted(found, ends)
@@ -116,8 +112,8 @@ def overlapping_blocks(
             run = found[pairs].sub_(gts.start * num_runs).sub_(row, alpha=num_runs)
             image += first
             at = image.mul(num_runs).index_select(0, row).add_(run)
-            overlaps = _overlaps_of_runs(own[:, gts], row, runs, at, mode)
-            yield OverlapBlock(image, index, counts[gts], row, run.mul_(RUN_LENGTH), overlaps)
+            found_there = _overlaps_of_runs(own[:, gts], row, runs, at, mode)
+            yield OverlapBlock(image, index, counts[gts], row, run.mul_(RUN_LENGTH), *found_there)
 
 
 def _runs_of(boxes: Tensor, allowed: Tensor | None) -> Tensor:
@@ -158,7 +154,7 @@ def _corners_of(gt: GroundTruth) -> Tensor:
 
 def _overlaps_of_runs(
     gts: Tensor, row: Tensor, runs: Tensor, at: Tensor, mode: OverlapMode
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """``(P, S)`` overlaps of gts ``row (P,)`` and runs ``at (P,)``, some at a time.
 
     Args:
@@ -167,21 +163,26 @@ def _overlaps_of_runs(
         runs: ``(B, T, 5, S)``.
         at: Into the ``B * T``.
         mode: Of :func:`bbox_overlaps`.
+
+    Returns:
+        The overlaps; and ``(P,)`` the largest of each run.
     """
     flat = runs.view(-1, 5 * RUN_LENGTH)
-    out = runs.new_empty(row.shape[0], RUN_LENGTH)
+    out, peaks = runs.new_empty(row.shape[0], RUN_LENGTH), runs.new_empty(row.shape[0])
     step = max(block_elements(runs.device) // (2 * RUN_LENGTH), 1)
     for start in range(0, row.shape[0], step):
         part = slice(start, start + step)
         *corners, areas = gts.index_select(1, row[part])[..., None].unbind(0)
         theirs = flat.index_select(0, at[part]).view(-1, 5, RUN_LENGTH)
+        overlaps = out[part]
         if mode == 'iou':
             *others, others_areas = theirs.unbind(1)
-            iou_of_corners(corners, areas, others, others_areas, out=out[part])
+            iou_of_corners(corners, areas, others, others_areas, out=overlaps)
         else:
             first, second = torch.stack(corners, dim=-1), theirs[:, :4].transpose(1, 2)
-            out[part] = bbox_overlaps(first, second, mode=mode).squeeze(1).clamp_(min=0)
-    return out
+            overlaps.copy_(bbox_overlaps(first, second, mode=mode).squeeze(1)).clamp_(min=0)
+        torch.amax(overlaps, dim=1, out=peaks[part])
+    return out, peaks
 
 
 def _runs_that_meet(low: Tensor, high: Tensor, gts: Tensor) -> Tensor:

@@ -24,6 +24,8 @@ from .ranking import count_of, order_of, segment_topk, winners
 
 # How far inside its gt a slot's centre must lie, in pixels, after the choice by alignment.
 INSIDE_MARGIN = 0.01
+# The least float32 above 0.
+_LEAST = 2.0**-149
 
 
 @dataclass
@@ -149,14 +151,14 @@ class TaskAlignedAssigner(BaseAssigner):
         so that the power of the overlap bounds the alignment.
         """
         gt_at = block.image * reader.gt.max_gts + block.gt
-        enough = self._reached(reader, block)  # (G,)
+        enough = self._reached(reader, block).clamp(min=_LEAST)  # (G,)
         bound = power(block.peaks, self.beta)
-        some = (block.peaks > 0) & (bound >= enough.index_select(0, block.row))
+        some = bound >= enough.index_select(0, block.row)
         run = some.nonzero().squeeze(1)
         row = block.row.index_select(0, run)
         overlaps = block.overlaps.index_select(0, run)  # (P', S)
         bound = power(overlaps, self.beta)
-        some = (overlaps > 0) & (bound >= enough.index_select(0, row)[:, None])
+        some = bound >= enough.index_select(0, row)[:, None]
         at = some.reshape(-1).nonzero().squeeze(1)
         run_of = torch.div(at, RUN_LENGTH, rounding_mode='floor')
         prior = block.first_slot.index_select(0, run).index_select(0, run_of)

@@ -1,19 +1,18 @@
-"""Time and memory of the assigners against the dense formulas.
+"""Time and memory of the assigners, against the dense formulas and installed packages.
 
     python tools/benchmark/assigners.py [--rows MaxIoU ATSS] [--gts 10 50 300] [--device cuda]
 
 Batches of 16 images of 640 x 640; and one image with a million anchors. A line gives the
 milliseconds of a whole batch, the same in read-write passes over 8 M floats, the peak
 memory of all tensors made; the dense formula's time and memory in the same run, and how
-many times ours is faster; and how many times fewer milliseconds, and passes, ours takes
-than the established per-image implementations once took (``ESTABLISHED``). Where mmdet is
-installed, its own assigner of the name follows in a line of its own. One thread, unless
+many times ours is faster; how many times fewer passes ours takes than the established
+implementations once took (``ESTABLISHED``), by the pass measured hot and by one from
+memory; and the gate. Where mmdet or mmyolo is installed, a second table sets ours beside
+their own code, in the same process (``--installed`` for that alone). One thread, unless
 --threads.
 """
 
 import argparse
-import importlib
-import importlib.util
 import math
 import sys
 from collections.abc import Callable
@@ -26,8 +25,8 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 import dense_formulas as dense
 import torch
-from measure import best_ms, pass_ms, peak_mb
-from mmengine.structures import InstanceData
+from measure import best_ms, cold_pass_ms, pass_ms, peak_mb
+from peers import PEERS, installed, peers_of, shortest_ms
 from torch import Tensor
 
 import registry_losses
@@ -65,6 +64,18 @@ ESTABLISHED: dict[str, dict[int, float]] = {
     'YOLOV5': {10: 9, 50: 17, 300: 52},
     'million': {500: 22800},
 }
+# How many times fewer passes ours is to take, at M = 50; and milliseconds for the million.
+GATES: dict[str, float] = {
+    'MaxIoU': 60,
+    'ATSS': 20,
+    'SimOTA': 30,
+    'DynamicSoftLabel': 30,
+    'TaskAligned': 5,
+    'FCOS': 8,
+    'SSD': 8,
+    'YOLOV5': 1,
+}
+MILLION_GATE_MS = 30.0
 
 
 def cells(strides: list[int], size: int = SIZE) -> list[tuple[int, int]]:
@@ -141,17 +152,13 @@ class Row:
             none.
         per_batch: The formula takes the batch at once.
         size: Side of the image.
-        peer: Name and options of the same rule in mmdet; None if it has none.
-        points: It takes points with strides for priors.
     """
 
     assigner: Any
     priors: Callable[[], Priors]
-    formula: Callable[['Scene', int], Any] | None
+    formula: Callable[['Scene', int], Any] | None = None
     per_batch: bool = False
     size: int = SIZE
-    peer: tuple[str, dict] | None = None
-    points: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,6 +168,8 @@ class Scene:
     priors: Priors
     gt: GroundTruth
     predictions: Predictions | None
+    size: int = SIZE
+    num_classes: int = CLASSES
 
     def gts(self, i: int) -> Tensor:
         """``(M, 4)`` of one image."""
@@ -203,60 +212,47 @@ ROWS = {
         ours.MaxIoUAssigner(0.5, 0.4),
         retina_anchors,
         lambda s, i: dense.max_iou(s.priors.boxes, s.gts(i), 0.5, 0.4),
-        peer=('MaxIoUAssigner', dict(pos_iou_thr=0.5, neg_iou_thr=0.4)),
     ),
     'ATSS': Row(
         ours.ATSSAssigner(),
         square_anchors,
         lambda s, i: dense.atss(s.priors.boxes, s.gts(i), s.priors.level_sizes),
-        peer=('ATSSAssigner', dict(topk=9)),
     ),
     'FCOS': Row(ours.FCOSAssigner(), fcos_points, _fcos),
     'SimOTA': Row(
         ours.SimOTAAssigner(),
         yolox_points,
         _point_rule(dense.simota),
-        peer=('SimOTAAssigner', {}),
-        points=True,
     ),
     'DynamicSoftLabel': Row(
         ours.DynamicSoftLabelAssigner(),
         yolox_points,
         _point_rule(dense.dynamic_soft_label),
-        peer=('DynamicSoftLabelAssigner', {}),
-        points=True,
     ),
     'TaskAligned': Row(
         ours.TaskAlignedAssigner(),
         yolox_points,
         lambda s, i: dense.task_aligned(s.priors.centers, s.gts(i), s.labels(i), *s.answers(i)),
-        peer=('TaskAlignedAssigner', dict(topk=13)),
     ),
     'SSD': Row(
         ours.SSDAssigner(),
         ssd_anchors,
         lambda s, i: dense.max_iou(s.priors.boxes, s.gts(i), 0.5, 0.5, every=False),
         size=300,
-        peer=(
-            'MaxIoUAssigner',
-            dict(pos_iou_thr=0.5, neg_iou_thr=0.5, gt_max_assign_all=False),
-        ),
     ),
     'YOLOV5': Row(ours.YOLOV5Assigner(), yolo_anchors, _yolov5, per_batch=True),
-    'YOLOV3': Row(ours.YOLOV3Assigner(), yolo_anchors, None),
-    'YOLOV1': Row(ours.YOLOV1Assigner(), yolo_anchors, None),
-    'Grid': Row(ours.GridAssigner(0.5, 0.5), yolo_anchors, None),
-    'Point': Row(ours.PointAssigner(), fcos_points, None),
-    'Uniform': Row(ours.UniformAssigner(0.15, 0.7), square_anchors, None),
-    'PAA': Row(ours.PAAAssigner(), square_anchors, None),
-    'OTA': Row(ours.OTAAssigner(), yolox_points, None),
-    'Hungarian': Row(ours.HungarianAssigner(), yolox_points, None),
-    'CenterNet': Row(
-        ours.CenterNetAssigner(), lambda: MlvlPointGenerator([4], 0.0)([(160, 160)]), None
-    ),
-    'Gaussian': Row(
-        ours.GaussianAssigner(), lambda: MlvlPointGenerator([4], 0.0)([(160, 160)]), None
-    ),
+    'BatchATSS': Row(ours.BatchATSSAssigner(CLASSES), square_anchors),
+    'BatchTaskAligned': Row(ours.BatchTaskAlignedAssigner(CLASSES), yolox_points),
+    'YOLOV3': Row(ours.YOLOV3Assigner(), yolo_anchors),
+    'YOLOV1': Row(ours.YOLOV1Assigner(), yolo_anchors),
+    'Grid': Row(ours.GridAssigner(0.5, 0.5), yolo_anchors),
+    'Point': Row(ours.PointAssigner(), fcos_points),
+    'Uniform': Row(ours.UniformAssigner(0.15, 0.7), square_anchors),
+    'PAA': Row(ours.PAAAssigner(), square_anchors),
+    'OTA': Row(ours.OTAAssigner(), yolox_points),
+    'Hungarian': Row(ours.HungarianAssigner(), yolox_points),
+    'CenterNet': Row(ours.CenterNetAssigner(), lambda: MlvlPointGenerator([4], 0.0)([(160, 160)])),
+    'Gaussian': Row(ours.GaussianAssigner(), lambda: MlvlPointGenerator([4], 0.0)([(160, 160)])),
 }
 
 
@@ -272,7 +268,7 @@ def scene_of(row: Row, batch: int, gts: int, device: torch.device) -> Scene:
     predictions = None
     if 'predictions' in row.assigner.needs:
         predictions = random_predictions(priors, batch)
-    return Scene(priors, random_gts(batch, gts, row.size, device), predictions)
+    return Scene(priors, random_gts(batch, gts, row.size, device), predictions, row.size)
 
 
 def measure(row: Row, scene: Scene, repeat: int) -> tuple[float, float]:
@@ -297,65 +293,53 @@ def measure_formula(row: Row, scene: Scene, images: int) -> tuple[float, float] 
     return elapsed * scale, peak_mb(lambda: formula(scene, 0), device)
 
 
-def peer_of(row: Row, scene: Scene) -> Callable[[], Any] | None:
-    """One image through mmdet's assigner of the same rule, where mmdet is installed."""
-    if row.peer is None or importlib.util.find_spec('mmdet') is None:
-        return None
-    name, options = row.peer
-    module = importlib.import_module('mmdet.models.task_modules.assigners')
-    return peer_call(getattr(module, name)(**options), row, scene)
+@dataclass(frozen=True)
+class Yardsticks:
+    """Milliseconds of a read-write pass over 8 M floats, hot and from memory."""
 
-
-def peer_call(assigner: Any, row: Row, scene: Scene) -> Callable[[], Any]:
-    """One image through an assigner of OpenMMLab's form."""
-    priors = scene.priors.boxes
-    if row.points:
-        priors = torch.cat((scene.priors.centers, scene.priors.strides), dim=1)
-    pred = InstanceData(priors=priors)
-    if scene.predictions is not None:
-        pred.bboxes, pred.scores = scene.answers(0)
-    gts = InstanceData(bboxes=scene.gts(0), labels=scene.labels(0))
-    extra = (list(scene.priors.level_sizes),) if 'ATSS' in type(assigner).__name__ else ()
-    return lambda: assigner.assign(pred, *extra, gts)
-
-
-def measure_peer(row: Row, scene: Scene) -> tuple[float, float] | None:
-    """Milliseconds of a batch, image by image, and peak MB, of mmdet's assigner."""
-    call, device = peer_of(row, scene), scene.priors.device
-    if call is None:
-        return None
-    return best_ms(call, device, repeat=2) * scene.gt.batch_size, peak_mb(call, device)
+    hot: float
+    memory: float
 
 
 def show(
-    name: str,
+    work: str,
     gts: int,
-    one_pass: float,
-    mine: tuple,
-    theirs: tuple | None,
-    established: float | None = None,
+    passes: Yardsticks,
+    mine: tuple[float, float],
+    dense: tuple[float, float] | None,
+    row: str,
 ) -> None:
-    """Print a line of the table."""
+    """Print a line of the first table."""
     elapsed, peak = mine
-    passes = elapsed / one_pass
-    line = f'| {name} | {gts} | {elapsed:.1f} | {passes:.1f} | {peak:.1f} |'
-    if theirs is None:
-        line += ' | | |'
+    cells = [work, f'{gts:,}', f'{elapsed:.1f}', f'{elapsed / passes.hot:.1f}', f'{peak:.1f}']
+    if dense is None:
+        cells += ['', '', '']
     else:
-        line += f' {theirs[0]:.0f} | {theirs[1]:.0f} | {_times(theirs[0] / elapsed)} |'
+        cells += [f'{dense[0]:.0f}', f'{dense[1]:.0f}', _times(dense[0] / elapsed)]
+    established = ESTABLISHED.get(row, {}).get(gts)
     if established is None:
-        line += ' | |'
+        cells += ['', '', '']
     else:
-        fewer = established / ESTABLISHED_PASS_MS / passes
-        line += f' {_times(established / elapsed)} | {_times(fewer)} |'
-    print(line, flush=True)
+        fewer = established / ESTABLISHED_PASS_MS / elapsed
+        cells += [_times(fewer * passes.hot), _times(fewer * passes.memory)]
+        if row == 'million':
+            cells.append(verdict(MILLION_GATE_MS, elapsed <= MILLION_GATE_MS, 'ms'))
+        else:
+            gate = GATES[row]
+            cells.append(verdict(gate, fewer * passes.hot >= gate) if gts == 50 else '')
+    print('| ' + ' | '.join(cells) + ' |', flush=True)
+
+
+def verdict(gate: float, reached: bool, unit: str = 'x') -> str:
+    """The gate, and whether it is reached."""
+    return f'{gate:.0f} {unit}: {"reached" if reached else "missed"}'
 
 
 def _times(ratio: float) -> str:
     return f'{ratio:.1f} x' if ratio < 10 else f'{ratio:.0f} x'
 
 
-def million(device: torch.device, one_pass: float, repeat: int, formula: bool) -> None:
+def million(device: torch.device, passes: Yardsticks, repeat: int, formula: bool) -> None:
     """One image with a million anchors; the dense formula sees a twentieth of them."""
     row, size = ROWS['MaxIoU'], 2304
     priors = to_device(retina_anchors(size), device)
@@ -370,7 +354,33 @@ def million(device: torch.device, one_pass: float, repeat: int, formula: bool) -
             peak = peak_mb(lambda: dense.max_iou(boxes, gts, 0.5, 0.4), device)  # noqa: B023
             theirs = (elapsed * 20, peak * 20)
         name = f'MaxIoU, one image, {priors.num_priors:,} anchors'
-        show(name, count, one_pass, mine, theirs, ESTABLISHED['million'].get(count))
+        show(name, count, passes, mine, theirs, 'million')
+
+
+def against_installed(
+    names: list[str], counts: list[int], device: torch.device, repeat: int
+) -> None:
+    """The second table: ours and what is installed, in turn."""
+    print('| work | gts | ours, ms | installed | ms | installed / ours | gate |')
+    print('|---|---|---|---|---|---|---|')
+    for name in names:
+        for count in counts:
+            row = ROWS[name]
+            scene = scene_of(row, BATCH, count, device)
+
+            def call(row: Row = row, scene: Scene = scene) -> Any:
+                return row.assigner(scene.priors, scene.gt, scene.predictions)
+
+            for label, theirs in peers_of(name, scene):
+                mine = best_ms(call, device, repeat, seconds=0.7)
+                other = shortest_ms(theirs)
+                gate = GATES.get(name) if count == 50 else None
+                text = '' if gate is None else verdict(gate, other / mine >= gate)
+                print(
+                    f'| {name} | {count} | {mine:.1f} | {label} | {other:.1f} '
+                    f'| {_times(other / mine)} | {text} |',
+                    flush=True,
+                )
 
 
 def main() -> None:
@@ -381,34 +391,39 @@ def main() -> None:
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--repeat', type=int, default=7)
-    parser.add_argument('--no-formula', action='store_true', help='ours alone')
+    parser.add_argument('--no-formula', action='store_true', help='no dense formulas')
+    parser.add_argument('--installed', action='store_true', help='only against what is installed')
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     device = torch.device(args.device)
-    one_pass = pass_ms(device)
+    passes = Yardsticks(pass_ms(device), cold_pass_ms(device))
     print(
         f'registry_losses {registry_losses.__version__}, torch {torch.__version__}, {device}, '
-        f'{args.threads} thread(s); one pass: {one_pass:.2f} ms'
+        f'{args.threads} thread(s); pass: {passes.hot:.2f} ms, '
+        f'pass from memory: {passes.memory:.2f} ms\n'
     )
-    print(
-        '| work | gts | ms | passes | peak MB | dense ms | dense MB | dense / ours '
-        '| established / ours, ms | in passes |'
-    )
-    print('|---|---|---|---|---|---|---|---|---|---|')
-    for name in args.rows or [*ROWS, 'million']:
-        if name == 'million':
-            million(device, one_pass, args.repeat, not args.no_formula)
-            continue
-        row = ROWS[name]
-        for count in args.gts:
-            scene = scene_of(row, BATCH, count, device)
-            mine = measure(row, scene, args.repeat)
-            images = 2 if count < 100 else 1
-            theirs = None if args.no_formula else measure_formula(row, scene, images)
-            show(name, count, one_pass, mine, theirs, ESTABLISHED.get(name, {}).get(count))
-            peer = None if args.no_formula else measure_peer(row, scene)
-            if peer is not None:
-                show(f'mmdet {row.peer[0]}', count, one_pass, peer, None)
+    names = args.rows or [*ROWS, 'million']
+    if not args.installed:
+        print(
+            '| work | gts | ms | passes | peak MB | dense ms | dense MB | dense / ours '
+            '| established / ours: pass | pass from memory | gate |'
+        )
+        print('|---|---|---|---|---|---|---|---|---|---|---|')
+        for name in names:
+            if name == 'million':
+                million(device, passes, args.repeat, not args.no_formula)
+                continue
+            for count in args.gts:
+                scene = scene_of(ROWS[name], BATCH, count, device)
+                mine = measure(ROWS[name], scene, args.repeat)
+                images = 2 if count < 100 else 1
+                formula = None if args.no_formula else measure_formula(ROWS[name], scene, images)
+                show(name, count, passes, mine, formula, name)
+    names = [n for n in names if any(installed(peer[0]) for peer in PEERS.get(n, []))]
+    if names and not args.no_formula and device.type == 'cpu':
+        if not args.installed:
+            print()
+        against_installed(names, args.gts, device, args.repeat)
 
 
 if __name__ == '__main__':
