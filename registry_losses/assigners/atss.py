@@ -18,6 +18,7 @@ from .base import BaseAssigner
 from .bridge import AssignResult
 from .common import (
     GtRows,
+    block_elements,
     centers_inside,
     check_iou_calculator,
     corners_of,
@@ -132,11 +133,14 @@ class ATSSAssigner(BaseAssigner):
     ) -> Tensor:
         """``(K,)`` the gts of the slots, where one claimed twice is open to all gts."""
         at = contested.nonzero().squeeze(1)  # sync: contests
-        image, prior = image[at], prior[at]
-        overlap = bbox_overlaps(priors.boxes_at(image, prior)[:, None], gt.boxes[image])[:, 0]
-        overlap = torch.where(gt.valid[image], overlap, -1)  # (S, M)
-        best = overlap == overlap.amax(dim=1, keepdim=True)
-        return owner.index_copy(0, at, best.int().argmax(dim=1))
+        owner = owner.clone()
+        for part in at.split(max(block_elements(at.device) // gt.max_gts, 1)):
+            own, slot = image[part], prior[part]
+            overlap = bbox_overlaps(priors.boxes_at(own, slot)[:, None], gt.boxes[own])[:, 0]
+            overlap = torch.where(gt.valid[own], overlap, -1)  # (S, M)
+            best = overlap == overlap.amax(dim=1, keepdim=True)
+            owner[part] = best.int().argmax(dim=1)
+        return owner
 
     def _candidates(
         self, priors: Priors, rows: GtRows, level_sizes: Sequence[int]
