@@ -45,12 +45,15 @@ def test_sizes(bench):
         bench.read_size('80')
 
 
-def test_the_table():
+@pytest.mark.parametrize('cold', [0, 1])
+def test_the_table(cold):
     command = [sys.executable, str(TOOL), '--sizes', '200x5', '--losses', 'focal', 'qfl']
     command += ['--seconds', '0', '--repeat', '1', '--no-compile', '--peers', 'no_such_package']
+    command += ['--cold-repeat', str(cold)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     lines = [line for line in done.stdout.splitlines() if line.startswith('|')]
     assert len(lines) == 2 + 2 * 3
-    assert all(line.count('|') == 9 for line in lines)
+    assert all(line.count('|') == 11 for line in lines)
+    assert ('nan' in done.stdout) == (cold == 0)
     assert 'one-hot formula' in done.stdout and 'one read and write' in done.stdout
     assert 'no_such_package: not measured' in done.stderr
