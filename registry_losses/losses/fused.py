@@ -5,9 +5,9 @@ With targets that are zero but for E entries, a loss of sigmoid type is
     L = sum_rc w_rc neg(x_rc) + sum_k [w_k at(x_k, v_k) - w_k neg(x_k)]
 
 so every logit is charged as a negative and the entries are put right afterwards: no
-one-hot exists, and value and gradient come from one pass over the logits. The entries'
-own negative terms are masked out of the sum, not subtracted from it: a confident positive
-would otherwise take the digits of everything else with it.
+one-hot exists, and value and gradient come from one pass over the logits. Where the
+entries' own negative terms outweigh the others they are masked out of the sum, not
+subtracted from it: a confident positive would take the digits of everything else with it.
 
 Backends, chosen by device: chunks that fit the cache (CPU), one loop compiled from C (CPU,
 on request, :mod:`.fused_native`), a Triton kernel (CUDA, :mod:`.fused_triton`), and
@@ -76,9 +76,7 @@ class SparseJob:
         """``(E,)`` weighted, unscaled losses of the entries, and their gradients."""
         leaf = in_float(x.detach().reshape(-1).index_select(0, self.flat))
         if self.mirror is not None and leaf.device.type == 'cpu':
-            losses, grad = value_and_gradient(self.negative, -leaf, need_grad)
-            weight = self.entry_weight * self.mirror
-            return losses * weight, None if grad is None else grad * -weight
+            return self.mirrored(*value_and_gradient(self.negative, -leaf, need_grad))
         with torch.set_grad_enabled(need_grad):
             leaf.requires_grad_(need_grad)
             losses = self.entry(leaf) * self.entry_weight
@@ -86,6 +84,24 @@ class SparseJob:
                 return losses, None
             (grad,) = torch.autograd.grad(losses.sum(), leaf)
         return losses.detach(), grad
+
+    def mirrored(self, loss: Tensor, grad: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """:meth:`entries`, from ``negative(-x)`` and its derivative there."""
+        weight = self.entry_weight * self.mirror  # type: ignore[operator]
+        return loss * weight, None if grad is None else grad * -weight
+
+    def weigh_entries(self, loss: Tensor, num_classes: int) -> Tensor:
+        """``(E,)`` losses of the entries as negatives, times the weights of such."""
+        if self.row is None and self.column is None and self.full is None:
+            return loss
+        rows = torch.div(self.flat, num_classes, rounding_mode='floor')
+        if self.row is not None:
+            loss = loss * self.row.index_select(0, rows)
+        if self.column is not None:
+            loss = loss * self.column.index_select(0, self.flat - rows * num_classes)
+        if self.full is not None:
+            loss = loss * self.full.reshape(-1).index_select(0, self.flat)
+        return loss
 
 
 def fused_sum(x: Tensor, job: SparseJob) -> Tensor:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..ops.pages import empty_like
-from .negatives import Scratch
+from .negatives import Scratch, value_and_gradient
 from .reduction import in_float
 
 if TYPE_CHECKING:
@@ -23,16 +25,64 @@ if TYPE_CHECKING:
 # Logits of a chunk for each thread: smaller chunks lose to the cost of starting an
 # operation, larger ones to the cache of a core.
 CHUNK = 3 << 15
-# Logits looked at to guess whether any is very low, or all are low.
-_SAMPLE = 1024
+# Logits looked at to guess how low they are and what the negatives add up to: so many places,
+# and so many neighbors at each, which come from memory together.
+_SAMPLE = 16
 # e^x below this would show the rounding of 1 + e^x in the fifth digit.
 _LOW = -5.0
+# How many times the rest the entries may be and still leave it its digits when subtracted.
+_APART = 16.0
+
+
+@dataclass(frozen=True)
+class _Few:
+    """What is known before the pass, from the entries and a sample of the logits.
+
+    Args:
+        losses: ``(E,)`` weighted, unscaled losses of the entries.
+        slopes: ``(E,)`` their gradients, or None.
+        low, high: Least and greatest logit of the sample.
+        apart: What the entries would add to the sum if they were negatives.
+        guess: What the sum of all negatives is at least, most likely.
+    """
+
+    losses: Tensor
+    slopes: Tensor | None
+    low: float
+    high: float
+    apart: float
+    guess: float
+
+    @classmethod
+    def of(cls, x: Tensor, job: SparseJob, need_grad: bool) -> _Few:
+        """Look at contiguous logits."""
+        flat, e = x.view(-1), job.flat.numel()
+        if job.mirror is None:
+            losses, slopes = job.entries(x, need_grad)
+        with torch.inference_mode():
+            sample = in_float(_sample(flat))
+            low, high = (end.item() for end in sample.aminmax())
+            at, end = in_float(flat.index_select(0, job.flat)), e + sample.numel()
+            # One call for all: few numbers cost what an operation costs.
+            if job.mirror is None:
+                value, _ = value_and_gradient(job.negative, torch.cat((at, sample)), False)
+            else:
+                all_few = torch.cat((at, sample, -at))
+                value, slope = value_and_gradient(job.negative, all_few, need_grad)
+                losses, slopes = job.mirrored(value[end:], None if slope is None else slope[end:])
+            apart = job.weigh_entries(value[:e], x.shape[1]).sum(dtype=torch.float64).item()
+            # Not the mean: an entry in the sample would be most of it.
+            guess = value[e:end].median().item() * flat.numel()
+        return cls(losses, slopes, low, high, apart, guess)
 
 
 def chunked_pass(
     x: Tensor, job: SparseJob, need_grad: bool, values: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None]:
     """The scaled sum of a sparse loss and its gradient.
+
+    The entries are no negatives. Their terms as such are subtracted from the sum, or, where
+    that would cost the rest its digits, masked out of it chunk by chunk.
 
     Args:
         x: ``(R, C)`` logits on the CPU.
@@ -44,58 +94,83 @@ def chunked_pass(
         0-d sum (at least float32), gradient of the shape and dtype of ``x`` or None.
     """
     x = x.detach().contiguous()
-    losses, slopes = job.entries(x, need_grad)
+    few = _Few.of(x, job, need_grad)
     grad = empty_like(x) if need_grad else None
-    for robust in (False, True):
-        total = _pass(x, job, grad, values, robust)
-        # Logits so large that e^x overflows are rare enough to start again for.
-        if torch.isfinite(total):
-            break
     scale = float(job.scale)
-    if grad is not None and slopes is not None:
-        grad.view(-1).index_copy_(0, job.flat, (slopes * scale).to(grad.dtype))
+    apart = few.apart * scale * job.factor
+    robust, masked = False, few.apart > _APART * few.guess
+    # Logits so large that e^x overflows, and entries that outweigh all else by surprise, are
+    # rare enough to start again for.
+    while True:
+        with torch.inference_mode(not job.negative.by_autograd):
+            total = _pass(x, job, grad, values, few, robust, masked)
+        if not robust and not math.isfinite(total):
+            robust = True
+            continue
+        if masked or values is not None or job.flat.numel() == 0:
+            break
+        rest = total - apart
+        if abs(apart) <= _APART * abs(rest):
+            total = rest
+            break
+        masked = True
+    if grad is not None and few.slopes is not None:
+        grad.view(-1).index_copy_(0, job.flat, (few.slopes * scale).to(grad.dtype))
     if values is not None:
-        values.view(-1).index_copy_(0, job.flat, (losses * scale).to(values.dtype))
-    total = total + losses.sum(dtype=torch.float64) * scale
-    return total.to(in_float(x[:0]).dtype), grad
+        values.view(-1).index_copy_(0, job.flat, (few.losses * scale).to(values.dtype))
+    total += few.losses.sum(dtype=torch.float64).item() * scale
+    return torch.tensor(total, dtype=in_float(x[:0]).dtype), grad
 
 
 def _pass(
-    x: Tensor, job: SparseJob, grad: Tensor | None, values: Tensor | None, robust: bool
-) -> Tensor:
-    """The scaled sum over the negatives, float64; fills ``grad`` and ``values``."""
+    x: Tensor,
+    job: SparseJob,
+    grad: Tensor | None,
+    values: Tensor | None,
+    few: _Few,
+    robust: bool,
+    masked: bool,
+) -> float:
+    """The scaled sum over the negatives; fills ``grad`` and ``values``.
+
+    Args:
+        x: ``(R, C)`` contiguous logits.
+        job: The loss.
+        grad: ``(R, C)`` or None.
+        values: ``(R, C)`` or None.
+        few: What is known of the logits.
+        robust: See :meth:`Negative.chunk`.
+        masked: Whether to leave the entries out of the sum.
+    """
     rows, classes = x.shape
     step = chunk_rows(rows, classes)
     size = step * classes
     scale = float(job.scale) * job.factor
     wide = in_float(x[:0]).dtype
     # A wrong guess costs time alone: denormal numbers are slow, not false.
-    sample = x.view(-1)[:: max(1, x.numel() // _SAMPLE)]
-    least, most = (float(end) for end in sample.aminmax())
     scratch = Scratch.of_size(
         size,
         x.new_empty(0, dtype=wide),
-        damp=least < job.negative.damped_below(wide),
+        damp=few.low < job.negative.damped_below(wide),
         # Elements that are handed out count each for itself.
-        exact=values is not None or wide == torch.float64 or most < _LOW,
+        exact=values is not None or wide == torch.float64 or few.high < _LOW,
     )
     widen = wide != x.dtype
-    # Half precision is worked on in copies of a chunk.
-    spare_x, spare_grad = (torch.empty_like(scratch.a[: None if widen else 0]) for _ in range(2))
+    if widen:  # half precision is worked on in copies of a chunk
+        spare_x, spare_grad = torch.empty_like(scratch.a), torch.empty_like(scratch.a)
     xs = x.view(-1).split(size)
     nothing = [None] * len(xs)
     grads = nothing if grad is None else grad.view(-1).split(size)
     outs = nothing if values is None else values.view(-1).split(size)
+    entries = _by_chunk(job.flat, size, len(xs)) if masked else nothing
     weighted = job.row is not None or job.column is not None or job.full is not None
     weigh = None
     collect = _Collector()
-    for i, (chunk, slope, out, entries) in enumerate(
-        zip(xs, grads, outs, _by_chunk(job.flat, size, len(xs)))
-    ):
+    for i, (chunk, slope, out, collect.entries) in enumerate(zip(xs, grads, outs, entries)):
         n = chunk.numel()
         if weighted:
             weigh = functools.partial(_weigh, job=job, classes=classes, start=i * step)
-        collect.out, collect.entries = out, entries
+        collect.out = out
         job.negative.chunk(
             spare_x[:n].copy_(chunk) if widen else chunk,
             weigh,
@@ -107,7 +182,7 @@ def _pass(
         )
         if widen and slope is not None:
             slope.copy_(spare_grad[:n])
-    return collect.total()
+    return collect.total
 
 
 class _Collector:
@@ -116,26 +191,31 @@ class _Collector:
     Args:
         out: Where the losses of the next chunk go, or None.
         entries: The places of its entries, or None.
+
+    Attributes:
+        total: The sum so far.
     """
 
     def __init__(self) -> None:
         self.out: Tensor | None = None
         self.entries: np.ndarray | None = None
-        self.factor = 1.0
-        self.sums: list[Tensor] = []
+        self.total = 0.0
 
     def __call__(self, loss: Tensor, factor: float) -> None:
-        """See :meth:`Negative.chunk`; the factor is the same for all chunks."""
+        """See :meth:`Negative.chunk`."""
         if self.entries is not None:
             loss.numpy()[self.entries] = 0.0  # a few places: a fifth of what index_fill_ takes
-        self.sums.append(loss.sum())
-        self.factor = factor
+        self.total += loss.sum().item() * factor
         if self.out is not None:
             torch.mul(loss, factor, out=self.out)
 
-    def total(self) -> Tensor:
-        """The sum, float64."""
-        return torch.stack(self.sums).sum(dtype=torch.float64) * self.factor
+
+def _sample(flat: Tensor) -> Tensor:
+    """A few logits from all over; an odd step meets all classes and anchors."""
+    step = flat.numel() // _SAMPLE - 1 | 1
+    if step <= _SAMPLE:
+        return flat
+    return flat.as_strided((_SAMPLE, _SAMPLE), (step, 1), flat.storage_offset()).flatten()
 
 
 def chunk_rows(rows: int, classes: int) -> int:
@@ -143,9 +223,10 @@ def chunk_rows(rows: int, classes: int) -> int:
     threads = torch.get_num_threads()
     most = max(1, CHUNK * threads // classes)
     step = min(most, max(-(-rows // 12), (CHUNK // 8) // classes, 1), rows)
+    step = -(-rows // -(-rows // step))  # chunks of one size
     # The share of each thread begins where a line of the cache does, of 16 floats.
     whole = 16 * threads
-    return step - step % whole if step > whole else step
+    return -(-step // whole) * whole if step > whole else step
 
 
 def _by_chunk(flat: Tensor, size: int, count: int) -> list[np.ndarray | None]:

@@ -42,14 +42,8 @@ def first_labels(x: Tensor, flat: Tensor) -> tuple[Tensor, Tensor]:
 
 def further_entries(x: Tensor, job: SparseJob, masked: Tensor) -> Tensor:
     """What the other entries of these rows add to the kernel's sum, to be taken off."""
-    classes = x.shape[1]
-    rows = torch.div(job.flat, classes, rounding_mode='floor')
     loss = job.negative(x.detach().reshape(-1).index_select(0, job.flat).float())
-    for weight, index in ((job.row, rows), (job.column, job.flat - rows * classes)):
-        if weight is not None:
-            loss = loss * weight.index_select(0, index)
-    if job.full is not None:
-        loss = loss * job.full.reshape(-1).index_select(0, job.flat)
+    loss = job.weigh_entries(loss, x.shape[1])
     return torch.where(masked, 0.0, loss).sum(dtype=torch.float64)
 
 

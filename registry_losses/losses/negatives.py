@@ -53,7 +53,13 @@ class Scratch:
 
 
 class Negative(ABC):
-    """An element-wise loss at target zero."""
+    """An element-wise loss at target zero.
+
+    Attributes:
+        by_autograd: Whether :meth:`chunk` needs autograd.
+    """
+
+    by_autograd = False
 
     @abstractmethod
     def __call__(self, x: Tensor) -> Tensor:
@@ -215,6 +221,7 @@ class ElementNegative(Negative):
     """Any element-wise function; its gradient by autograd, one chunk at a time."""
 
     function: Callable[[Tensor], Tensor]
+    by_autograd = True
 
     def __call__(self, x: Tensor) -> Tensor:
         """The function."""

@@ -6,8 +6,6 @@ import pytest
 import torch
 
 import registry_losses.losses as losses
-from registry_losses.losses import fused_cpu
-from registry_losses.structures import ClassTargets
 
 MEAN = dict(reduction='mean', loss_weight=1.0)
 # Constructor arguments in order, with defaults: mmdet 3.3, mmyolo 0.6, mmpose 1.3.
@@ -115,92 +113,6 @@ def test_the_three_that_differ():
     for name, want in order.items():
         names = list(inspect.signature(getattr(losses, name).forward).parameters)
         assert names[3 : 3 + len(want)] == want, name
-
-
-FUSED = {
-    'focal': losses.FocalLoss,
-    'focal 1.5': lambda **k: losses.FocalLoss(gamma=1.5, **k),
-    'bce': lambda **k: losses.CrossEntropyLoss(use_sigmoid=True, **k),
-    'quality': losses.QualityFocalLoss,
-    'varifocal': losses.VarifocalLoss,
-    'gaussian': losses.GaussianFocalLoss,
-    'poly': losses.PolyLoss,
-}
-
-
-def big(mean, rows=4000, classes=80):
-    generator = torch.Generator().manual_seed(1)
-    x = torch.randn(rows, classes, generator=generator) * 2 + mean
-    labels = torch.full((rows,), classes)
-    labels[::40] = 3
-    labels[5::100] = -1
-    return x, ClassTargets.from_labels(labels, classes)
-
-
-def value_and_gradient(loss, x, target):
-    x = x.clone().requires_grad_()
-    out = loss(x, target, avg_factor=10.0)
-    return out.detach(), torch.autograd.grad(out, x)[0]
-
-
-@pytest.mark.parametrize('name', FUSED)
-@pytest.mark.parametrize('mean', [-9.0, -3.0, 4.0])
-def test_chunks_equal_float64(name, mean, monkeypatch):
-    monkeypatch.setattr(fused_cpu, 'CHUNK', 1 << 12)
-    x, target = big(mean)
-    loss = FUSED[name]()
-    got, grad = value_and_gradient(loss, x, target)
-    exact = x.double().requires_grad_()
-    want = loss(exact, target, reduction_override='none').sum() / (10.0 + 1.2e-7)
-    (want_grad,) = torch.autograd.grad(want, exact)
-    torch.testing.assert_close(got.double(), want.detach(), rtol=1e-5, atol=1e-9)
-    largest = float(want_grad.abs().max())
-    torch.testing.assert_close(grad.double(), want_grad, rtol=1e-5, atol=1e-6 * largest)
-
-
-@pytest.mark.parametrize('value', [-10.0, -4.6, -3.0, 0.0])
-@pytest.mark.parametrize('name', ['focal', 'bce', 'poly'])
-def test_equal_logits_add_up_without_drift(name, value):
-    """A head's first step: all logits are one number, and roundings do not cancel."""
-    x, target = torch.full((20000, 80), value), big(0.0, rows=20000)[1]
-    got, _ = value_and_gradient(FUSED[name](), x, target)
-    want = FUSED[name]()(x.double(), target, reduction_override='none').sum() / 10
-    torch.testing.assert_close(got.double(), want, rtol=1e-5, atol=0)
-
-
-@pytest.mark.parametrize('name', FUSED)
-def test_the_fused_pass_takes_one_gradient_of_memory(name):
-    from torch.profiler import ProfilerActivity, profile
-
-    x, target = big(-3.0, rows=25_000)
-    x.requires_grad_()
-    loss = FUSED[name]()
-    loss(x, target, avg_factor=1.0)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        torch.autograd.grad(loss(x, target, avg_factor=1.0), x)
-    now = most = 0
-    for event in sorted(profiler.profiler.kineto_results.events(), key=lambda e: e.start_ns()):
-        if event.name() == '[memory]':
-            now += event.nbytes()
-            most = max(most, now)
-    assert x.numel() * 4 <= most <= 1.3 * x.numel() * 4
-
-
-@pytest.mark.parametrize('name', FUSED)
-def test_sparse_labels_and_dense_agree(name):
-    x, target = big(-1.0, rows=60)
-    labels = torch.full((60,), 80)
-    labels[::7] = 3
-    target = ClassTargets.from_labels(labels, 80)
-    loss = FUSED[name]()
-    want = value_and_gradient(loss, x, target)
-    forms = [labels] if name != 'gaussian' else []
-    if name not in ('gaussian', 'quality'):
-        forms.append(target.dense())
-    for form in forms:
-        got = value_and_gradient(loss, x, form)
-        torch.testing.assert_close(got[0], want[0], rtol=1e-5, atol=1e-7)
-        torch.testing.assert_close(got[1], want[1], rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize('name', SHARED)
