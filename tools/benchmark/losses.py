@@ -3,7 +3,7 @@
 Forward and backward of every loss, eager and compiled, against one read and one write of
 the logits, against the plain formula on a one-hot target in eager torch, and against the
 implementations of other packages that are installed; all in one run. Each is timed warm, after
-a run of itself, when a large cache holds what it reads; and cold, with everything in memory,
+runs of itself, when a large cache holds what it reads; and cold, with everything in memory,
 as the logits of a training step lie there.
 
 Shapes: R rows (class vectors), C classes.
@@ -32,6 +32,9 @@ from registry_losses import losses
 from registry_losses.structures import ClassTargets
 
 SIZES = ('8kx80', '100kx80', '1Mx80', '20kx1203')
+# Runs of a call in its turn: a large cache takes several to hold what it reads for good. A call
+# that takes longer, in seconds, reads more than a cache holds.
+TURN, LONG = 14, 0.05
 Call = Callable[[], object]
 
 
@@ -214,16 +217,16 @@ def peers(problem: Problem, wanted: list[str]) -> dict[str, dict[str, Call]]:
 def warm_ms(
     calls: dict[str, Call], device: torch.device, seconds: float, repeat: int
 ) -> dict[str, float]:
-    """The shortest of several runs of each call, every one timed after a run of itself.
+    """The shortest of several runs of each call, every one timed after runs of itself.
 
     The calls take turns, so that the noise of a shared machine meets all of them.
     """
     best = dict.fromkeys(calls, float('inf'))
     end, rounds = time.perf_counter() + seconds * len(calls), 0
-    while rounds * 4 < repeat or time.perf_counter() < end:
+    while rounds * TURN < repeat or time.perf_counter() < end:
         for name, call in calls.items():
             call()
-            for _ in range(4):
+            for _ in range(TURN if best[name] < LONG else 2):
                 synchronize(device)
                 start = time.perf_counter()
                 call()
