@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..ops.pages import empty_like
 from .negatives import Scratch, value_and_gradient
 from .reduction import in_float
 
@@ -95,7 +94,7 @@ def chunked_pass(
     """
     x = x.detach().contiguous()
     few = _Few.of(x, job, need_grad)
-    grad = empty_like(x) if need_grad else None
+    grad = torch.empty_like(x) if need_grad else None
     scale = float(job.scale)
     apart = few.apart * scale * job.factor
     robust, masked = False, few.apart > _APART * few.guess

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from ..ops.native import CompilerMissing, load_library
-from ..ops.pages import empty_like
 
 if TYPE_CHECKING:
     from .fused import SparseJob
@@ -75,7 +74,7 @@ def native_pass(x: Tensor, job: SparseJob, need_grad: bool) -> tuple[Tensor, Ten
     x = x.detach().contiguous()
     losses, slopes = job.entries(x, need_grad)
     scale = float(job.scale)
-    grad = empty_like(x) if need_grad else None
+    grad = torch.empty_like(x) if need_grad else None
     # The result must not depend on the number of threads: a sum for each block.
     blocks = -(-x.numel() // BLOCK)
     sums = torch.empty(blocks, dtype=torch.float64)

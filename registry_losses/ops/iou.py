@@ -12,13 +12,13 @@ as 0, so an inverted box has no area and overlaps nothing.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from ..errors import ShapeError
+from .lazy import lazy
 
 OverlapMode = Literal['iou', 'iof', 'giou', 'diou', 'ciou', 'eiou', 'siou', 'efficient_iou']
 
@@ -51,12 +51,12 @@ class BoxPair:
             if boxes.dtype != torch.float64:
                 object.__setattr__(self, name, boxes.float())
 
-    @cached_property
+    @lazy
     def corners(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """x1, y1, x2, y2 of the first and of the second box."""
         return self.first.unbind(-1), self.second.unbind(-1)
 
-    @cached_property
+    @lazy
     def sizes(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Widths and heights: w1, h1, w2, h2."""
         (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = self.corners
@@ -67,13 +67,13 @@ class BoxPair:
             (by2 - by1).clamp(min=0),
         )
 
-    @cached_property
+    @lazy
     def areas(self) -> tuple[Tensor, Tensor]:
         """Area of the first and of the second box."""
         w1, h1, w2, h2 = self.sizes
         return w1 * h1, w2 * h2
 
-    @cached_property
+    @lazy
     def overlap(self) -> Tensor:
         """Area of the intersection."""
         (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = self.corners
@@ -81,13 +81,13 @@ class BoxPair:
         height = torch.min(ay2, by2) - torch.max(ay1, by1)
         return width.clamp(min=0) * height.clamp(min=0)
 
-    @cached_property
+    @lazy
     def union(self) -> Tensor:
         """Area of the union; it may be 0."""
         area1, area2 = self.areas
         return area1 + area2 - self.overlap
 
-    @cached_property
+    @lazy
     def enclosing_size(self) -> tuple[Tensor, Tensor]:
         """Width and height of the smallest box around both."""
         (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = self.corners
@@ -95,7 +95,7 @@ class BoxPair:
         height = torch.max(ay2, by2) - torch.min(ay1, by1)
         return width.clamp(min=0), height.clamp(min=0)
 
-    @cached_property
+    @lazy
     def center_offset(self) -> tuple[Tensor, Tensor]:
         """dx, dy from the first centre to the second."""
         (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = self.corners

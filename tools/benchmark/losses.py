@@ -34,7 +34,7 @@ from registry_losses.structures import ClassTargets
 SIZES = ('8kx80', '100kx80', '1Mx80', '20kx1203')
 # Runs of a call in its turn: a large cache takes several to hold what it reads for good. A call
 # that takes longer, in seconds, reads more than a cache holds.
-TURN, LONG = 14, 0.05
+TURN, LONG = 14, 0.1
 Call = Callable[[], object]
 
 
@@ -225,15 +225,19 @@ def warm_ms(
     end, rounds = time.perf_counter() + seconds * len(calls), 0
     while rounds * TURN < repeat or time.perf_counter() < end:
         for name, call in calls.items():
-            call()
-            for _ in range(TURN if best[name] < LONG else 2):
-                synchronize(device)
-                start = time.perf_counter()
-                call()
-                synchronize(device)
-                best[name] = min(best[name], time.perf_counter() - start)
+            first = _seconds(call, device)
+            for _ in range(TURN if first < LONG else 4):
+                best[name] = min(best[name], _seconds(call, device))
         rounds += 1
     return {name: value * 1e3 for name, value in best.items()}
+
+
+def _seconds(call: Call, device: torch.device) -> float:
+    synchronize(device)
+    start = time.perf_counter()
+    call()
+    synchronize(device)
+    return time.perf_counter() - start
 
 
 def measure(size: str, args: argparse.Namespace) -> None:
