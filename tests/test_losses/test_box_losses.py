@@ -143,3 +143,14 @@ def test_every_registered_loss_builds_and_documents_itself():
         home = sys.modules[cls.__module__]
         texts = [(getattr(losses, f, None) or getattr(home, f)).__doc__ for f in named]
         assert len(' '.join([cls.__doc__, *texts])) > 200, name
+
+
+@pytest.mark.parametrize('name', ALL)
+def test_can_be_traced_whole(name):
+    """``torch.compile`` finds nothing that it would have to leave to Python."""
+    first, second = torch.rand(2, 6, 4)
+    first[:, 2:] += first[:, :2]
+    second[:, 2:] += second[:, :2]
+    loss = ALL[name]()
+    traced = torch.compile(loss, fullgraph=True, backend='eager')
+    torch.testing.assert_close(traced(first, second), loss(first, second))
