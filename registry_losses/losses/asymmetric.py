@@ -28,6 +28,7 @@ class ClippedNegative(Negative):
 
     gamma: float
     clip: float
+    closed_form = True
 
     def __call__(self, x: Tensor) -> Tensor:
         """See the class."""

@@ -5,6 +5,7 @@ Shapes: R rows, C classes, E entries, n logits of a chunk.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import math
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .negatives import Scratch, value_and_gradient
+from .negatives import LOW, Scratch, value_and_gradient
 from .reduction import in_float
 
 if TYPE_CHECKING:
@@ -27,10 +28,10 @@ CHUNK = 3 << 15
 # Logits looked at to guess how low they are and what the negatives add up to: so many places,
 # and so many neighbors at each, which come from memory together.
 _SAMPLE = 16
-# e^x below this would show the rounding of 1 + e^x in the fifth digit.
-_LOW = -5.0
 # How many times the rest the entries may be and still leave it its digits when subtracted.
 _APART = 16.0
+# What the roundings of small elements may add up to, beside the sum, were they all of one sign.
+_SLACK = 1e-4
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class _Few:
         slopes: ``(E,)`` their gradients, or None.
         low, high: Least and greatest logit of the sample.
         apart: What the entries would add to the sum if they were negatives.
+        size: The same of their absolute values, for weights may be below zero.
         guess: What the sum of all negatives is at least, most likely.
     """
 
@@ -50,6 +52,7 @@ class _Few:
     low: float
     high: float
     apart: float
+    size: float
     guess: float
 
     @classmethod
@@ -58,7 +61,7 @@ class _Few:
         flat, e = x.view(-1), job.flat.numel()
         if job.mirror is None:
             losses, slopes = job.entries(x, need_grad)
-        with torch.inference_mode():
+        with _quick(job):
             sample = in_float(_sample(flat))
             low, high = (end.item() for end in sample.aminmax())
             at, end = in_float(flat.index_select(0, job.flat)), e + sample.numel()
@@ -69,10 +72,11 @@ class _Few:
                 all_few = torch.cat((at, sample, -at))
                 value, slope = value_and_gradient(job.negative, all_few, need_grad)
                 losses, slopes = job.mirrored(value[end:], None if slope is None else slope[end:])
-            apart = job.weigh_entries(value[:e], x.shape[1]).sum(dtype=torch.float64).item()
+            weighed = job.weigh_entries(value[:e], x.shape[1]).double()
+            apart, size = weighed.sum().item(), weighed.abs().sum().item()
             # Not the mean: an entry in the sample would be most of it.
             guess = value[e:end].median().item() * flat.numel()
-        return cls(losses, slopes, low, high, apart, guess)
+        return cls(losses, slopes, low, high, apart, size, guess)
 
 
 def chunked_pass(
@@ -96,29 +100,32 @@ def chunked_pass(
     few = _Few.of(x, job, need_grad)
     grad = torch.empty_like(x) if need_grad else None
     scale = float(job.scale)
-    apart = few.apart * scale * job.factor
-    robust, masked = False, few.apart > _APART * few.guess
-    # Logits so large that e^x overflows, and entries that outweigh all else by surprise, are
-    # rare enough to start again for.
+    factor = scale * job.factor
+    slack = x.numel() * job.negative.slack() * abs(factor)
+    # Elements that are handed out count each for itself.
+    exact = values is not None or x.dtype == torch.float64 or few.high < LOW
+    robust, masked = False, few.size > _APART * few.guess
+    # Logits so large that e^x overflows, entries that outweigh all else by surprise, and logits
+    # that are low but for some without weight are rare enough to start again for.
     while True:
-        with torch.inference_mode(not job.negative.by_autograd):
-            total = _pass(x, job, grad, values, few, robust, masked)
+        with _quick(job):
+            total = _pass(x, job, grad, values, few, exact, robust, masked)
         if not robust and not math.isfinite(total):
             robust = True
             continue
-        if masked or values is not None or job.flat.numel() == 0:
+        rest = total if masked else total - few.apart * factor
+        if not masked and values is None and few.size * abs(factor) > _APART * abs(rest):
+            masked = True
+        elif not exact and slack > _SLACK * abs(rest):
+            exact = True
+        else:
             break
-        rest = total - apart
-        if abs(apart) <= _APART * abs(rest):
-            total = rest
-            break
-        masked = True
     if grad is not None and few.slopes is not None:
         grad.view(-1).index_copy_(0, job.flat, (few.slopes * scale).to(grad.dtype))
     if values is not None:
         values.view(-1).index_copy_(0, job.flat, (few.losses * scale).to(values.dtype))
-    total += few.losses.sum(dtype=torch.float64).item() * scale
-    return torch.tensor(total, dtype=in_float(x[:0]).dtype), grad
+    rest += few.losses.sum(dtype=torch.float64).item() * scale
+    return torch.tensor(rest, dtype=in_float(x[:0]).dtype, device=x.device), grad
 
 
 def _pass(
@@ -127,6 +134,7 @@ def _pass(
     grad: Tensor | None,
     values: Tensor | None,
     few: _Few,
+    exact: bool,
     robust: bool,
     masked: bool,
 ) -> float:
@@ -138,6 +146,7 @@ def _pass(
         grad: ``(R, C)`` or None.
         values: ``(R, C)`` or None.
         few: What is known of the logits.
+        exact: See :class:`Scratch`.
         robust: See :meth:`Negative.chunk`.
         masked: Whether to leave the entries out of the sum.
     """
@@ -151,8 +160,7 @@ def _pass(
         size,
         x.new_empty(0, dtype=wide),
         damp=few.low < job.negative.damped_below(wide),
-        # Elements that are handed out count each for itself.
-        exact=values is not None or wide == torch.float64 or few.high < _LOW,
+        exact=exact,
     )
     widen = wide != x.dtype
     if widen:  # half precision is worked on in copies of a chunk
@@ -207,6 +215,11 @@ class _Collector:
         self.total += loss.sum().item() * factor
         if self.out is not None:
             torch.mul(loss, factor, out=self.out)
+
+
+def _quick(job: SparseJob) -> contextlib.AbstractContextManager:
+    """A mode in which an operation starts sooner, for a loss that needs no autograd."""
+    return torch.inference_mode() if job.negative.closed_form else contextlib.nullcontext()
 
 
 def _sample(flat: Tensor) -> Tensor:

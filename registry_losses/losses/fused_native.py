@@ -77,9 +77,9 @@ def native_pass(x: Tensor, job: SparseJob, need_grad: bool) -> tuple[Tensor, Ten
     grad = torch.empty_like(x) if need_grad else None
     # The result must not depend on the number of threads: a sum for each block.
     blocks = -(-x.numel() // BLOCK)
-    sums = torch.empty(blocks, dtype=torch.float64)
+    sums = torch.empty(blocks, dtype=torch.float64, device=x.device)
     entries = job.flat.contiguous() if _is_sorted(job.flat) else job.flat.sort().values
-    first = torch.searchsorted(entries, torch.arange(blocks + 1) * BLOCK)
+    first = torch.searchsorted(entries, torch.arange(blocks + 1, device=x.device) * BLOCK)
     weights = [
         None if weight is None else weight.detach().float().contiguous()
         for weight in (job.row, job.column, job.full)

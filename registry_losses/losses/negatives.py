@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+# e^x below this would show the rounding of 1 + e^x in the fifth digit.
+LOW = -5.0
 _LOG2E = math.log2(math.e)
 _LOG_TINY = {torch.float32: -85.0, torch.float64: -700.0}
 
@@ -56,10 +58,10 @@ class Negative(ABC):
     """An element-wise loss at target zero.
 
     Attributes:
-        by_autograd: Whether :meth:`chunk` needs autograd.
+        closed_form: Whether :meth:`chunk` does without autograd.
     """
 
-    by_autograd = False
+    closed_form = False
 
     @abstractmethod
     def __call__(self, x: Tensor) -> Tensor:
@@ -94,6 +96,10 @@ class Negative(ABC):
         """Logits below this give denormal numbers."""
         return -math.inf
 
+    def slack(self) -> float:
+        """What a small element may be off by in a pass that is not ``scratch.exact``."""
+        return 0.0
+
 
 @dataclass(frozen=True)
 class PowerNegative(Negative):
@@ -107,6 +113,7 @@ class PowerNegative(Negative):
 
     gamma: float
     poly: float = 0.0
+    closed_form = True
 
     def __call__(self, x: Tensor) -> Tensor:
         """See the class; powers of p by their logarithm, whose gradient never overflows."""
@@ -121,6 +128,10 @@ class PowerNegative(Negative):
     def damped_below(self, dtype: torch.dtype) -> float:
         """Where ``p^(gamma + 1)`` becomes denormal."""
         return _LOG_TINY[dtype] / (self.gamma + 1)
+
+    def slack(self) -> float:
+        """The rounding of ``log(1 + e^x)`` below ``x = LOW``, times ``p^gamma`` there."""
+        return math.exp(LOW * self.gamma) * 2**-24 if self.gamma >= 1 else 0.0
 
     def chunk(
         self,
@@ -221,7 +232,6 @@ class ElementNegative(Negative):
     """Any element-wise function; its gradient by autograd, one chunk at a time."""
 
     function: Callable[[Tensor], Tensor]
-    by_autograd = True
 
     def __call__(self, x: Tensor) -> Tensor:
         """The function."""

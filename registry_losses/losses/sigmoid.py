@@ -261,7 +261,7 @@ def is_hard(target: ClassTargets) -> bool:
     if not may_read(values):
         return False
     # NumPy reads a few numbers in a fraction of the time.
-    return bool((values.detach().numpy() == 1).all() and positive.numpy().all())
+    return bool((in_float(values.detach()).numpy() == 1).all() and positive.numpy().all())
 
 
 def split_weight(

@@ -1,10 +1,15 @@
 """The fused pass of the sigmoid losses on the CPU: chunks, sums, entries, memory."""
 
+import dataclasses
+
 import pytest
 import torch
+import torch.nn.functional as F
 
 import registry_losses.losses as losses
 from registry_losses.losses import fused_cpu
+from registry_losses.losses.negatives import ElementNegative
+from registry_losses.losses.sigmoid import SigmoidLoss
 from registry_losses.structures import ClassTargets
 
 FUSED = {
@@ -138,3 +143,83 @@ def test_entries_that_outweigh_the_rest_by_surprise(passes):
     want = loss(x.double(), target, weight, reduction_override='none').sum()
     torch.testing.assert_close(got.double(), want, rtol=2e-6, atol=0)
     assert passes[:2] == [False, True]
+
+
+def test_weights_below_zero_hide_no_entry(passes):
+    """Two entries of 1e6 whose weights cancel would take the digits of the rest."""
+    x = torch.randn(4000, 20, generator=torch.Generator().manual_seed(0)) - 4
+    labels = torch.full((4000,), 20)
+    labels[1000], labels[1001] = 3, 4
+    weight = torch.ones(4000)
+    weight[1001] = -1
+    x[1000, 3] = x[1001, 4] = 1e6
+    loss = losses.FocalLoss()
+    got = loss(x, labels, weight, reduction_override='sum')
+    want = loss(x.double(), labels, weight, reduction_override='none').sum()
+    torch.testing.assert_close(got.double(), want, rtol=2e-6, atol=0)
+    assert passes[0] is True
+
+
+@pytest.mark.parametrize('hot', ['entry', 'ignored'])
+@pytest.mark.parametrize('low', [-8.5, -12.0, -17.0])
+@pytest.mark.parametrize('gamma', [1.0, 2.0])
+def test_low_logits_keep_their_digits_beside_one_that_does_not_count(hot, low, gamma):
+    x, labels = torch.full((2000, 20), low), torch.full((2000,), 20)
+    x[0] = low if hot == 'entry' else 3.0
+    x[0, 0], labels[0] = 10.0, 0 if hot == 'entry' else -1
+    loss = losses.FocalLoss(gamma=gamma, reduction='sum')
+    x.requires_grad_()
+    got = loss(x, labels)
+    (grad,) = torch.autograd.grad(got, x)
+    exact = x.detach().double().requires_grad_()
+    want = loss(exact, labels)
+    (want_grad,) = torch.autograd.grad(want, exact)
+    torch.testing.assert_close(got.double(), want.detach(), rtol=2e-6, atol=0)
+    torch.testing.assert_close(grad.double(), want_grad, rtol=1e-5, atol=0)
+
+
+def smoothed():
+    return losses.CrossEntropyLoss(use_sigmoid=True, label_smoothing=0.1)
+
+
+@pytest.mark.parametrize('reduction', ['none', 'sum', 'mean'])
+@pytest.mark.parametrize('build', [*FUSED.values(), losses.AsymmetricLoss, smoothed])
+def test_serves_under_inference_mode(build, reduction):
+    x, target = big(-2.0, rows=40)
+    want = build()(x, target, reduction_override=reduction)
+    with torch.inference_mode():
+        got = build()(x, target, reduction_override=reduction)
+    torch.testing.assert_close(got, want)
+
+
+@pytest.mark.parametrize('compiled', [False, True])
+def test_the_loss_lies_where_its_logits_do(compiled):
+    x, target = big(-2.0, rows=40)
+    with torch.device('meta'):
+        loss = losses.FocalLoss(compile=compiled)(x, target)
+    assert loss.device.type == 'cpu'
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16, torch.float64])
+def test_target_values_of_another_dtype(dtype):
+    x, target = big(-2.0, rows=40)
+    other = dataclasses.replace(target, values=target.values.to(dtype))
+    torch.testing.assert_close(losses.FocalLoss()(x, other), losses.FocalLoss()(x, target))
+
+
+def test_a_loss_by_autograd_may_mirror_its_negatives():
+    class Squared(SigmoidLoss):
+        def negative(self):
+            return ElementNegative(lambda x: F.softplus(x) ** 2)
+
+        def at(self, x, value, positive, column):
+            return F.softplus(-x) ** 2
+
+        def mirror(self, column):
+            return 1.0
+
+    x, target = big(-2.0, rows=40)
+    got = value_and_gradient(Squared(), x, target)
+    want = value_and_gradient(Squared(), x.double(), target)
+    torch.testing.assert_close(got[0].double(), want[0])
+    torch.testing.assert_close(got[1].double(), want[1], rtol=1e-5, atol=1e-7)
