@@ -33,8 +33,8 @@ from registry_losses.structures import ClassTargets
 
 SIZES = ('8kx80', '100kx80', '1Mx80', '20kx1203')
 # Runs of a call in its turn: a large cache takes several to hold what it reads for good. A call
-# that takes longer, in seconds, reads more than a cache holds.
-TURN, LONG = 14, 0.1
+# that takes longer, in seconds, reads more than a cache holds, and a few will do.
+TURN, LONG, FEW = 14, 0.1, 4
 Call = Callable[[], object]
 
 
@@ -223,10 +223,10 @@ def warm_ms(
     """
     best = dict.fromkeys(calls, float('inf'))
     end, rounds = time.perf_counter() + seconds * len(calls), 0
-    while rounds * TURN < repeat or time.perf_counter() < end:
+    while rounds * FEW < repeat or time.perf_counter() < end:
         for name, call in calls.items():
             first = _seconds(call, device)
-            for _ in range(TURN if first < LONG else 4):
+            for _ in range(TURN if first < LONG else FEW):
                 best[name] = min(best[name], _seconds(call, device))
         rounds += 1
     return {name: value * 1e3 for name, value in best.items()}
