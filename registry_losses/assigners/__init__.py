@@ -1,16 +1,16 @@
-"""Assigners: which slot answers for which ground truth."""
+"""Assigners: which prior answers for which ground truth."""
 
 from .atss import ATSSAssigner, BatchATSSAssigner
 from .base import BaseAssigner
-from .bridge import AssignResult
 from .centernet import CenterNetAssigner
 from .dynamic_soft_label import DynamicSoftLabelAssigner
 from .fcos import FCOSAssigner
 from .gaussian import GaussianAssigner
 from .grid_assigner import GridAssigner
 from .hungarian import HungarianAssigner
-from .match_costs import BBoxL1Cost, ClassificationCost, FocalLossCost, IoUCost, MatchCost
+from .matching.costs import BBoxL1Cost, ClassificationCost, FocalLossCost, IoUCost, MatchCost
 from .max_iou import MaxIoUAssigner
+from .openmmlab import AssignResult
 from .ota import OTAAssigner
 from .paa import PAAAssigner
 from .point import PointAssigner

@@ -1,6 +1,6 @@
 """ATSSAssigner: positives by a threshold that each gt's own statistics give.
 
-Shapes: B images, N slots, M gts, G gts of the batch, K candidates of a gt, C classes.
+Shapes: B images, N priors, M gts, G gts of the batch, K candidates of a gt, C classes.
 """
 
 from collections.abc import Sequence
@@ -11,34 +11,27 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, ShapeError
+from ..ops.boxes import centers_inside, corners_of, take_boxes
+from ..ops.device import block_elements, host_sync_is_free
 from ..ops.iou import bbox_overlaps, iou_of_corners
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .bridge import AssignResult
-from .common import (
-    GtRows,
-    block_elements,
-    centers_inside,
-    check_iou_calculator,
-    corners_of,
-    corners_of_slots,
-    counting_is_free,
-    gt_rows,
-    take_boxes,
-)
-from .nearest import Search, Targets, nearest_topk
-from .ranking import winners
+from .candidates.gt_rows import GtRows, gt_rows
+from .candidates.nearest import Search, Targets, nearest_topk
+from .candidates.prior_blocks import corners_of_priors
+from .matching.conflicts import winners
+from .openmmlab import AssignResult, check_iou_calculator
 
 
 @TASK_UTILS.register_module()
 class ATSSAssigner(BaseAssigner):
     """Adaptive training sample selection.
 
-    The candidates of a gt are, on every level, the ``topk`` slots whose centres are
+    The candidates of a gt are, on every level, the ``topk`` priors whose centres are
     nearest to its centre. A candidate is positive where its IoU with the gt is at least
     ``mean + std`` of the candidates' IoUs and its centre lies in the gt (by more than
-    0.01 pixels). A slot that is positive for several gts goes to the one of the highest
+    0.01 pixels). A prior that is positive for several gts goes to the one of the highest
     IoU, of equal ones the first.
 
     Zhang et al., Bridging the Gap Between Anchor-based and Anchor-free Detection via
@@ -46,7 +39,7 @@ class ATSSAssigner(BaseAssigner):
     the IoU gives way to ``score^(1 - alpha) * IoU(prediction, gt)^alpha``: Chen et al.,
     Disentangle Your Dense Object Detector, arXiv:2107.02963, section 3.3.
 
-    Deviation: slots that are no candidates (padding, ignore regions) do not enter the
+    Deviation: priors that are no candidates (padding, ignore regions) do not enter the
     statistics; OpenMMLab's implementation counts an IoU of -1e8 for one where a level has
     less than ``topk`` others, which leaves the gt without positives. Priors without a
     grid count as one level.
@@ -62,7 +55,7 @@ class ATSSAssigner(BaseAssigner):
     #: Least distance in pixels of a positive's centre from the sides of its gt.
     margin = 0.01
     returns_sorted = True
-    #: Whether a slot that is positive for several gts goes to the highest IoU among all.
+    #: Whether a prior that is positive for several gts goes to the highest IoU among all.
     contest_all = False
 
     def __init__(
@@ -103,7 +96,7 @@ class ATSSAssigner(BaseAssigner):
         if exists is not None:
             claims &= exists
         row = torch.arange(rows.num_rows, device=device).expand_as(prior)
-        if counting_is_free(device):
+        if host_sync_is_free(device):
             at = claims.reshape(-1).nonzero().squeeze(1)
             row, prior, overlap = (v.reshape(-1).index_select(0, at) for v in (row, prior, overlap))
             claims = torch.ones_like(row, dtype=torch.bool)
@@ -112,12 +105,12 @@ class ATSSAssigner(BaseAssigner):
         boxes = take_boxes(rows.boxes, row)
         claims = claims.reshape(-1) & rows.valid.index_select(0, row)
         claims &= centers_inside(priors.centers_at(image, prior), boxes, margin=self.margin)
-        slot, index = image * n + prior, rows.index.index_select(0, row)
-        won, owner = winners(slot, overlap, index, b * n, claims=claims)
+        flat_index, index = image * n + prior, rows.index.index_select(0, row)
+        won, owner = winners(flat_index, overlap, index, b * n, claims=claims)
         image = torch.div(won, n, rounding_mode='floor')
         if self.contest_all:
             number = torch.zeros(b * n, dtype=torch.int32, device=device)
-            number.index_add_(0, slot, claims.int())
+            number.index_add_(0, flat_index, claims.int())
             owner = self._contest(priors, gt, image, won - image * n, owner, number[won] > 1)
         ignored = torch.zeros(b, n, dtype=torch.bool, device=device)
         return Assignment(image, won - image * n, owner, ignored, one_to_one=True)
@@ -131,12 +124,12 @@ class ATSSAssigner(BaseAssigner):
         owner: Tensor,
         contested: Tensor,
     ) -> Tensor:
-        """``(K,)`` the gts of the slots, where one claimed twice is open to all gts."""
+        """``(K,)`` the gts of the priors, where one claimed twice is open to all gts."""
         at = contested.nonzero().squeeze(1)  # sync: contests
         owner = owner.clone()
         for part in at.split(max(block_elements(at.device) // gt.max_gts, 1)):
-            own, slot = image[part], prior[part]
-            overlap = bbox_overlaps(priors.boxes_at(own, slot)[:, None], gt.boxes[own])[:, 0]
+            own, flat_index = image[part], prior[part]
+            overlap = bbox_overlaps(priors.boxes_at(own, flat_index)[:, None], gt.boxes[own])[:, 0]
             overlap = torch.where(gt.valid[own], overlap, -1)  # (S, M)
             best = overlap == overlap.amax(dim=1, keepdim=True)
             owner[part] = best.int().argmax(dim=1)
@@ -145,17 +138,17 @@ class ATSSAssigner(BaseAssigner):
     def _candidates(
         self, priors: Priors, rows: GtRows, level_sizes: Sequence[int]
     ) -> tuple[Tensor, Tensor | None]:
-        """``(K, G)`` slots, level after level, and which of them exist (None: all)."""
+        """``(K, G)`` priors, level after level, and which of them exist (None: all)."""
         targets = Targets(rows.image, rows.centers)
         searches, first = [], 0
         for size in level_sizes:
             searches.append(Search(priors, targets, first, size))
             first += size
         index, exists = zip(*nearest_topk(searches, self.topk))
-        slots = torch.cat([part.t() for part in index])
+        prior_index = torch.cat([part.t() for part in index])
         if priors.valid is None:
-            return slots, None
-        return slots, torch.cat([part.t() for part in exists])
+            return prior_index, None
+        return prior_index, torch.cat([part.t() for part in exists])
 
     def _overlap_of_rows(
         self,
@@ -167,7 +160,7 @@ class ATSSAssigner(BaseAssigner):
     ) -> Tensor:
         """``(K, G)`` :meth:`_overlap` of each gt and its candidates."""
         if self.alpha is None and not priors.per_image:
-            taken = corners_of_slots(priors).index_select(1, prior.reshape(-1))
+            taken = corners_of_priors(priors).index_select(1, prior.reshape(-1))
             *own, areas = taken.view(5, *prior.shape).unbind(0)
             *gts, gt_areas = corners_of(rows.boxes).unbind(0)
             return iou_of_corners(own, areas, gts, gt_areas)
@@ -184,7 +177,7 @@ class ATSSAssigner(BaseAssigner):
         prior: Tensor,
         index: Tensor,
     ) -> Tensor:
-        """``(T,)`` IoU of each slot and gt, or DDOD's mixture."""
+        """``(T,)`` IoU of each prior and gt, or DDOD's mixture."""
         row = image * gt.max_gts + index
         boxes = take_boxes(gt.boxes.reshape(-1, 4), row)
         if self.alpha is None or predictions is None:
@@ -203,11 +196,11 @@ class ATSSAssigner(BaseAssigner):
         gt_instances_ignore: Any = None,
         **kwargs: Any,
     ) -> AssignResult:
-        """As :meth:`BaseAssigner.assign`, with the slots of each level second.
+        """As :meth:`BaseAssigner.assign`, with the priors of each level second.
 
         Args:
             pred_instances: See there.
-            num_level_priors: Slots of each level; they add up to n.
+            num_level_priors: Priors of each level; they add up to n.
             gt_instances: See there.
             gt_instances_ignore: See there.
             **kwargs: Not read.
@@ -245,7 +238,7 @@ class BatchATSSAssigner(ATSSAssigner):
     """MMYOLO's variant of ATSS.
 
     It differs in two details: a positive's centre may lie on the very border of its gt
-    (1e-9 instead of 0.01 pixels), and a slot that is positive for several gts goes to
+    (1e-9 instead of 0.01 pixels), and a prior that is positive for several gts goes to
     the gt it overlaps most among *all* of the image, be it none of these. The paper
     (arXiv:1912.02424, section 3.2) lets those for which it is positive compete.
 

@@ -1,6 +1,6 @@
 """BaseAssigner: what every assigner shares, applied once.
 
-Shapes: B images, N slots, M gts, Mi ignore regions, K pairs.
+Shapes: B images, N priors, M gts, Mi ignore regions, K pairs.
 """
 
 from abc import ABCMeta, abstractmethod
@@ -10,32 +10,32 @@ from torch import Tensor
 
 from ..errors import PairingError, ShapeError, check_shape
 from ..structures import Assignment, GroundTruth, Predictions, Priors
-from .bridge import OpenMMLabForm
-from .common import boxes_in_ignore_box, centers_in_ignore_box, in_ignore_mask
-from .ranking import sort_pairs
+from ..structures.assignment import sort_pairs
+from .ignore_regions import boxes_in_ignore_box, centers_in_ignore_box, in_ignore_mask
+from .openmmlab import OpenMMLabForm
 
 
 class BaseAssigner(OpenMMLabForm, metaclass=ABCMeta):
-    """Maps priors and ground truth of a whole batch to positive (slot, gt) pairs.
+    """Maps priors and ground truth of a whole batch to positive (prior, gt) pairs.
 
     A subclass implements :meth:`_assign`; everything below holds for all of them.
 
-    * A slot with ``priors.valid`` False is no candidate, and ignored.
+    * A prior with ``priors.valid`` False is no candidate, and ignored.
     * A gt with ``gt.valid`` False matches nothing.
     * Ignore boxes, one rule for every assigner. By default (``ignore_iof_thr=None``) a
-      slot whose centre lies inside one is ignored unless it is in a pair: a pair
-      outranks a region. With a positive number it is OpenMMLab's rule: slots of whose
+      prior whose centre lies inside one is ignored unless it is in a pair: a pair
+      outranks a region. With a positive number it is OpenMMLab's rule: priors of whose
       box more than that share lies in a region (with ``ignore_wrt_candidates=False``:
       whose box covers more than that share of a region) are ignored and no candidates.
       Zero or less: ignore boxes are not looked at. :meth:`assign`, OpenMMLab's form of
       the call, looks at them only with a positive number, as OpenMMLab does.
-    * A slot whose centre lies on ``gt.ignore_mask`` is ignored unless it is in a pair.
-    * A slot that is in a pair is never ignored.
+    * A prior whose centre lies on ``gt.ignore_mask`` is ignored unless it is in a pair.
+    * A prior that is in a pair is never ignored.
     * Pairs are sorted by (image, prior, gt).
 
     Args:
         ignore_iof_thr: See above.
-        ignore_wrt_candidates: Whether that share is one of the slot's box or of the
+        ignore_wrt_candidates: Whether that share is one of the prior's box or of the
             ignore region.
     """
 
@@ -58,12 +58,12 @@ class BaseAssigner(OpenMMLabForm, metaclass=ABCMeta):
         """Assign a batch.
 
         Args:
-            priors: The N slots.
+            priors: The N priors.
             gt: The batch's ground truth.
             predictions: What the head answers now; needed where :attr:`needs` says so.
 
         Returns:
-            The positive pairs and the ignored slots.
+            The positive pairs and the ignored priors.
 
         Raises:
             PairingError: If the priors lack the grid, or the call the predictions, that
@@ -97,7 +97,7 @@ class BaseAssigner(OpenMMLabForm, metaclass=ABCMeta):
         """The rule itself.
 
         Args:
-            priors: ``valid`` False or not, here it says which slots are candidates.
+            priors: ``valid`` False or not, here it says which priors are candidates.
             gt: Gts with ``valid`` False must not be matched.
             predictions: Given when :attr:`needs` holds 'predictions'.
 
@@ -146,7 +146,7 @@ class BaseAssigner(OpenMMLabForm, metaclass=ABCMeta):
             raise ShapeError(f'priors are on {priors.device}, but gt on {gt.device}: move one')
 
     def _ignore_region(self, priors: Priors, gt: GroundTruth) -> Tensor | None:
-        """``(B, N)`` bool, slots in an ignore box; None when there can be none."""
+        """``(B, N)`` bool, priors in an ignore box; None when there can be none."""
         if gt.ignore_boxes.shape[1] == 0:
             return None
         thr = self.ignore_iof_thr
@@ -169,7 +169,7 @@ class BaseAssigner(OpenMMLabForm, metaclass=ABCMeta):
         for more in extra:
             ignored = ignored | more
         ignored = ignored.contiguous()
-        ignored.view(-1).index_fill_(0, assignment.slot, False)
+        ignored.view(-1).index_fill_(0, assignment.flat_index, False)
         return assignment.replace(ignored=ignored)
 
     def __repr__(self) -> str:

@@ -1,6 +1,6 @@
-"""CenterNetAssigner: the cell of the centre, and a Gaussian skirt that fits the box.
+"""CenterNetAssigner: the cell of the centre, and Gaussian targets that fit the box.
 
-Shapes: B images, N slots, M gts, G gts of the batch in one list, L levels, P planes (level,
+Shapes: B images, N priors, M gts, G gts of the batch in one list, L levels, P planes (level,
 base size).
 """
 
@@ -15,10 +15,10 @@ from ..ops.gaussians import gaussian_radius
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Level, Predictions, Priors
 from .base import BaseAssigner
-from .common import gt_rows
+from .candidates.gaussian_targets import Bumps, draw, planes_of_scale
+from .candidates.grid import combinations
+from .candidates.gt_rows import gt_rows
 from .fcos import regress_ranges_of
-from .gaussian_skirts import Bumps, draw, planes_of_scale
-from .grid import combinations
 
 LevelRule = Literal['scale', 'all']
 
@@ -32,7 +32,7 @@ def planes_for(priors: Priors, boxes: Tensor, rule: LevelRule) -> Tensor:
     """``(G, P)`` bool, the planes on which each gt stands.
 
     Args:
-        priors: Slots on a grid.
+        priors: Priors on a grid.
         boxes: ``(G, 4)``.
         rule: ``'all'`` levels, or ``'scale'``: the one that FCOS's ranges give to half of
             the longer side.
@@ -53,9 +53,9 @@ def check_level_rule(rule: str) -> None:
 class CenterNetAssigner(BaseAssigner):
     """The cell that holds a gt's centre is positive; around it the class target fades.
 
-    The skirt's value at (dx, dy) cells is ``exp(-(dx^2 + dy^2) / (2 sigma^2))``,
+    The target's value at (dx, dy) cells is ``exp(-(dx^2 + dy^2) / (2 sigma^2))``,
     ``sigma = (2 r + 1) / 6``, within r cells to each side; r is the largest shift of the
-    corners that keeps ``min_overlap`` with the box, rounded down. Where skirts of one
+    corners that keeps ``min_overlap`` with the box, rounded down. Where Gaussians of one
     class overlap the larger value counts. Several gts may share a cell.
 
     Zhou et al., Objects as Points, arXiv:1904.07850, section 3; the radius from Law &
@@ -63,7 +63,7 @@ class CenterNetAssigner(BaseAssigner):
 
     A centre on the border of its image, or outside, counts to the last cell (the
     reference implementation fails there). On a pyramid a gt stands on one level, chosen
-    as FCOS does, by half of its longer side; where cells hold several slots (anchors)
+    as FCOS does, by half of its longer side; where cells hold several priors (anchors)
     all of them are positive.
 
     Args:

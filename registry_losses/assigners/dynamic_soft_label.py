@@ -1,6 +1,6 @@
 """DynamicSoftLabelAssigner: RTMDet's matching.
 
-Shapes: B images, N slots, T pairs, C classes.
+Shapes: B images, N priors, T pairs, C classes.
 """
 
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ..registry import TASK_UTILS
 from ..structures import GroundTruth, Predictions, Priors
-from .bridge import AssignResult
-from .centers import Region, inside_box
-from .cost_matching import CostMatchingAssigner, Neighbourhood, PairTerms
-from .pairs import Pairs, sum_over_classes
+from .candidates.centers import Region, inside_box
+from .matching.dynamic_k import CostMatchingAssigner, Neighbourhood, PairTerms
+from .matching.pairs import Pairs, sum_over_classes
+from .openmmlab import AssignResult
 from .simota import IOU_EPS
 
 # The nearest float32 below 1: a probability of 1 stands for a logit of 16.6, beyond which
@@ -53,7 +53,7 @@ class SoftLabelTerms(PairTerms):
         softplus = _minus_softplus(score).neg_()
         logit = torch.log(score.clamp(min=_BOTTOM)) + softplus
         right = (softplus - logit * overlaps) * (overlaps - score).square()
-        cls_cost = self.all_negative.index_select(0, pairs.slot)
+        cls_cost = self.all_negative.index_select(0, pairs.flat_index)
         # Rounding must not take the sum of the other classes below 0.
         cls_cost = cls_cost.add_(_minus_negative_cost(score)).clamp_(min=0).add_(right)
         iou_cost = -torch.log(overlaps + IOU_EPS) * self.iou_weight
@@ -77,7 +77,7 @@ def _within(reach: float) -> Region:
 
 # How far beyond the soft radius pairs are priced, in strides. The distance term is 10
 # there, which decides most gts, and then 316, more than the other terms together, so that
-# hardly any gt needs all slots.
+# hardly any gt needs all priors.
 NEAR_MARGINS = (1.0, 2.5)
 
 
@@ -85,7 +85,7 @@ NEAR_MARGINS = (1.0, 2.5)
 class DynamicSoftLabelAssigner(CostMatchingAssigner):
     """Dynamic-k matching with a class cost that knows the quality of the box.
 
-    * Slots take part when their centre lies strictly inside any gt's box.
+    * Priors take part when their centre lies strictly inside any gt's box.
     * The cost of a pair is ``sum_c BCE(p_c, y_c) |y_c - p_c|^2`` with y the IoU at the
       gt's class and 0 elsewhere, plus ``iou_weight (-log IoU)``, plus
       ``10^(d - soft_center_radius)`` with d the distance of the centres in strides.

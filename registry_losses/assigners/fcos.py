@@ -1,6 +1,6 @@
 """FCOSAssigner: points inside a box, split over the levels by how far they must regress.
 
-Shapes: B images, N slots, M gts, G gts of the batch in one list, L levels, T candidate
+Shapes: B images, N priors, M gts, G gts of the batch in one list, L levels, T candidate
 pairs, K pairs.
 """
 
@@ -14,9 +14,16 @@ from ..errors import ConfigError
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Level, Predictions, Priors
 from .base import BaseAssigner
-from .centers import Candidates, Region, around_center, find_candidates, inside_both, inside_box
-from .common import gt_rows
-from .ranking import winners
+from .candidates.centers import (
+    Candidates,
+    Region,
+    around_center,
+    find_candidates,
+    inside_both,
+    inside_box,
+)
+from .candidates.gt_rows import gt_rows
+from .matching.conflicts import winners
 
 # Upper end of a level's range in strides: FCOS regresses up to 64 pixels at stride 8.
 RANGE_STRIDES = 8.0
@@ -47,7 +54,7 @@ def regression_reach(points: Tensor, boxes: Tensor) -> Tensor:
 def in_range_region(region: Region, ranges: Tensor) -> Region:
     """The part of ``region`` where ``max(l, t, r, b)`` can lie in the level's range.
 
-    A bound, half a stride wide of the exact one: it only spares enumerating slots that
+    A bound, half a stride wide of the exact one: it only spares enumerating priors that
     the exact test would drop.
 
     Args:
@@ -71,9 +78,9 @@ def in_range_region(region: Region, ranges: Tensor) -> Region:
 
 @TASK_UTILS.register_module()
 class FCOSAssigner(BaseAssigner):
-    """A slot whose centre lies inside a gt is positive on the level that its size asks for.
+    """A prior whose centre lies inside a gt is positive on the level that its size asks for.
 
-    A candidate for a gt is a slot whose centre lies strictly inside the gt's box (with
+    A candidate for a gt is a prior whose centre lies strictly inside the gt's box (with
     ``center_sampling``: also strictly within ``center_sample_radius`` strides of the
     box's centre) and whose largest distance to a side, ``max(l, t, r, b)``, lies in the
     closed range of its level. Of several gts the one of the smallest area wins; of equal
@@ -89,8 +96,8 @@ class FCOSAssigner(BaseAssigner):
     Args:
         regress_ranges: Closed (from, to) in pixels for each level. By default 8 strides
             up, which for strides 8 to 128 is the paper's -1, 64, 128, 256, 512, inf.
-            Without a grid all slots count as one level, which takes every size.
-        center_sampling: Keep only slots near the centre of the box.
+            Without a grid all priors count as one level, which takes every size.
+        center_sampling: Keep only priors near the centre of the box.
         center_sample_radius: How near, in strides.
         ignore_iof_thr: See :class:`BaseAssigner`.
         ignore_wrt_candidates: See :class:`BaseAssigner`.
@@ -134,11 +141,11 @@ class FCOSAssigner(BaseAssigner):
         boxes = rows.boxes.index_select(0, found.row)
         keep = self._in_range(priors, found, boxes, ranges)
         areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-        slot = found.image * priors.num_priors + found.prior
+        flat_index = found.image * priors.num_priors + found.prior
         if priors.valid is not None:
-            keep &= priors.valid.reshape(-1).index_select(0, slot)
+            keep &= priors.valid.reshape(-1).index_select(0, flat_index)
         b, n = gt.batch_size, priors.num_priors
-        won, owner = winners(slot, areas, found.gt, b * n, largest=False, claims=keep)
+        won, owner = winners(flat_index, areas, found.gt, b * n, largest=False, claims=keep)
         image = torch.div(won, n, rounding_mode='floor')
         ignored = torch.zeros(b, n, dtype=torch.bool, device=priors.device)
         return Assignment(image, won - image * n, owner, ignored, one_to_one=True)

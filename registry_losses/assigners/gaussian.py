@@ -1,6 +1,6 @@
 """GaussianAssigner: heatmap targets of fixed width, for joints.
 
-Shapes: B images, N slots, M gts, G gts of the batch in one list, P planes (level, base
+Shapes: B images, N priors, M gts, G gts of the batch in one list, P planes (level, base
 size).
 """
 
@@ -10,26 +10,26 @@ from ..errors import ConfigError
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
+from .candidates.gaussian_targets import Bumps, draw
+from .candidates.grid import combinations
+from .candidates.gt_rows import gt_rows
 from .centernet import LevelRule, check_level_rule, planes_for
-from .common import gt_rows
-from .gaussian_skirts import Bumps, draw
-from .grid import combinations
 
 
 @TASK_UTILS.register_module()
 class GaussianAssigner(BaseAssigner):
-    """The slot nearest to a point is positive; around it the class target is a Gaussian.
+    """The prior nearest to a point is positive; around it the class target is a Gaussian.
 
     The target at (dx, dy) cells from the peak is ``exp(-(dx^2 + dy^2) / (2 sigma^2))``,
     up to ``3 sigma`` cells to each side; where bumps of one class overlap the larger value
-    counts. The peak is the centre of the slot nearest to ``gt.points``, or with
+    counts. The peak is the centre of the prior nearest to ``gt.points``, or with
     ``unbiased`` the point itself, so that the positive's target is below 1.
 
     Tompson et al., Joint Training of a Convolutional Network and a Graphical Model for
     Human Pose Estimation, NeurIPS 2014; Newell et al., Associative Embedding, NeurIPS
     2017, section 3.2. Unbiased: Huang et al., The Devil is in the Details, CVPR 2020.
 
-    A point within the image always has its positive slot: on the border, that of the last
+    A point within the image always has its positive prior: on the border, that of the last
     cell. A point further outside than half a cell has none, but the part of its bump that
     reaches into the grid counts. Two deviations from MMPose's generator: it lets a point in
     the last half cell before the right or lower border peak off the heatmap; and where 3

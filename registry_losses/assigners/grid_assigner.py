@@ -1,6 +1,6 @@
 """GridAssigner: IoU thresholds, positives only in the cells that hold a gt's centre.
 
-Shapes: B images, N slots, M gts, G gts of the batch, T pairs.
+Shapes: B images, N priors, M gts, G gts of the batch, T pairs.
 """
 
 from typing import Any
@@ -12,12 +12,12 @@ from ..errors import ConfigError, PairingError
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .bridge import AssignResult, max_overlaps
-from .common import GtRows, check_iou_calculator, gt_rows
-from .grid import center_slots
-from .overlaps import find_overlaps
+from .candidates.grid import center_priors
+from .candidates.gt_rows import GtRows, gt_rows
+from .candidates.prior_overlaps import find_overlaps
+from .openmmlab import AssignResult, check_iou_calculator, max_overlaps
 
-# Above the bits of any IoU: a gt that takes a slot outranks every threshold.
+# Above the bits of any IoU: a gt that takes a prior outranks every threshold.
 _TAKEN = 1 << 62
 
 
@@ -25,15 +25,15 @@ _TAKEN = 1 << 62
 class GridAssigner(BaseAssigner):
     """OpenMMLab's assigner of YOLOv3: as :class:`MaxIoUAssigner`, but cell-bound.
 
-    A slot is responsible when its cell holds the centre of any gt of the image. With
-    ``m(n)`` the largest IoU of slot n with any gt:
+    A prior is responsible when its cell holds the centre of any gt of the image. With
+    ``m(n)`` the largest IoU of prior n with any gt:
 
     * ``m <= neg_iou_thr``: negative (``low < m <= high`` with a range); else ignored;
     * responsible and ``m > pos_iou_thr``: positive for the gt of the maximum, of equal
       ones the first;
-    * every gt whose largest IoU among the responsible slots is over ``min_pos_iou``
-      takes the responsible slot (all of them that tie with ``gt_max_assign_all``, else
-      the first) of that IoU; where several gts take a slot the last stays.
+    * every gt whose largest IoU among the responsible priors is over ``min_pos_iou``
+      takes the responsible prior (all of them that tie with ``gt_max_assign_all``, else
+      the first) of that IoU; where several gts take a prior the last stays.
 
     Redmon and Farhadi, YOLOv3, arXiv:1804.02767, section 2.1, in OpenMMLab's thresholded
     form.
@@ -42,10 +42,10 @@ class GridAssigner(BaseAssigner):
     cell. :meth:`assign` takes bare boxes with ``pred_instances.responsible_flags``.
 
     Args:
-        pos_iou_thr: IoU over which a responsible slot is positive.
-        neg_iou_thr: IoU up to which a slot is negative, or the range (low, high].
-        min_pos_iou: IoU over which a gt takes its best responsible slot.
-        gt_max_assign_all: Whether all slots that tie for a gt's best are taken.
+        pos_iou_thr: IoU over which a responsible prior is positive.
+        neg_iou_thr: IoU up to which a prior is negative, or the range (low, high].
+        min_pos_iou: IoU over which a gt takes its best responsible prior.
+        gt_max_assign_all: Whether all priors that tie for a gt's best are taken.
         iou_calculator: Accepted for OpenMMLab's configs: ``BboxOverlaps2D`` or None.
         ignore_iof_thr: See :class:`BaseAssigner`.
     """
@@ -83,11 +83,11 @@ class GridAssigner(BaseAssigner):
         self, priors: Priors, gt: GroundTruth, predictions: Predictions | None
     ) -> Assignment:
         rows = gt_rows(gt)
-        slots = center_slots(priors, rows.centers)  # (G, C)
+        prior_index = center_priors(priors, rows.centers)  # (G, C)
         total = gt.batch_size * priors.num_priors
-        # One slot more, where what does not count is written.
+        # One prior more, where what does not count is written.
         responsible = torch.zeros(total + 1, dtype=torch.bool, device=priors.device)
-        flat = rows.image[:, None] * priors.num_priors + slots
+        flat = rows.image[:, None] * priors.num_priors + prior_index
         flat = torch.where(rows.valid[:, None], flat, total)
         responsible.index_fill_(0, flat.reshape(-1), True)
         return self._match(priors, gt, rows, responsible[:-1])
@@ -104,14 +104,14 @@ class GridAssigner(BaseAssigner):
             gt,
             rows,
             self.neg_low or self.neg_high,
-            slots_of=lambda block: center_slots(priors, block.centers),
+            priors_of=lambda block: center_priors(priors, block.centers),
             eligible=responsible.view(b, n),
         )
-        slot = rows.image.index_select(0, found.row) * n + found.prior
+        flat_index = rows.image.index_select(0, found.row) * n + found.prior
         index = rows.index.index_select(0, found.row)
-        ignored = self._ignored(gt, slot, found.iou, n)
-        # Outside the responsible slots an IoU counts as -1 from here on.
-        mine = responsible.index_select(0, slot)
+        ignored = self._ignored(gt, flat_index, found.iou, n)
+        # Outside the responsible priors an IoU counts as -1 from here on.
+        mine = responsible.index_select(0, flat_index)
         iou = torch.where(mine, found.iou, -1)
         best = iou.new_full((rows.num_rows,), -1).scatter_reduce_(0, found.row, iou, 'amax')
         takes = (iou == best.index_select(0, found.row)) & (iou > self.min_pos)
@@ -123,21 +123,21 @@ class GridAssigner(BaseAssigner):
         bits = iou.view(torch.int32).long()
         strength = torch.where(iou > self.pos_thr, (bits << 32) | (0x7FFFFFFF - index), 0)
         strength = torch.where(takes, index + _TAKEN, strength)
-        top = strength.new_zeros(b * n).scatter_reduce_(0, slot, strength, 'amax')
-        wins = (strength > 0) & (top.index_select(0, slot) == strength)
+        top = strength.new_zeros(b * n).scatter_reduce_(0, flat_index, strength, 'amax')
+        wins = (strength > 0) & (top.index_select(0, flat_index) == strength)
         pair = wins.nonzero().squeeze(1)  # sync: compact pairs
         row = found.row.index_select(0, pair)
         image, prior = rows.image.index_select(0, row), found.prior.index_select(0, pair)
         return Assignment(image, prior, rows.index.index_select(0, row), ignored, one_to_one=True)
 
-    def _ignored(self, gt: GroundTruth, slot: Tensor, iou: Tensor, num_priors: int) -> Tensor:
-        """``(B, N)`` bool; slots that were not found overlap every gt less than any found."""
+    def _ignored(self, gt: GroundTruth, flat_index: Tensor, iou: Tensor, num_priors: int) -> Tensor:
+        """``(B, N)`` bool; priors that were not found overlap every gt less than any found."""
         b, total = gt.batch_size, gt.batch_size * num_priors
-        ignored = torch.zeros(total + 1, dtype=torch.bool, device=slot.device)
+        ignored = torch.zeros(total + 1, dtype=torch.bool, device=flat_index.device)
         if self.neg_low is not None:
             ignored[:-1].view(b, num_priors)[:] = gt.valid.any(dim=1, keepdim=True)
-            ignored.index_fill_(0, torch.where(iou > self.neg_low, slot, total), False)
-        ignored.index_fill_(0, torch.where(iou > self.neg_high, slot, total), True)
+            ignored.index_fill_(0, torch.where(iou > self.neg_low, flat_index, total), False)
+        ignored.index_fill_(0, torch.where(iou > self.neg_high, flat_index, total), True)
         return ignored[:-1].view(b, num_priors)
 
     def assign(
@@ -151,7 +151,7 @@ class GridAssigner(BaseAssigner):
 
         Args:
             pred_instances: ``priors`` on a grid, or bare boxes with
-                ``responsible_flags (n,)``, the slots whose cell holds a gt's centre.
+                ``responsible_flags (n,)``, the priors whose cell holds a gt's centre.
             gt_instances: See there.
             gt_instances_ignore: See there.
             **kwargs: Not read.
@@ -169,9 +169,9 @@ class GridAssigner(BaseAssigner):
             )
         if flags is None:
             assignment = self(*form)
-            slots = center_slots(priors, gt.points[0])
+            prior_index = center_priors(priors, gt.points[0])
             flags = torch.zeros(priors.num_priors, dtype=torch.bool, device=priors.device)
-            flags[slots] = True
+            flags[prior_index] = True
         else:
             flags = flags.to(device=priors.device, dtype=torch.bool)
             assignment = self._run(

@@ -1,6 +1,6 @@
 """HungarianAssigner: the one-to-one matching of least total cost.
 
-Shapes: B images, N slots, n slots of a block, M gts, k cheapest slots kept a gt, U slots of
+Shapes: B images, N priors, n priors of a block, M gts, k cheapest priors kept a gt, U priors of
 one image that anybody keeps.
 """
 
@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, MissingDependencyError
+from ..ops.segments import LOW_BITS, best_key
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .bridge import AssignResult
-from .common import prior_chunks
-from .match_costs import MatchCost, MatchInputs
-from .ranking import LOW_BITS, best_key
+from .candidates.prior_blocks import prior_chunks
+from .matching.costs import MatchCost, MatchInputs
+from .openmmlab import AssignResult
 
 _LOWEST = torch.iinfo(torch.int64).min
 # Stands for a pair that must not be, in place of infinity, which solvers refuse; a power of
@@ -33,14 +33,14 @@ MOST_DEVICE_ELEMENTS = 1 << 24
 
 @TASK_UTILS.register_module()
 class HungarianAssigner(BaseAssigner):
-    """Every gt gets one slot of its own, such that the sum of the costs is least.
+    """Every gt gets one prior of its own, such that the sum of the costs is least.
 
-    In an optimal matching every gt has one of its M cheapest slots (of M slots, at most
+    In an optimal matching every gt has one of its M cheapest priors (of M priors, at most
     M - 1 can be taken by others), so each gt's M cheapest are found in one streamed pass,
     and only these go to the host, in one transfer for the whole batch, where SciPy solves
     each image exactly. On CUDA, where the package ``torch_linear_assignment`` is
     installed, its batched solver runs on the device instead, if the costs fit. Of several
-    optimal matchings any one may come. With more gts than slots, gts are left over.
+    optimal matchings any one may come. With more gts than priors, gts are left over.
 
     Carion et al., End-to-End Object Detection with Transformers, ECCV 2020, section 3.1.
 
@@ -88,7 +88,7 @@ class HungarianAssigner(BaseAssigner):
         _scipy_solver()
 
     def cost(self, gt: GroundTruth, predictions: Predictions, part: slice = slice(None)) -> Tensor:
-        """``(B, n, M)`` total cost of some slots."""
+        """``(B, n, M)`` total cost of some priors."""
         inputs = MatchInputs(
             predictions.boxes[:, part],
             predictions.scores[:, part],
@@ -127,21 +127,21 @@ class HungarianAssigner(BaseAssigner):
             (
                 images,
                 np.concatenate([rows for rows, _ in solved]),
-                np.concatenate([slots for _, slots in solved]),
+                np.concatenate([prior_index for _, prior_index in solved]),
             )
         )
         image, index, prior = torch.from_numpy(found).long().to(gt.device).unbind(0)
         return image, index, prior
 
     def _cheapest(self, priors: Priors, gt: GroundTruth, predictions: Predictions) -> Tensor:
-        """``(B, M, k)`` int64: the keys of each gt's cheapest slots, cost high, slot low."""
+        """``(B, M, k)`` int64: the keys of each gt's cheapest priors, cost high, prior low."""
         b, m = gt.valid.shape
         k = min(m, priors.num_priors)
         best = torch.full((b, m, 0), _LOWEST, device=gt.device)
         for part in prior_chunks(priors, m, b):
             cost = self.cost(gt, predictions, part).transpose(1, 2)  # (B, M, n)
-            slots = torch.arange(part.start, part.stop, device=gt.device)
-            key = best_key(cost, slots, largest=False)
+            prior_index = torch.arange(part.start, part.stop, device=gt.device)
+            key = best_key(cost, prior_index, largest=False)
             allowed = gt.valid[..., None]
             if priors.valid is not None:
                 allowed = allowed & priors.valid[:, None, part]
@@ -155,7 +155,7 @@ class HungarianAssigner(BaseAssigner):
         cost = self.cost(gt, predictions).transpose(1, 2)  # (B, M, N)
         if priors.valid is not None:
             cost = torch.where(priors.valid[:, None], cost, FORBIDDEN)
-        # Padding is matched too, at no cost: as there are no fewer slots than gts, it takes
+        # Padding is matched too, at no cost: as there are no fewer priors than gts, it takes
         # what the others leave.
         cost = torch.where(gt.valid[..., None], cost, 0).contiguous()
         prior = solver(cost)  # (B, M), -1 for none
@@ -201,16 +201,16 @@ def _activate(scores: Tensor, costs: Sequence[MatchCost]) -> Tensor:
 
 
 def _solve_image(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Match one image from the keys ``(M, k)`` of each gt's cheapest slots.
+    """Match one image from the keys ``(M, k)`` of each gt's cheapest priors.
 
     Returns:
-        The matched gts and their slots.
+        The matched gts and their priors.
     """
     exists = keys != _LOWEST
     rows = np.flatnonzero(exists.any(axis=1))
     keys, exists = keys[rows], exists[rows]
-    slots = LOW_BITS - (keys & 0xFFFFFFFF)
-    used, column = np.unique(slots[exists], return_inverse=True)
+    prior_index = LOW_BITS - (keys & 0xFFFFFFFF)
+    used, column = np.unique(prior_index[exists], return_inverse=True)
     cost = np.full((len(rows), len(used)), FORBIDDEN)
     cost[np.nonzero(exists)[0], column] = _costs_of(keys[exists])
     row, matched = _scipy_solver()(cost)

@@ -1,6 +1,6 @@
 """MaxIoUAssigner: positives by thresholds on the IoU of prior and gt.
 
-Shapes: B images, N slots, M gts, K pairs.
+Shapes: B images, N priors, M gts, K pairs.
 """
 
 from dataclasses import dataclass
@@ -11,10 +11,12 @@ from torch import Tensor
 from ..errors import ConfigError
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
+from ..structures.assignment import order_of
 from .base import BaseAssigner
-from .common import GtRows, check_iou_calculator, gt_rows, nearest_priors
-from .overlaps import UNKNOWN, Overlaps, find_overlaps
-from .ranking import order_of
+from .candidates.gt_rows import GtRows, gt_rows
+from .candidates.prior_blocks import nearest_priors
+from .candidates.prior_overlaps import UNKNOWN, Overlaps, find_overlaps
+from .openmmlab import check_iou_calculator
 
 
 @dataclass(frozen=True)
@@ -30,42 +32,42 @@ class MaxIoURule:
 
     @property
     def least(self) -> float:
-        """IoU below which all slots that no gt takes are alike."""
+        """IoU below which all priors that no gt takes are alike."""
         return next(thr for thr in (self.neg_low, self.neg_high, self.pos_thr) if thr > 0)
 
 
 @TASK_UTILS.register_module()
 class MaxIoUAssigner(BaseAssigner):
-    """Each slot to the gt it overlaps most, each gt to its best slot.
+    """Each prior to the gt it overlaps most, each gt to its best prior.
 
     With ``m(n) = max over gts of IoU(n, gt)``:
 
     * ``m >= pos_iou_thr``: positive for the gt of the maximum, of equal ones the first;
     * ``neg_low <= m < neg_high``: negative;
     * else ignored;
-    * then every gt whose own maximum over the slots is at least ``min_pos_iou`` takes
-      its best slot (all slots of exactly that IoU with ``gt_max_assign_all``, else the
-      first), whatever it was before; where several gts take a slot the last stays.
+    * then every gt whose own maximum over the priors is at least ``min_pos_iou`` takes
+      its best prior (all priors of exactly that IoU with ``gt_max_assign_all``, else the
+      first), whatever it was before; where several gts take a prior the last stays.
 
     Ren et al., Faster R-CNN, arXiv:1506.01497, section 3.1.2, as OpenMMLab generalises it.
 
-    Deviation: a gt that overlaps no slot at all (IoU 0 with every one) has the maximum 0,
-    and with ``min_pos_iou=0`` OpenMMLab's rule makes every slot that does not overlap it
-    positive. Here such a gt takes the one slot whose centre is nearest. And ignore
+    Deviation: a gt that overlaps no prior at all (IoU 0 with every one) has the maximum 0,
+    and with ``min_pos_iou=0`` OpenMMLab's rule makes every prior that does not overlap it
+    positive. Here such a gt takes the one prior whose centre is nearest. And ignore
     regions hold in images without gts too.
 
-    On a regular grid the overlapping slots are enumerated, not searched; the outcome is
+    On a regular grid the overlapping priors are enumerated, not searched; the outcome is
     the same to the bit. Other priors are streamed in chunks.
 
     Args:
         pos_iou_thr: Least IoU of a positive.
-        neg_iou_thr: IoU below which a slot is negative, or the range (low, high) in
+        neg_iou_thr: IoU below which a prior is negative, or the range (low, high) in
             which it is.
-        min_pos_iou: Least IoU at which a gt takes its best slot.
-        gt_max_assign_all: Whether all slots that tie for a gt's best are taken.
+        min_pos_iou: Least IoU at which a gt takes its best prior.
+        gt_max_assign_all: Whether all priors that tie for a gt's best are taken.
         ignore_iof_thr: See :class:`BaseAssigner`.
         ignore_wrt_candidates: See :class:`BaseAssigner`.
-        match_low_quality: Whether gts take their best slots at all.
+        match_low_quality: Whether gts take their best priors at all.
         gpu_assign_thr: Accepted for OpenMMLab's configs; nothing here needs the host.
         iou_calculator: Accepted for OpenMMLab's configs: ``BboxOverlaps2D`` or None.
     """
@@ -111,31 +113,31 @@ class MaxIoUAssigner(BaseAssigner):
         if n == 0 or rows.num_rows == 0:
             return Assignment.empty(b, n, priors.device)
         found = find_overlaps(priors, gt, rows, rule.least, best_too=rule.low_quality)
-        slot = rows.image.index_select(0, found.row) * n + found.prior
+        flat_index = rows.image.index_select(0, found.row) * n + found.prior
         index = rows.index.index_select(0, found.row)
-        ignored = _ignored(gt, rule, slot, found.iou, n)
+        ignored = _ignored(gt, rule, flat_index, found.iou, n)
         bits = found.iou.view(torch.int32).long()
         strength = torch.where(found.iou >= rule.pos_thr, (bits << 32) | (0x7FFFFFFF - index), 0)
         if rule.low_quality:
             takes, apart = _claims(rows, rule, found, n)
             strength = torch.where(takes, index + _TAKEN, strength)
             if found.num_lost and rule.min_pos <= 0:
-                lone = torch.arange(rows.num_rows, device=slot.device)
+                lone = torch.arange(rows.num_rows, device=flat_index.device)
                 if found.num_lost != UNKNOWN:
                     lone = apart.nonzero().squeeze(1)  # sync: where gts overlap nothing
                 near, exists = nearest_priors(priors, rows.part(lone))
                 exists &= apart[lone]
-                slot = torch.cat((slot, rows.image[lone] * n + near))
+                flat_index = torch.cat((flat_index, rows.image[lone] * n + near))
                 own = rows.index[lone]
                 index = torch.cat((index, own))
                 strength = torch.cat((strength, torch.where(exists, own + _TAKEN, 0)))
-        best = strength.new_zeros(b * n).scatter_reduce_(0, slot, strength, 'amax')
-        wins = (strength > 0) & (best.index_select(0, slot) == strength)
+        best = strength.new_zeros(b * n).scatter_reduce_(0, flat_index, strength, 'amax')
+        wins = (strength > 0) & (best.index_select(0, flat_index) == strength)
         pair = wins.nonzero().squeeze(1)  # sync: compact pairs
-        pair = pair.index_select(0, order_of(slot.index_select(0, pair)))
-        slot, index = slot.index_select(0, pair), index.index_select(0, pair)
-        image = torch.div(slot, n, rounding_mode='floor')
-        return Assignment(image, slot - image * n, index, ignored, one_to_one=True)
+        pair = pair.index_select(0, order_of(flat_index.index_select(0, pair)))
+        flat_index, index = flat_index.index_select(0, pair), index.index_select(0, pair)
+        image = torch.div(flat_index, n, rounding_mode='floor')
+        return Assignment(image, flat_index - image * n, index, ignored, one_to_one=True)
 
     def _max_overlaps(
         self,
@@ -151,28 +153,28 @@ class MaxIoUAssigner(BaseAssigner):
         return overlaps
 
 
-# Above the bits of any IoU: a gt that takes a slot outranks every threshold.
+# Above the bits of any IoU: a gt that takes a prior outranks every threshold.
 _TAKEN = 1 << 62
 
 
 def _ignored(
-    gt: GroundTruth, rule: MaxIoURule, slot: Tensor, iou: Tensor, num_priors: int
+    gt: GroundTruth, rule: MaxIoURule, flat_index: Tensor, iou: Tensor, num_priors: int
 ) -> Tensor:
-    """``(B, N)`` bool; the maximum of a slot that was not found is below ``rule.least``."""
+    """``(B, N)`` bool; the maximum of a prior that was not found is below ``rule.least``."""
     b, total = gt.batch_size, gt.batch_size * num_priors
-    # One slot more, where what does not count is written.
-    ignored = torch.zeros(total + 1, dtype=torch.bool, device=slot.device)
+    # One prior more, where what does not count is written.
+    ignored = torch.zeros(total + 1, dtype=torch.bool, device=flat_index.device)
     if rule.neg_low > 0 or rule.neg_high <= 0:
         ignored[:-1].view(b, num_priors)[:] = gt.valid.any(dim=1, keepdim=True)
-        ignored.index_fill_(0, torch.where(iou >= rule.neg_low, slot, total), False)
-    ignored.index_fill_(0, torch.where(iou >= rule.neg_high, slot, total), True)
+        ignored.index_fill_(0, torch.where(iou >= rule.neg_low, flat_index, total), False)
+    ignored.index_fill_(0, torch.where(iou >= rule.neg_high, flat_index, total), True)
     return ignored[:-1].view(b, num_priors)
 
 
 def _claims(
     rows: GtRows, rule: MaxIoURule, found: Overlaps, num_priors: int
 ) -> tuple[Tensor, Tensor]:
-    """``(T,)`` bool, slots that a gt takes as its best; ``(G,)`` bool, gts without one."""
+    """``(T,)`` bool, priors that a gt takes as its best; ``(G,)`` bool, gts without one."""
     best = found.best(rows.num_rows)
     takes = rows.valid & (best > 0) & (best >= rule.min_pos)
     claim = takes.index_select(0, found.row)

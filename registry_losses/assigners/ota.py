@@ -1,6 +1,6 @@
 """OTAAssigner: label assignment as optimal transport, solved by Sinkhorn's iteration.
 
-Shapes: B images, N slots, M gts, G gts of the batch in one list, T candidate pairs, C
+Shapes: B images, N priors, M gts, G gts of the batch in one list, T candidate pairs, C
 classes.
 """
 
@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
+from ..ops.segments import count_of, segment_best
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .centers import around_center, find_candidates, inside_both, inside_box
-from .common import GtRows, gt_rows, nearest_priors
-from .overlapping import sum_of_top_overlaps
-from .pairs import PairReader, Pairs, sum_over_classes
-from .ranking import count_of, segment_best
+from .candidates.centers import around_center, find_candidates, inside_both, inside_box
+from .candidates.gt_rows import GtRows, gt_rows
+from .candidates.predicted_overlaps import sum_of_top_overlaps
+from .candidates.prior_blocks import nearest_priors
+from .matching.pairs import PairReader, Pairs, sum_over_classes
 
 IOU_EPS = 1e-7
 # Stands for the logarithm of 0, of which differences stay finite.
@@ -31,19 +32,19 @@ _SCORE_EPS = 1e-12
 class Problem:
     """The transport problems of a batch, with one background a image.
 
-    A pair that is not listed costs infinitely much, so only candidates are held. Slots
+    A pair that is not listed costs infinitely much, so only candidates are held. Priors
     without a candidate get their label from the background, whatever it costs, and are
     only counted.
 
     Args:
         row: ``(T,)`` int64 supplier (a gt), in [0, G).
-        column: ``(T,)`` int64 demander (a slot some gt may serve), in [0, D).
+        column: ``(T,)`` int64 demander (a prior some gt may serve), in [0, D).
         cost: ``(T,)``.
         supply: ``(G,)`` labels each gt has.
         image: ``(D,)`` int64, the image of each demander.
         background_cost: ``(D,)`` cost of the background's label.
         background_supply: ``(B,)`` labels each background has.
-        free: ``(B,)`` slots that only the background serves.
+        free: ``(B,)`` priors that only the background serves.
     """
 
     row: Tensor
@@ -77,7 +78,7 @@ def sinkhorn(problem: Problem, *, gamma: float, iterations: int) -> tuple[Tensor
 
     Returns:
         ``(T,)`` what each gt gives each candidate, ``(D,)`` what the background gives each
-        of these slots, and ``(B,)`` what it gives a slot that it alone serves; logarithms.
+        of these priors, and ``(B,)`` what it gives a prior that it alone serves; logarithms.
     """
     rows, columns = problem.supply.shape[0], problem.image.shape[0]
     images = problem.free.shape[0]
@@ -95,7 +96,7 @@ def sinkhorn(problem: Problem, *, gamma: float, iterations: int) -> tuple[Tensor
         v = -_log_sum_exp(kernel + u.index_select(0, problem.row), problem.column, columns, own)
         given = kernel + v.index_select(0, problem.column)
         u = log_supply - _log_sum_exp(given, problem.row, rows, lowest)
-        # A slot that the background alone serves has v = -(u_background + kernel).
+        # A prior that the background alone serves has v = -(u_background + kernel).
         before = u_background
         u_background = log_background - _log_sum_exp(
             background + v, problem.image, images, log_free - before
@@ -107,24 +108,24 @@ def sinkhorn(problem: Problem, *, gamma: float, iterations: int) -> tuple[Tensor
 
 @TASK_UTILS.register_module()
 class OTAAssigner(BaseAssigner):
-    """Gts supply positive labels, the background negative ones; slots take the cheapest mix.
+    """Gts supply positive labels, the background negative ones; priors take the cheapest mix.
 
-    * Giving gt i's label to slot j costs ``FL(scores_j, class_i) + reg_weight (-log IoU)``,
+    * Giving gt i's label to prior j costs ``FL(scores_j, class_i) + reg_weight (-log IoU)``,
       the background's ``FL(scores_j, none)``, FL the sigmoid focal loss over all classes.
-    * Only slots inside the gt's box and within ``center_radius`` strides of its centre
-      can take its label; a gt with no such slot has the nearest one.
+    * Only priors inside the gt's box and within ``center_radius`` strides of its centre
+      can take its label; a gt with no such prior has the nearest one.
     * A gt supplies k labels, the sum of its ``candidate_topk`` best IoUs rounded down, at
-      least 1 and at most one a slot that can take it; the background supplies the rest.
+      least 1 and at most one a prior that can take it; the background supplies the rest.
     * The plan of least cost, with an entropic term of strength ``gamma``, is found by
-      ``num_iters`` Sinkhorn iterations; a slot is positive for the gt that gives it the
+      ``num_iters`` Sinkhorn iterations; a prior is positive for the gt that gives it the
       most, if that is more than the background gives.
 
     Ge et al., OTA: Optimal Transport Assignment for Object Detection, CVPR 2021, section
     3 and algorithm 1. Two points follow the authors' code: the centre region (the paper
-    takes the r^2 nearest slots of each level, r = 5) is clipped to the box; and with
+    takes the r^2 nearest priors of each level, r = 5) is clipped to the box; and with
     ``rescale`` each gt's shares, and the background's, are divided by their largest
-    before they are compared, so that a gt whose labels are spread thin keeps a slot. Of
-    gts whose largest share goes to the same slot the one that gives it more has it, then
+    before they are compared, so that a gt whose labels are spread thin keeps a prior. Of
+    gts whose largest share goes to the same prior the one that gives it more has it, then
     the cheaper one, then the first.
 
     Args:
@@ -196,27 +197,29 @@ class OTAAssigner(BaseAssigner):
         return Assignment(chosen.image, chosen.prior, chosen.gt, ignored, one_to_one=True)
 
     def _candidates(self, reader: PairReader, rows: GtRows) -> Pairs:
-        """Slots near the centre, or the nearest slot of gts that have none."""
+        """Priors near the centre, or the nearest prior of gts that have none."""
         priors, gt = reader.priors, reader.gt
         region = inside_both(inside_box, around_center(self.center_radius))
         found = find_candidates(priors, rows, gt, region)
         pairs = reader.pairs_of(found)
-        lonely = ((found.counts == 0) & rows.valid).nonzero().squeeze(1)  # sync: gts without a slot
+        lonely = (
+            ((found.counts == 0) & rows.valid).nonzero().squeeze(1)
+        )  # sync: gts without a prior
         if lonely.numel() == 0:
             return pairs
         rows = rows.part(lonely)
-        slot, exists = nearest_priors(priors, rows)
-        nearest = reader.pairs(rows.image, rows.index, slot)
+        flat_index, exists = nearest_priors(priors, rows)
+        nearest = reader.pairs(rows.image, rows.index, flat_index)
         return Pairs.cat([pairs, nearest.at(exists)])
 
     def _problem(self, reader: PairReader, pairs: Pairs) -> Problem:
         priors, gt, predictions = reader.priors, reader.gt, reader.predictions
         b, n = gt.batch_size, priors.num_priors
         gts, row = torch.unique(pairs.gt_at, return_inverse=True)
-        slots, column = torch.unique(pairs.slot, return_inverse=True)
+        prior_index, column = torch.unique(pairs.flat_index, return_inverse=True)
         none = sum_over_classes(predictions.scores, self._negative_loss)
         score = reader.scores(pairs)
-        cost = none.index_select(0, pairs.slot) - self._negative_loss(score)
+        cost = none.index_select(0, pairs.flat_index) - self._negative_loss(score)
         cost = cost + self._positive_loss(score)
         cost = cost - self.reg_weight * torch.log(reader.overlaps(pairs) + IOU_EPS)
         allowed = torch.ones(b, n, dtype=torch.bool, device=gt.device)
@@ -225,7 +228,7 @@ class OTAAssigner(BaseAssigner):
         k = sum_of_top_overlaps(predictions.boxes, gt, allowed, self.candidate_topk).long()
         k = k.reshape(-1).index_select(0, gts).clamp(min=1)
         supply = torch.minimum(k, count_of(row, gts.shape[0])).double()
-        image = slots // n
+        image = prior_index // n
         supplied = supply.new_zeros(b).index_add_(0, gts // gt.max_gts, supply)
         size = allowed.sum(dim=1)
         return Problem(
@@ -235,7 +238,7 @@ class OTAAssigner(BaseAssigner):
             cost=cost.double(),
             supply=supply,
             image=image,
-            background_cost=none.index_select(0, slots).double(),
+            background_cost=none.index_select(0, prior_index).double(),
             background_supply=(size - supplied).double(),
             free=(size - count_of(image, b)).double(),
         )
@@ -250,10 +253,10 @@ class OTAAssigner(BaseAssigner):
 
     @staticmethod
     def _largest_share(problem: Problem, share: Tensor, plan: Tensor, gt: Tensor) -> Tensor:
-        """``(T,)`` bool, one a slot: the largest share, then what is really given, then cost.
+        """``(T,)`` bool, one a prior: the largest share, then what is really given, then cost.
 
-        Several gts may offer a slot the largest share, 1 after scaling, and gts that have
-        the same only slot also give it the same.
+        Several gts may offer a prior the largest share, 1 after scaling, and gts that have
+        the same only prior also give it the same.
         """
         columns = problem.image.shape[0]
         wins = torch.ones_like(share, dtype=torch.bool)

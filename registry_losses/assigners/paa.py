@@ -1,6 +1,6 @@
 """PAAAssigner: probabilistic anchor assignment, positives by a mixture fitted to the losses.
 
-Shapes: B images, N slots, M gts, K pairs, L levels, G gts that have candidates, P most
+Shapes: B images, N priors, M gts, K pairs, L levels, G gts that have candidates, P most
 candidates a gt.
 """
 
@@ -116,8 +116,8 @@ def separate(values: Tensor, mask: Tensor) -> Tensor:
 class PAAAssigner(BaseAssigner):
     """Candidates by IoU, of which those stay whose loss belongs to the better of two groups.
 
-    1. Candidates as ``candidates`` proposes them, by default every slot with an IoU of at
-       least 0.1, for the gt it overlaps most, and each gt's best slot.
+    1. Candidates as ``candidates`` proposes them, by default every prior with an IoU of at
+       least 0.1, for the gt it overlaps most, and each gt's best prior.
     2. Of each gt and level the ``topk`` candidates with the least loss (classification
        plus box) stay.
     3. A mixture of two Gaussians is fitted to a gt's losses. Positive are the candidates

@@ -1,6 +1,6 @@
 """PointAssigner: the points nearest to a gt's centre, on the level of its size.
 
-Shapes: B images, N slots, M gts, G gts of the batch, k positives of a gt.
+Shapes: B images, N priors, M gts, G gts of the batch, k positives of a gt.
 """
 
 import math
@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
+from ..ops.device import host_sync_is_free
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .common import GtRows, counting_is_free, gt_rows
-from .nearest import Search, Targets, nearest_topk
-from .ranking import resolve_conflicts
+from .candidates.gt_rows import GtRows, gt_rows
+from .candidates.nearest import Search, Targets, nearest_topk
+from .matching.conflicts import resolve_conflicts
 
 
 @TASK_UTILS.register_module()
@@ -71,9 +72,9 @@ class PointAssigner(BaseAssigner):
     def _search(
         self, groups: list[tuple[int, Priors, int, int]], targets: Targets, level: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """``(G, K)`` nearest slots of each gt's level, and which of them exist."""
+        """``(G, K)`` nearest priors of each gt's level, and which of them exist."""
         members = [level == group[0] for group in groups]
-        if not counting_is_free(level.device):
+        if not host_sync_is_free(level.device):
             searches = [Search(some, targets, *span) for _, some, *span in groups]
             found = nearest_topk(searches, self.pos_num)
             own_level = [real & mine[:, None] for (_, real), mine in zip(found, members)]
@@ -84,9 +85,11 @@ class PointAssigner(BaseAssigner):
         ]
         prior = targets.image.new_zeros(len(level), 0)
         exists = torch.zeros_like(prior, dtype=torch.bool)
-        for at, (slots, real) in zip(own, nearest_topk(searches, self.pos_num)):
-            shape = (len(level), slots.shape[1])
-            prior = torch.cat((prior, slots.new_zeros(shape).index_copy_(0, at, slots)), dim=1)
+        for at, (prior_index, real) in zip(own, nearest_topk(searches, self.pos_num)):
+            shape = (len(level), prior_index.shape[1])
+            prior = torch.cat(
+                (prior, prior_index.new_zeros(shape).index_copy_(0, at, prior_index)), dim=1
+            )
             exists = torch.cat((exists, real.new_zeros(shape).index_copy_(0, at, real)), dim=1)
         return prior, exists
 
@@ -107,8 +110,8 @@ class PointAssigner(BaseAssigner):
         exists = (exists & rows.valid[:, None]).reshape(-1)
         distance = torch.where(exists, targets.distances(points).reshape(-1), torch.inf)
         index = rows.index.index_select(0, row.reshape(-1))
-        slot = image * n + prior.reshape(-1)
-        wins = resolve_conflicts(slot, distance, index, gt.batch_size * n, largest=False)
+        flat_index = image * n + prior.reshape(-1)
+        wins = resolve_conflicts(flat_index, distance, index, gt.batch_size * n, largest=False)
         pair = (wins & exists).nonzero().squeeze(1)  # sync: compact pairs
         return Assignment(
             image.index_select(0, pair),
@@ -129,20 +132,20 @@ class PointAssigner(BaseAssigner):
 
 
 def _grid_groups(priors: Priors) -> list[tuple[int, Priors, int, int]]:
-    """(level number, priors, first slot, slots) of each level, by number."""
+    """(level number, priors, first prior, priors) of each level, by number."""
     numbers = [math.trunc(math.log2(level.stride[0])) for level in priors.levels]
     spans = zip(numbers, priors.level_starts, priors.level_sizes)
     return sorted(((i, priors, first, size) for i, first, size in spans), key=lambda g: g[0])
 
 
 def _bare_groups(priors: Priors, batch_size: int) -> list[tuple[int, Priors, int, int]]:
-    """The same by the slots' own strides."""
+    """The same by the priors' own strides."""
     number = torch.log2(priors.strides[..., 0]).trunc().long()
     groups = []
     for value in torch.unique(number).tolist():  # sync: the levels there are
         member = number == value
         if member.dim() == 1:
-            at = member.nonzero().squeeze(1)  # sync: the slots of a level
+            at = member.nonzero().squeeze(1)  # sync: the priors of a level
             first, last = int(at[0]), int(at[-1])
             if last - first + 1 == at.shape[0]:
                 groups.append((value, priors, first, at.shape[0]))

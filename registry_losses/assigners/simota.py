@@ -1,6 +1,6 @@
 """SimOTAAssigner: YOLOX's simplified optimal transport.
 
-Shapes: B images, N slots, T pairs, C classes.
+Shapes: B images, N priors, T pairs, C classes.
 """
 
 from dataclasses import dataclass, field
@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ..registry import TASK_UTILS
 from ..structures import GroundTruth, Predictions, Priors
-from .centers import Region, around_center, inside_both, inside_box
-from .cost_matching import CostMatchingAssigner, Neighbourhood, PairTerms
-from .pairs import Pairs, sum_over_classes
+from .candidates.centers import Region, around_center, inside_both, inside_box
+from .matching.dynamic_k import CostMatchingAssigner, Neighbourhood, PairTerms
+from .matching.pairs import Pairs, sum_over_classes
 
 # Added to the cost of pairs outside the box or far from its centre; the value, and with it
 # the rounding of such costs, is that of YOLOX.
@@ -56,7 +56,7 @@ class SimOTATerms(PairTerms):
     def near_cost(self, pairs: Pairs, overlaps: Tensor) -> Tensor:
         """Without the last term."""
         score = self.scores(pairs)
-        cls_cost = self.all_negative.index_select(0, pairs.slot)
+        cls_cost = self.all_negative.index_select(0, pairs.flat_index)
         cls_cost = cls_cost.add_(minus_negative_bce(score)).add_(positive_bce(score))
         iou_cost = -torch.log(overlaps + IOU_EPS)
         return cls_cost * self.cls_weight + iou_cost * self.iou_weight
@@ -70,22 +70,22 @@ class SimOTATerms(PairTerms):
 
 @TASK_UTILS.register_module()
 class SimOTAAssigner(CostMatchingAssigner):
-    """Each gt takes the k cheapest slots near its centre, k from the IoUs of the moment.
+    """Each gt takes the k cheapest priors near its centre, k from the IoUs of the moment.
 
-    * Slots take part when their centre lies strictly inside any gt's box or within
+    * Priors take part when their centre lies strictly inside any gt's box or within
       ``center_radius`` strides of its centre.
     * The cost of a pair is ``cls_weight BCE(scores, one-hot) + iou_weight (-log IoU)``,
-      plus 1e5 where the slot is not both inside the box and near the centre.
-    * A gt's k is the sum of its ``candidate_topk`` best IoUs among the slots that take
+      plus 1e5 where the prior is not both inside the box and near the centre.
+    * A gt's k is the sum of its ``candidate_topk`` best IoUs among the priors that take
       part, rounded down, at least 1.
-    * A slot chosen by several gts goes to the one for which it is cheapest.
+    * A prior chosen by several gts goes to the one for which it is cheapest.
 
     Ge et al., YOLOX: Exceeding YOLO Series in 2021, arXiv:2107.08430, section 2.3.
 
-    As in YOLOX's code, the k sums IoUs over every slot that takes part in the image, not
-    only this gt's own; a gt with fewer near slots than k takes far ones too; and a slot
-    in conflict may go to a gt that did not ask for it. Exact ties go to the lower slot,
-    and of gts to the lower; but of far slots, whose costs float32 often cannot tell apart,
+    As in YOLOX's code, the k sums IoUs over every prior that takes part in the image, not
+    only this gt's own; a gt with fewer near priors than k takes far ones too; and a prior
+    in conflict may go to a gt that did not ask for it. Exact ties go to the lower prior,
+    and of gts to the lower; but of far priors, whose costs float32 often cannot tell apart,
     the choice on the CPU is that of ``torch.topk``, as there.
 
     The quality of a pair, YOLOX's class target, is its IoU.

@@ -1,6 +1,6 @@
-"""SSDAssigner (MultiBox): bipartite best first, then every slot over a threshold.
+"""SSDAssigner (MultiBox): bipartite best first, then every prior over a threshold.
 
-Shapes: B images, N slots, M gts, G gts of the batch, T pairs.
+Shapes: B images, N priors, M gts, G gts of the batch, T pairs.
 """
 
 from collections.abc import Callable
@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
+from ..ops.device import host_sync_is_free
+from ..ops.segments import LOW_BITS
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .common import GtRows, counting_is_free, gt_rows
-from .overlaps import Overlaps, find_overlaps
-from .ranking import LOW_BITS
+from .candidates.gt_rows import GtRows, gt_rows
+from .candidates.prior_overlaps import Overlaps, find_overlaps
 
 # A gt that runs out of pairs gets those down to this share of its floor, and below the
 # second number all.
@@ -26,19 +27,19 @@ _NEXT_FLOOR, _LAST_FLOOR = 0.5, 1e-3
 class SSDAssigner(BaseAssigner):
     """MultiBox matching.
 
-    1. Bipartite: of all pairs of a free gt and a free slot the one of the highest IoU is
-       matched, again and again, until no free gt overlaps a free slot. Of equal IoUs the
-       lower gt comes first, then the lower slot.
-    2. Every slot still free goes to the gt it overlaps most, if that IoU is over
+    1. Bipartite: of all pairs of a free gt and a free prior the one of the highest IoU is
+       matched, again and again, until no free gt overlaps a free prior. Of equal IoUs the
+       lower gt comes first, then the lower prior.
+    2. Every prior still free goes to the gt it overlaps most, if that IoU is over
        ``pos_iou_thr``; of equal ones to the first.
 
     The rest is negative (a :class:`HardNegativeSampler` then keeps three a positive).
     Liu et al., SSD, arXiv:1512.02325, section 2.2, "Matching strategy".
 
-    A gt that overlaps no free slot (of no area, say) stays unmatched.
+    A gt that overlaps no free prior (of no area, say) stays unmatched.
 
     Args:
-        pos_iou_thr: IoU over which a free slot is positive.
+        pos_iou_thr: IoU over which a free prior is positive.
         ignore_iof_thr: See :class:`BaseAssigner`.
     """
 
@@ -59,20 +60,23 @@ class SSDAssigner(BaseAssigner):
         pairs = _to_host(found, rows, n)
 
         def pairs_down_to(wanted: Tensor, floor: Tensor) -> _Pairs:
-            """More pairs of some gts, for the few that find their best slots taken."""
+            """More pairs of some gts, for the few that find their best priors taken."""
             some = rows.part(wanted.to(device))
             more = find_overlaps(priors, gt, some, floor.to(device), best_too=False)
             host = _to_host(more, some, n)
-            return _Pairs(wanted[host.row], host.slot, host.rank)
+            return _Pairs(wanted[host.row], host.flat_index, host.rank)
 
         start = (rows.num_rows, b, n, self.pos_iou_thr)
-        row, slot = match_bipartite(pairs, *start, pairs_down_to)
-        more_row, more_slot = _over_threshold(pairs, slot, b * n, self.pos_iou_thr)
-        row, slot = torch.cat((row, more_row)), torch.cat((slot, more_slot))
-        row, slot = row.to(device, non_blocking=True), slot.to(device, non_blocking=True)
+        row, flat_index = match_bipartite(pairs, *start, pairs_down_to)
+        more_row, more_flat = _over_threshold(pairs, flat_index, b * n, self.pos_iou_thr)
+        row, flat_index = torch.cat((row, more_row)), torch.cat((flat_index, more_flat))
+        row, flat_index = (
+            row.to(device, non_blocking=True),
+            flat_index.to(device, non_blocking=True),
+        )
         image = rows.image[row]
         ignored = torch.zeros(b, n, dtype=torch.bool, device=device)
-        return Assignment(image, slot - image * n, rows.index[row], ignored, one_to_one=True)
+        return Assignment(image, flat_index - image * n, rows.index[row], ignored, one_to_one=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,43 +85,43 @@ class _Pairs:
 
     Args:
         row: ``(T,)`` int64, the gt in the list of gts.
-        slot: ``(T,)`` int64, counted over the batch.
+        flat_index: ``(T,)`` int64, ``image * N + prior``.
         rank: ``(T,)`` int64 that order as the IoUs, see :func:`_rank_of`.
     """
 
     row: Tensor
-    slot: Tensor
+    flat_index: Tensor
     rank: Tensor
 
     def select(self, keep: Tensor) -> '_Pairs':
         """The pairs at a mask ``(T,)``."""
         at = keep.nonzero().squeeze(1)
-        return _Pairs(*(x.index_select(0, at) for x in (self.row, self.slot, self.rank)))
+        return _Pairs(*(x.index_select(0, at) for x in (self.row, self.flat_index, self.rank)))
 
     def join(self, other: '_Pairs') -> '_Pairs':
         """These and others."""
         return _Pairs(
             torch.cat((self.row, other.row)),
-            torch.cat((self.slot, other.slot)),
+            torch.cat((self.flat_index, other.flat_index)),
             torch.cat((self.rank, other.rank)),
         )
 
-    def best_slots(self, num_rows: int) -> tuple[Tensor, Tensor]:
-        """``(G,)`` each gt's best IoU, 0 without a pair, and the (lowest) slot it is at."""
+    def best_flat(self, num_rows: int) -> tuple[Tensor, Tensor]:
+        """``(G,)`` each gt's best IoU, 0 without a pair, and the (lowest) prior it is at."""
         best = self.rank.new_zeros(num_rows)
-        best.scatter_reduce_(0, self.row, self.rank - self.slot, 'amax')
+        best.scatter_reduce_(0, self.row, self.rank - self.flat_index, 'amax')
         return (best >> 32).int().view(torch.float32), LOW_BITS - (best & 0xFFFFFFFF)
 
-    def best_rows(self, slots: Tensor, board: Tensor) -> Tensor:
-        """The gt that overlaps each slot most, of equals the lowest; nonsense without a pair.
+    def best_rows(self, flat: Tensor, board: Tensor) -> Tensor:
+        """The gt that overlaps each prior most, of equals the lowest; nonsense without a pair.
 
         Args:
-            slots: ``(K,)`` int64.
+            flat: ``(K,)`` int64.
             board: ``(B * N,)`` int64 to work on.
         """
-        board.index_fill_(0, self.slot, 0)
-        board.scatter_reduce_(0, self.slot, self.rank - self.row, 'amax')
-        return LOW_BITS - (board.index_select(0, slots) & 0xFFFFFFFF)
+        board.index_fill_(0, self.flat_index, 0)
+        board.scatter_reduce_(0, self.flat_index, self.rank - self.row, 'amax')
+        return LOW_BITS - (board.index_select(0, flat) & 0xFFFFFFFF)
 
 
 def _rank_of(iou: Tensor) -> Tensor:
@@ -126,11 +130,13 @@ def _rank_of(iou: Tensor) -> Tensor:
 
 
 def _to_host(found: Overlaps, rows: GtRows, num_priors: int) -> _Pairs:
-    slot = (rows.image * num_priors).index_select(0, found.row).add_(found.prior)
+    flat_index = (rows.image * num_priors).index_select(0, found.row).add_(found.prior)
     row, rank = found.row, _rank_of(found.iou.clamp(min=0))
-    if not counting_is_free(rank.device):
-        row, slot, rank = torch.stack((row, slot, rank)).cpu()  # sync: pairs to the host
-    pairs = _Pairs(row, slot, rank)
+    if not host_sync_is_free(rank.device):
+        row, flat_index, rank = torch.stack(
+            (row, flat_index, rank)
+        ).cpu()  # sync: pairs to the host
+    pairs = _Pairs(row, flat_index, rank)
     return pairs if found.num_lost == 0 else pairs.select(rank > LOW_BITS)
 
 
@@ -144,7 +150,7 @@ def match_bipartite(
 ) -> tuple[Tensor, Tensor]:
     """Greedy matching by IoU, in rounds.
 
-    A pair that no other pair of its gt or slot outranks is what the greedy order must
+    A pair that no other pair of its gt or prior outranks is what the greedy order must
     pick, now or later, so that a round may take all such pairs at once. The list may lack
     pairs of a gt below its floor: no pair below the highest floor of the image's free gts
     is taken, and a gt that has no free pair left above its floor gets a lower one.
@@ -160,15 +166,15 @@ def match_bipartite(
             IoUs ``(G',)``.
 
     Returns:
-        ``(K,)`` gt row and ``(K,)`` slot of the matches.
+        ``(K,)`` gt row and ``(K,)`` prior of the matches.
     """
-    num_slots = num_images * num_priors
-    best, slot = pairs.best_slots(num_rows)
+    num_flat = num_images * num_priors
+    best, flat_index = pairs.best_flat(num_rows)
     floor = (best * _NEXT_FLOOR).clamp_(0, complete_above)
     free = torch.ones(num_rows, dtype=torch.bool)
-    taken = torch.zeros(num_slots, dtype=torch.bool)
-    board = torch.zeros(num_slots, dtype=torch.long)
-    rows, slots = [pairs.row[:0]], [pairs.slot[:0]]
+    taken = torch.zeros(num_flat, dtype=torch.bool)
+    board = torch.zeros(num_flat, dtype=torch.long)
+    rows, flat = [pairs.row[:0]], [pairs.flat_index[:0]]
     while True:
         short = free & (floor > 0) & (best < floor)
         if short.any():
@@ -176,38 +182,38 @@ def match_bipartite(
             lower = floor[wanted] * _NEXT_FLOOR
             floor[wanted] = torch.where(lower > _LAST_FLOOR, lower, 0)
             more = pairs_down_to(wanted, floor[wanted].clamp(min=1e-30))
-            more = more.select(~taken[more.slot])
+            more = more.select(~taken[more.flat_index])
             pairs = pairs.select(~short[pairs.row]).join(more)
-            best, slot = pairs.best_slots(num_rows)
+            best, flat_index = pairs.best_flat(num_rows)
             continue
         row = (best > 0).nonzero().squeeze(1)
         if row.numel() == 0:
-            return torch.cat(rows), torch.cat(slots)
-        slot = slot.index_select(0, row)
-        image = torch.div(slot, num_priors, rounding_mode='floor')
+            return torch.cat(rows), torch.cat(flat)
+        flat_index = flat_index.index_select(0, row)
+        image = torch.div(flat_index, num_priors, rounding_mode='floor')
         own = floor.index_select(0, row)
         limit = torch.zeros(num_images).scatter_reduce_(0, image, own, 'amax')
-        # The best of their gt that are the best of their slot, too.
+        # The best of their gt that are the best of their prior, too.
         first = best.index_select(0, row) >= limit.index_select(0, image)
-        first &= pairs.best_rows(slot, board) == row
-        row, slot = (x[first] for x in (row, slot))
+        first &= pairs.best_rows(flat_index, board) == row
+        row, flat_index = (x[first] for x in (row, flat_index))
         rows.append(row)
-        slots.append(slot)
+        flat.append(flat_index)
         free[row] = False
-        taken[slot] = True
-        keep = free.index_select(0, pairs.row) & ~taken.index_select(0, pairs.slot)
+        taken[flat_index] = True
+        keep = free.index_select(0, pairs.row) & ~taken.index_select(0, pairs.flat_index)
         pairs = pairs.select(keep)
-        best, slot = pairs.best_slots(num_rows)
+        best, flat_index = pairs.best_flat(num_rows)
 
 
 def _over_threshold(
-    pairs: _Pairs, matched: Tensor, num_slots: int, threshold: float
+    pairs: _Pairs, matched: Tensor, num_flat: int, threshold: float
 ) -> tuple[Tensor, Tensor]:
-    """Gt row and slot of the pairs of the second step."""
-    taken = torch.zeros(num_slots, dtype=torch.bool)
+    """Gt row and prior of the pairs of the second step."""
+    taken = torch.zeros(num_flat, dtype=torch.bool)
     taken[matched] = True
     pairs = pairs.select(pairs.rank > _rank_of(torch.tensor([threshold])))
-    pairs = pairs.select(~taken.index_select(0, pairs.slot))
-    board = torch.zeros(num_slots, dtype=torch.long)
-    pairs = pairs.select(pairs.best_rows(pairs.slot, board) == pairs.row)
-    return pairs.row, pairs.slot
+    pairs = pairs.select(~taken.index_select(0, pairs.flat_index))
+    board = torch.zeros(num_flat, dtype=torch.long)
+    pairs = pairs.select(pairs.best_rows(pairs.flat_index, board) == pairs.row)
+    return pairs.row, pairs.flat_index

@@ -1,6 +1,6 @@
 """TaskAlignedAssigner: positives by how well class score and box agree.
 
-Shapes: B images, N slots, M gts, T pairs claimed, C classes, k best slots a gt.
+Shapes: B images, N priors, M gts, T pairs claimed, C classes, k best priors a gt.
 """
 
 from dataclasses import dataclass
@@ -10,19 +10,23 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
+from ..ops.boxes import centers_inside
+from ..ops.device import block_elements
 from ..ops.iou import OverlapMode, bbox_overlaps
+from ..ops.segments import count_of, segment_topk
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
-from .alignment import ALIGNMENT_EPS, alignment, normalized_alignment, power
+from ..structures.assignment import order_of
 from .base import BaseAssigner
-from .bridge import AssignResult
-from .centers import candidate_blocks, inside_box
-from .common import block_elements, centers_inside, gt_rows
-from .overlapping import GROUPS, RUN_LENGTH, OverlapBlock, overlapping_blocks
-from .pairs import TINY_QUALITY, PairReader, Pairs
-from .ranking import count_of, order_of, segment_topk, winners
+from .candidates.centers import candidate_blocks, inside_box
+from .candidates.gt_rows import gt_rows
+from .candidates.predicted_overlaps import GROUPS, RUN_LENGTH, OverlapBlock, overlapping_blocks
+from .matching.alignment import ALIGNMENT_EPS, alignment, normalized_alignment, power
+from .matching.conflicts import winners
+from .matching.pairs import TINY_QUALITY, PairReader, Pairs
+from .openmmlab import AssignResult
 
-# How far inside its gt a slot's centre must lie, in pixels, after the choice by alignment.
+# How far inside its gt a prior's centre must lie, in pixels, after the choice by alignment.
 INSIDE_MARGIN = 0.01
 # The least float32 above 0.
 _LEAST = 2.0**-149
@@ -33,7 +37,7 @@ class TaskAlignedResult(AssignResult):
     """OpenMMLab's result of this assigner.
 
     Args:
-        assign_metrics: ``(n,)`` alignment of each positive slot with its gt, 0 elsewhere.
+        assign_metrics: ``(n,)`` alignment of each positive prior with its gt, 0 elsewhere.
     """
 
     assign_metrics: Tensor | None = None
@@ -41,26 +45,26 @@ class TaskAlignedResult(AssignResult):
 
 @TASK_UTILS.register_module()
 class TaskAlignedAssigner(BaseAssigner):
-    """Each gt takes the slots whose class score and box together serve it best.
+    """Each gt takes the priors whose class score and box together serve it best.
 
     The alignment of a pair is ``t = s^alpha u^beta``, s the score of the gt's class and u
-    the IoU of the predicted box. A gt's ``topk`` slots of the largest t above 0 become
-    positive if their centre lies inside the gt. A slot that several gts take goes to the
+    the IoU of the predicted box. A gt's ``topk`` priors of the largest t above 0 become
+    positive if their centre lies inside the gt. A prior that several gts take goes to the
     one with the larger IoU; of equal ones, to the first. The quality of a pair, TOOD's
     class target, is t scaled so that a gt's largest is its largest IoU.
 
     Feng et al., TOOD: Task-aligned One-stage Object Detection, ICCV 2021, section 3.3.
 
-    With ``inside_first`` the top k are chosen among the slots inside the gt alone, as in
-    YOLOv6 and YOLOv8 (MMYOLO's BatchTaskAlignedAssigner); and a slot that several gts
-    take goes to the gt of the image with the largest IoU, whether it asked for the slot
-    or not. Slots of alignment 0 are never positive; that implementation may take some
+    With ``inside_first`` the top k are chosen among the priors inside the gt alone, as in
+    YOLOv6 and YOLOv8 (MMYOLO's BatchTaskAlignedAssigner); and a prior that several gts
+    take goes to the gt of the image with the largest IoU, whether it asked for the prior
+    or not. Priors of alignment 0 are never positive; that implementation may take some
     that tie at 0 when a gt has fewer than k others, with a class target of 0.
 
-    Ties of t across the cut go to the lower slots.
+    Ties of t across the cut go to the lower priors.
 
     Args:
-        topk: Slots a gt takes at most.
+        topk: Priors a gt takes at most.
         alpha: Exponent of the score.
         beta: Exponent of the IoU.
         inside_first: See above.
@@ -105,7 +109,7 @@ class TaskAlignedAssigner(BaseAssigner):
             return Assignment.empty(b, n, priors.device)
         reader = PairReader(priors, gt, predictions)
         claimed = self._claims_inside(reader) if self.inside_first else self._claims(reader)
-        pairs = self._one_gt_a_slot(reader, claimed)
+        pairs = self._one_gt_a_prior(reader, claimed)
         overlaps = self._overlaps(reader, pairs)
         t = alignment(reader.scores(pairs), overlaps, self.alpha, self.beta)
         quality = normalized_alignment(t, overlaps, pairs.gt_at, b * gt.max_gts, self.eps)
@@ -126,7 +130,7 @@ class TaskAlignedAssigner(BaseAssigner):
         return bbox_overlaps(boxes, gts, mode=self._mode(), is_aligned=True).clamp(min=0)
 
     def _claims(self, reader: PairReader) -> Pairs:
-        """The best of all slots, of which those inside stay."""
+        """The best of all priors, of which those inside stay."""
         gt, predictions = reader.gt, reader.predictions
         blocks = overlapping_blocks(predictions.boxes, gt, reader.priors.valid, self._mode())
         parts = [self._promising(reader, block) for block in blocks]
@@ -145,9 +149,9 @@ class TaskAlignedAssigner(BaseAssigner):
         return pairs.at(inside)
 
     def _promising(self, reader: PairReader, block: OverlapBlock) -> tuple[Tensor, Tensor, Tensor]:
-        """``(T,)`` gt, counted over the batch, slot and power of the overlap of some pairs.
+        """``(T,)`` gt, counted over the batch, prior and power of the overlap of some pairs.
 
-        They hold the best ``topk`` of all slots of the block's gts. A score is at most 1,
+        They hold the best ``topk`` of all priors of the block's gts. A score is at most 1,
         so that the power of the overlap bounds the alignment.
         """
         gt_at = block.image * reader.gt.max_gts + block.gt
@@ -161,15 +165,15 @@ class TaskAlignedAssigner(BaseAssigner):
         some = bound >= enough.index_select(0, row)[:, None]
         at = some.reshape(-1).nonzero().squeeze(1)
         run_of = torch.div(at, RUN_LENGTH, rounding_mode='floor')
-        prior = block.first_slot.index_select(0, run).index_select(0, run_of)
+        prior = block.first_prior.index_select(0, run).index_select(0, run_of)
         prior += at - run_of * RUN_LENGTH
         gt_at = gt_at.index_select(0, row.index_select(0, run_of))
         return gt_at, prior, bound.reshape(-1).index_select(0, at)
 
     def _reached(self, reader: PairReader, block: OverlapBlock) -> Tensor:
-        """``(G,)`` an alignment that ``topk`` slots of a gt reach; 0 if not so many are seen.
+        """``(G,)`` an alignment that ``topk`` priors of a gt reach; 0 if not so many are seen.
 
-        Looks at the best slots of the runs with the largest overlaps, some more than
+        Looks at the best priors of the runs with the largest overlaps, some more than
         needed so that one bad score does not spoil the bound.
         """
         looked_at = min(2 * self.topk, GROUPS)
@@ -177,7 +181,7 @@ class TaskAlignedAssigner(BaseAssigner):
             return block.overlaps.new_zeros(block.counts.shape[0])
         run, peak = block.best_runs(looked_at)  # (G, j)
         best, column = block.overlaps.index_select(0, run.reshape(-1)).max(dim=1)
-        prior = block.first_slot.index_select(0, run.reshape(-1)) + column
+        prior = block.first_prior.index_select(0, run.reshape(-1)) + column
         image, gt = (v.repeat_interleave(looked_at) for v in (block.image, block.gt))
         scores = reader.scores(reader.pairs(image, gt, prior))
         t = alignment(scores, best, self.alpha, self.beta).view_as(peak) * (peak > 0)
@@ -185,7 +189,7 @@ class TaskAlignedAssigner(BaseAssigner):
         return t.topk(self.topk, dim=1).values[:, -1] * (1 - 1e-6)
 
     def _claims_inside(self, reader: PairReader) -> Pairs:
-        """The best of the slots inside."""
+        """The best of the priors inside."""
         parts = []
         rows = gt_rows(reader.gt)
         for _, found in candidate_blocks(reader.priors, rows, reader.gt, inside_box):
@@ -199,14 +203,16 @@ class TaskAlignedAssigner(BaseAssigner):
             parts.append(pairs.at(index[exists]))
         return Pairs.cat(parts) if parts else reader.no_pairs()
 
-    def _one_gt_a_slot(self, reader: PairReader, claims: Pairs) -> Pairs:
-        """One gt a slot, slots ascending."""
-        num_slots = reader.gt.batch_size * reader.priors.num_priors
+    def _one_gt_a_prior(self, reader: PairReader, claims: Pairs) -> Pairs:
+        """One gt a prior, priors ascending."""
+        num_flat = reader.gt.batch_size * reader.priors.num_priors
         if not self.inside_first:
-            slot, gt = winners(claims.slot, self._overlaps(reader, claims), claims.gt_at, num_slots)
-            return reader.pairs_at(gt, slot)
-        count = count_of(claims.slot, num_slots)
-        shared = (count > 1).nonzero().squeeze(1)  # sync: slots in conflict
+            flat_index, gt = winners(
+                claims.flat_index, self._overlaps(reader, claims), claims.gt_at, num_flat
+            )
+            return reader.pairs_at(gt, flat_index)
+        count = count_of(claims.flat_index, num_flat)
+        shared = (count > 1).nonzero().squeeze(1)  # sync: priors in conflict
         if shared.numel():
             n, m = reader.priors.num_priors, reader.gt.max_gts
             image, prior, winner = shared // n, shared % n, torch.empty_like(shared)
@@ -217,9 +223,9 @@ class TaskAlignedAssigner(BaseAssigner):
                 overlaps = self._overlaps(reader, columns).view(-1, m)
                 overlaps = torch.where(reader.gt.valid[image[part]], overlaps, -1)
                 winner[part] = overlaps.argmax(dim=1)
-            single = claims.at(count.index_select(0, claims.slot) == 1)
+            single = claims.at(count.index_select(0, claims.flat_index) == 1)
             claims = Pairs.cat([single, reader.pairs(image, winner, prior)])
-        return claims.at(order_of(claims.slot))
+        return claims.at(order_of(claims.flat_index))
 
     def assign(
         self,
@@ -260,7 +266,7 @@ class TaskAlignedAssigner(BaseAssigner):
         gt: GroundTruth,
         predictions: Predictions | None,
     ) -> Tensor:
-        # The reference implementation leaves -INF, its 1e8, at unmatched slots.
+        # The reference implementation leaves -INF, its 1e8, at unmatched priors.
         assert predictions is not None
         out = predictions.boxes.new_full((priors.num_priors,), -1e8 if gt.max_gts else 0)
         matched = predictions.boxes[0, pairs.prior]
@@ -277,7 +283,7 @@ class BatchTaskAlignedAssigner(TaskAlignedAssigner):
 
     Args:
         num_classes: Not needed here; read for the sake of MMYOLO's configs.
-        topk: Slots a gt takes at most.
+        topk: Priors a gt takes at most.
         alpha: Exponent of the score.
         beta: Exponent of the IoU.
         eps: Keeps the normalisation from dividing by 0.

@@ -1,6 +1,6 @@
-"""UniformAssigner: as many slots for every gt, large or small.
+"""UniformAssigner: as many priors for every gt, large or small.
 
-Shapes: B images, N slots, M gts, G gts of the batch, k matches of a gt.
+Shapes: B images, N priors, M gts, G gts of the batch, k matches of a gt.
 """
 
 from typing import Any
@@ -10,19 +10,15 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..ops.boxes import xyxy_to_cxcywh
+from ..ops.device import block_elements
 from ..ops.iou import bbox_overlaps
+from ..ops.segments import segment_best
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .bridge import AssignResult
-from .common import (
-    GtRows,
-    block_elements,
-    check_iou_calculator,
-    gt_rows,
-)
-from .overlaps import predictions_over
-from .ranking import segment_best
+from .candidates.gt_rows import GtRows, gt_rows
+from .candidates.prior_overlaps import predictions_over
+from .openmmlab import AssignResult, check_iou_calculator
 
 
 @TASK_UTILS.register_module()
@@ -30,16 +26,16 @@ class UniformAssigner(BaseAssigner):
     """Each gt to the k predictions and the k priors nearest to it.
 
     Distance is the L1 distance of the boxes in (cx, cy, w, h). Of the 2 k claims of a
-    gt, one whose *prior* overlaps it by less than ``pos_ignore_thr`` makes the slot
-    ignored. A slot claimed several times follows the claim last in the order (rank,
-    prediction before prior, gt), as the established implementation writes them. A slot
+    gt, one whose *prior* overlaps it by less than ``pos_ignore_thr`` makes the prior
+    ignored. A prior claimed several times follows the claim last in the order (rank,
+    prediction before prior, gt), as the established implementation writes them. A prior
     without a claim whose *prediction* overlaps any gt by more than ``neg_ignore_thr`` is
     ignored, the rest are negative.
 
     Chen et al., You Only Look One-level Feature, arXiv:2103.09460, section 4.2 (uniform
     matching, k = 4).
 
-    Deviation: one gt a slot; YOLOF's own head also regresses the claims that lost. Where
+    Deviation: one gt a prior; YOLOF's own head also regresses the claims that lost. Where
     equal distances straddle the k-th place, ``torch.topk`` chooses.
 
     Args:
@@ -79,19 +75,19 @@ class UniformAssigner(BaseAssigner):
         if n == 0 or rows.num_rows == 0:
             return Assignment.empty(b, n, priors.device)
         ignored = predictions_over(predictions, gt, self.neg_ignore_thr)
-        slots, exists = self._claims(priors, rows, predictions)
-        prior = slots.reshape(-1)  # rank, prediction or prior, gt
+        prior_index, exists = self._claims(priors, rows, predictions)
+        prior = prior_index.reshape(-1)  # rank, prediction or prior, gt
         number = torch.arange(prior.shape[0], device=prior.device)
         row = number % rows.num_rows
         image, index = rows.image[row], rows.index[row]
         boxes = priors.boxes_at(image, prior)
         near = bbox_overlaps(boxes, rows.boxes[row], is_aligned=True) >= self.pos_ignore_thr
         exists = exists.reshape(-1) & rows.valid[row]
-        slot = image * n + prior
+        flat_index = image * n + prior
         rank = torch.where(exists, number, -1)
-        last = segment_best(rank.float(), slot, number, b * n) & exists
+        last = segment_best(rank.float(), flat_index, number, b * n) & exists
         flat = torch.cat((ignored.reshape(-1), ignored.new_zeros(1)))
-        flat.index_fill_(0, torch.where(last & ~near, slot, b * n), True)
+        flat.index_fill_(0, torch.where(last & ~near, flat_index, b * n), True)
         pair = (last & near).nonzero().squeeze(1)  # sync: compact pairs
         ignored = flat[:-1].view(b, n)
         return Assignment(image[pair], prior[pair], index[pair], ignored, one_to_one=True)
@@ -99,11 +95,11 @@ class UniformAssigner(BaseAssigner):
     def _claims(
         self, priors: Priors, rows: GtRows, predictions: Predictions
     ) -> tuple[Tensor, Tensor]:
-        """``(k, 2, G)`` slots, nearest first, by prediction and by prior; which exist."""
+        """``(k, 2, G)`` priors, nearest first, by prediction and by prior; which exist."""
         n = priors.num_priors
         k = min(self.match_times, n)
-        slots = rows.image.new_zeros(k, 2, rows.num_rows)
-        exists = torch.zeros_like(slots, dtype=torch.bool)
+        prior_index = rows.image.new_zeros(k, 2, rows.num_rows)
+        exists = torch.zeros_like(prior_index, dtype=torch.bool)
         # Each coordinate contiguous: (4, B or 1, n).
         predicted = xyxy_to_cxcywh(predictions.boxes).permute(2, 0, 1).contiguous()
         fixed = xyxy_to_cxcywh(priors.boxes).reshape(-1, n, 4).permute(2, 0, 1).contiguous()
@@ -119,9 +115,9 @@ class UniformAssigner(BaseAssigner):
                 if priors.valid is not None:
                     distance = torch.where(priors.valid[block.image], distance, torch.inf)
                 value, index = distance.topk(k, dim=1, largest=False)
-                slots[:, i, start : start + step] = index.t()
+                prior_index[:, i, start : start + step] = index.t()
                 exists[:, i, start : start + step] = torch.isfinite(value).t()
-        return slots, exists
+        return prior_index, exists
 
     def assign(
         self,

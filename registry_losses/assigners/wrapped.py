@@ -1,6 +1,6 @@
 """Third-party assigners of OpenMMLab's form inside our heads.
 
-Shapes: B images, N slots, M gts, K pairs.
+Shapes: B images, N priors, M gts, K pairs.
 """
 
 import inspect
@@ -22,12 +22,12 @@ _LEVEL_NAMES = ('num_level_priors', 'num_level_bboxes')
 class WrappedAssigner(BaseAssigner):
     """Makes an assigner with OpenMMLab's ``.assign`` look like ours.
 
-    It is called image by image, as its authors expect, with the valid slots and gts
+    It is called image by image, as its authors expect, with the valid priors and gts
     only: ``assign(pred_instances, gt_instances, gt_instances_ignore)`` by keyword, where
     ``pred_instances`` holds ``priors`` (and ``bboxes`` and ``scores`` with
     ``needs_predictions``). ``num_level_priors`` and ``img_meta`` are passed to those that
     name them. Of the result ``gt_inds`` is read: i + 1 gives a pair with gt i, 0 a
-    negative, -1 an ignored slot. What holds for every assigner (ignore regions, order)
+    negative, -1 an ignored prior. What holds for every assigner (ignore regions, order)
     holds for a wrapped one.
 
     The form is that of mmdet's ``BaseAssigner``, https://github.com/open-mmlab/mmdetection.
@@ -77,44 +77,44 @@ class WrappedAssigner(BaseAssigner):
     ) -> Tensor:
         """``(N,)`` int64: i + 1 for gt i of the padded list, 0, or -1."""
         n = priors.num_priors
-        slots = torch.arange(n, device=gt.device)
+        prior_index = torch.arange(n, device=gt.device)
         if priors.valid is not None:
-            slots = priors.valid[i].nonzero().squeeze(1)
+            prior_index = priors.valid[i].nonzero().squeeze(1)
         gts = gt.valid[i].nonzero().squeeze(1)
         regions = gt.ignore_boxes[i, gt.ignore_valid[i]]
         more: dict[str, Any] = {}
         if self._level_name is not None:
-            levels = priors.level_ids[slots]
+            levels = priors.level_ids[prior_index]
             count = len(priors.level_sizes)
             more[self._level_name] = torch.bincount(levels, minlength=count).tolist()
         if self._takes_meta:
             more['img_meta'] = {'img_shape': tuple(gt.image_sizes[i].int().tolist())}
         result = self.assigner.assign(
-            pred_instances=self._pred_instances(priors, predictions, i, slots),
+            pred_instances=self._pred_instances(priors, predictions, i, prior_index),
             gt_instances=InstanceData(bboxes=gt.boxes[i, gts], labels=gt.labels[i, gts]),
             gt_instances_ignore=InstanceData(bboxes=regions),
             **more,
         )
-        check_shape('gt_inds', result.gt_inds, slots.shape[0])
+        check_shape('gt_inds', result.gt_inds, prior_index.shape[0])
         answer = result.gt_inds.to(gt.labels)
         if gts.shape[0]:
             answer = torch.where(answer > 0, gts[(answer - 1).clamp(min=0)] + 1, answer)
         out = gt.labels.new_full((n,), -1)
-        return out.index_copy_(0, slots, answer)
+        return out.index_copy_(0, prior_index, answer)
 
     def _pred_instances(
-        self, priors: Priors, predictions: Predictions | None, i: int, slots: Tensor
+        self, priors: Priors, predictions: Predictions | None, i: int, prior_index: Tensor
     ) -> InstanceData:
-        image = torch.full_like(slots, i)
+        image = torch.full_like(prior_index, i)
         if self.points:
-            at = (priors.centers_at(image, slots), priors.strides_at(image, slots))
+            at = (priors.centers_at(image, prior_index), priors.strides_at(image, prior_index))
             rows = torch.cat(at, dim=1)
         else:
-            rows = priors.boxes_at(image, slots)
+            rows = priors.boxes_at(image, prior_index)
         pred = InstanceData(priors=rows)
         if 'predictions' in self.needs and predictions is not None:
-            pred.bboxes = predictions.boxes[i, slots]
-            pred.scores = predictions.scores[i, slots]
+            pred.bboxes = predictions.boxes[i, prior_index]
+            pred.scores = predictions.scores[i, prior_index]
         return pred
 
 

@@ -1,6 +1,6 @@
 """YOLOV1Assigner: the cell that holds a gt's centre, and its best predictor there.
 
-Shapes: B images, N slots, M gts, G gts of the batch, C (level, base size) combinations.
+Shapes: B images, N priors, M gts, G gts of the batch, C (level, base size) combinations.
 """
 
 import torch
@@ -9,19 +9,19 @@ from ..ops.iou import bbox_overlaps
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .common import gt_rows
-from .grid import center_slots
-from .ranking import resolve_conflicts
+from .candidates.grid import center_priors
+from .candidates.gt_rows import gt_rows
+from .matching.conflicts import resolve_conflicts
 
 
 @TASK_UTILS.register_module()
 class YOLOV1Assigner(BaseAssigner):
-    """Of the slots in the centre's cell the one whose prediction is best now.
+    """Of the priors in the centre's cell the one whose prediction is best now.
 
     The B predictors of the cell that holds the gt's centre compete by the IoU of their
     predicted box with the gt; of equal ones (none overlaps it, say) the first is
-    responsible. All other slots are negative. On other heads every slot of every level
-    whose cell holds the centre competes. A slot that is the best for several gts goes to
+    responsible. All other priors are negative. On other heads every prior of every level
+    whose cell holds the centre competes. A prior that is the best for several gts goes to
     the one of the highest IoU, of equal ones the first; the others go without.
 
     Redmon et al., You Only Look Once, arXiv:1506.02640, section 2.2.
@@ -47,17 +47,17 @@ class YOLOV1Assigner(BaseAssigner):
         rows = gt_rows(gt)
         if n == 0 or rows.num_rows == 0:
             return Assignment.empty(b, n, priors.device)
-        slots = center_slots(priors, rows.centers) + rows.image[:, None] * n  # (G, C)
-        boxes = predictions.boxes.reshape(-1, 4)[slots]
+        prior_index = center_priors(priors, rows.centers) + rows.image[:, None] * n  # (G, C)
+        boxes = predictions.boxes.reshape(-1, 4)[prior_index]
         # A prediction that is no number overlaps nothing; its loss tells of it.
         iou = bbox_overlaps(boxes, rows.boxes[:, None])[..., 0].nan_to_num(nan=0.0)
         keep = rows.valid[:, None]
         if priors.valid is not None:
-            keep = keep & priors.valid.reshape(-1)[slots]
+            keep = keep & priors.valid.reshape(-1)[prior_index]
         iou = torch.where(keep, iou, -1)
         best = iou.amax(dim=1)  # (G,)
-        # Combinations ascend with the slots: the lowest slot among equals.
-        lowest = torch.where(iou == best[:, None], slots, b * n).amin(dim=1)
+        # Combinations ascend with the priors: the lowest prior among equals.
+        lowest = torch.where(iou == best[:, None], prior_index, b * n).amin(dim=1)
         wins = resolve_conflicts(lowest, best, rows.index, b * n) & (best >= 0)
         pair = wins.nonzero().squeeze(1)  # sync: compact pairs
         image = rows.image[pair]

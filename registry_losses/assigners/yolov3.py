@@ -1,6 +1,6 @@
 """YOLOV3Assigner: the anchor of the best shape, in the cell that holds the centre.
 
-Shapes: B images, N slots, M gts, G gts of the batch, C (level, base size) combinations.
+Shapes: B images, N priors, M gts, G gts of the batch, C (level, base size) combinations.
 """
 
 import torch
@@ -9,21 +9,21 @@ from ..errors import ConfigError
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .common import gt_rows
-from .grid import center_slots, combinations
-from .overlaps import predictions_over
-from .ranking import resolve_conflicts
+from .candidates.grid import center_priors, combinations
+from .candidates.gt_rows import gt_rows
+from .candidates.prior_overlaps import predictions_over
+from .matching.conflicts import resolve_conflicts
 
 
 @TASK_UTILS.register_module()
 class YOLOV3Assigner(BaseAssigner):
-    """One slot a gt: best of all anchors by shape, which fixes level and cell.
+    """One prior a gt: best of all anchors by shape, which fixes level and cell.
 
     The gt and each of the anchors of all levels (9 in YOLOv3) are compared as if they
     shared their centres, ``IoU = i / (w h + W H - i)``, ``i = min(w, W) min(h, H)``; of
     equal ones the first is taken, on the level it belongs to, in the cell that holds the
-    gt's centre. Two gts with the same slot: the better shape keeps it, of equal ones the
-    first; the other goes without. A slot without a gt whose *prediction* overlaps any gt
+    gt's centre. Two gts with the same prior: the better shape keeps it, of equal ones the
+    first; the other goes without. A prior without a gt whose *prediction* overlaps any gt
     by more than ``ignore_thr`` is ignored. The rest is negative.
 
     Redmon and Farhadi, YOLOv3, arXiv:1804.02767, section 2.1.
@@ -62,13 +62,15 @@ class YOLOV3Assigner(BaseAssigner):
         best = shape.amax(dim=1)
         column = torch.arange(shape.shape[1], device=shape.device)
         combo = torch.where(shape == best[:, None], column, shape.shape[1]).amin(dim=1)
-        slots = center_slots(priors, rows.centers)
-        slot = slots.gather(1, combo[:, None])[:, 0] + rows.image * n
+        prior_index = center_priors(priors, rows.centers)
+        flat_index = prior_index.gather(1, combo[:, None])[:, 0] + rows.image * n
         keep = rows.valid
         if priors.valid is not None:
-            keep = keep & priors.valid.reshape(-1).index_select(0, slot)
+            keep = keep & priors.valid.reshape(-1).index_select(0, flat_index)
         claim = torch.where(keep, best, -1)
-        wins = resolve_conflicts(slot, claim, rows.index, b * n) & keep
+        wins = resolve_conflicts(flat_index, claim, rows.index, b * n) & keep
         pair = wins.nonzero().squeeze(1)  # sync: compact pairs
         image = rows.image[pair]
-        return Assignment(image, slot[pair] - image * n, rows.index[pair], ignored, one_to_one=True)
+        return Assignment(
+            image, flat_index[pair] - image * n, rows.index[pair], ignored, one_to_one=True
+        )

@@ -1,6 +1,6 @@
 """YOLOV5Assigner: anchors of a similar shape, in the centre's cell and its neighbours.
 
-Shapes: B images, N slots, M gts, G gts of the batch, C (level, base size) combinations.
+Shapes: B images, N priors, M gts, G gts of the batch, C (level, base size) combinations.
 """
 
 from functools import lru_cache
@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
+from ..ops.device import host_sync_is_free
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .common import GtRows, counting_is_free, gt_rows
-from .grid import combinations
+from .candidates.grid import combinations
+from .candidates.gt_rows import GtRows, gt_rows
 
 # The cell itself, then left, right, up, down: which way it lies, in cells.
 _NEIGHBOURS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
@@ -27,7 +28,7 @@ def _neighbours(device: torch.device) -> Tensor:
 
 @TASK_UTILS.register_module()
 class YOLOV5Assigner(BaseAssigner):
-    """Many slots a gt, many gts a slot.
+    """Many priors a gt, many gts a prior.
 
     An anchor of size (W, H) fits a gt of size (w, h) when
     ``max(w / W, W / w, h / H, H / h) < prior_match_thr``. Each anchor that fits is
@@ -79,17 +80,17 @@ class YOLOV5Assigner(BaseAssigner):
         fits = self._fits(priors, rows)  # (G, C)
         c = fits.shape[1]
         match = torch.arange(fits.numel(), device=fits.device)
-        if counting_is_free(fits.device):
+        if host_sync_is_free(fits.device):
             match = fits.reshape(-1).nonzero().squeeze(1)
         row = torch.div(match, c, rounding_mode='floor')
-        slots, wanted = self._cells(priors, rows.centers[row], match - row * c)  # (P, 5)
+        prior_index, wanted = self._cells(priors, rows.centers[row], match - row * c)  # (P, 5)
         wanted &= fits.reshape(-1).index_select(0, match)[:, None]
         image = rows.image.index_select(0, row)
         if priors.valid is not None:
-            flat = (slots + image[:, None] * n).reshape(-1)
+            flat = (prior_index + image[:, None] * n).reshape(-1)
             wanted &= priors.valid.reshape(-1).index_select(0, flat).view_as(wanted)
         pair = wanted.reshape(-1).nonzero().squeeze(1)  # sync: compact pairs
-        prior = slots.reshape(-1).index_select(0, pair)
+        prior = prior_index.reshape(-1).index_select(0, pair)
         at = torch.div(pair, wanted.shape[1], rounding_mode='floor')
         index = rows.index.index_select(0, row)
         ignored = torch.zeros(b, n, dtype=torch.bool, device=priors.device)
@@ -109,11 +110,11 @@ class YOLOV5Assigner(BaseAssigner):
         return similar
 
     def _cells(self, priors: Priors, centers: Tensor, combo: Tensor) -> tuple[Tensor, Tensor]:
-        """``(P, 5)`` slots of the cell and its neighbours, and which are taken."""
+        """``(P, 5)`` priors of the cell and its neighbours, and which are taken."""
         grid = combinations(priors.levels, priors.device)
         thr = self.near_neighbor_thr
         shift = _neighbours(centers.device) * thr
-        slots = grid.first.index_select(0, combo)[:, None]
+        prior_index = grid.first.index_select(0, combo)[:, None]
         taken = [torch.ones_like(combo, dtype=torch.bool)]
         for axis in (0, 1):
             stride = grid.stride[:, axis].index_select(0, combo)
@@ -125,5 +126,5 @@ class YOLOV5Assigner(BaseAssigner):
             taken.append((rest % 1 < thr) & (rest > 1) & inside)
             cell = (center[:, None] + shift[:, axis]).trunc_().clamp_(min=0)  # (P, 5)
             cell = torch.minimum(cell, cells[:, None] - 1).long()
-            slots = slots + cell * grid.step[:, axis].index_select(0, combo)[:, None]
-        return slots, torch.stack(taken, dim=1)
+            prior_index = prior_index + cell * grid.step[:, axis].index_select(0, combo)[:, None]
+        return prior_index, torch.stack(taken, dim=1)

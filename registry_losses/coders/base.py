@@ -1,6 +1,6 @@
 """The protocol between boxes and the numbers that a head predicts.
 
-Shapes: K pairs, N slots, B images. A *raw* vector is what the layers give, an *encoded*
+Shapes: K pairs, N priors, B images. A *raw* vector is what the layers give, an *encoded*
 one what the losses compare; :meth:`BaseBBoxCoder.activate` leads from the first to the
 second, :meth:`~BaseBBoxCoder.decode` from the second to boxes.
 """

@@ -1,6 +1,6 @@
 """CenterNet's head (Zhou et al., "Objects as Points", 2019).
 
-Shapes: B images, C classes; one slot a cell.
+Shapes: B images, C classes; one prior a cell.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ..registry import MODELS
 from ..structures import HeadOutput, LossTerm, Priors
 from .dense_head import DenseHead
-from .initial import slot_sides, start_rare_classes
+from .initial import prior_sides, start_rare_classes
 from .map_reader import probabilities
 from .prediction import top_candidates
 
@@ -97,7 +97,7 @@ class CenterNetHead(DenseHead):
         self.offset_head = branch(2)
 
     def init_weights(self) -> None:
-        """Heatmaps start at probability 0.1 everywhere, boxes at those of their slots.
+        """Heatmaps start at probability 0.1 everywhere, boxes at those of their priors.
 
         Sizes from zero, as in the original code, would be boxes without area: no overlap
         loss and no assigner that looks at predictions could begin with them.
@@ -111,7 +111,7 @@ class CenterNetHead(DenseHead):
                 nn.init.zeros_(layer.get_parameter('bias'))
         sizes = self.wh_head[-1].get_parameter('bias')
         with torch.no_grad():
-            sizes.copy_(sizes.new_tensor(slot_sides(self.prior_generator)))
+            sizes.copy_(sizes.new_tensor(prior_sides(self.prior_generator)))
 
     def raw_maps(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
         """``(B, C, H, W)`` logits, ``(B, 2, H, W)`` sizes and offsets in cells."""
@@ -128,7 +128,7 @@ class CenterNetHead(DenseHead):
         return heat, sizes, offsets
 
     def map_channels(self) -> dict[str, int]:
-        """Values a slot in each map."""
+        """Values a prior in each map."""
         return {'cls': self.cls_out_channels, 'wh': 2, 'offset': 2}
 
     def flatten(self, maps) -> HeadOutput:
@@ -180,8 +180,8 @@ class CenterNetHead(DenseHead):
             best = top_candidates(
                 heat, score_thr=cfg.get('score_thr', -1.0), limit=cfg.get('topk', 100)
             )
-            slots = best.slots + start
-            boxes.append(self.decode_at(output, priors, slots, image_shapes))
+            prior_index = best.prior_index + start
+            boxes.append(self.decode_at(output, priors, prior_index, image_shapes))
             scores.append(best.scores)
             labels.append(best.labels)
         return torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(labels, 1)

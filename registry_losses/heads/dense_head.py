@@ -3,7 +3,7 @@
 A head is its layers, its prior generator, its coder and the loss terms it states. Here
 stand flattening, decoding, calling assigner and sampler, losses, top-k and NMS.
 
-Shapes: B images, N slots, C classes, L levels.
+Shapes: B images, N priors, C classes, L levels.
 """
 
 from abc import abstractmethod
@@ -18,17 +18,12 @@ from torch import Tensor
 from ..assigners import wrap_assigner
 from ..errors import ConfigError, PairingError
 from ..registry import MODELS, TASK_UTILS
-from ..structures import (
-    Assignment,
-    DetDataSample,
-    GroundTruth,
-    LossTerm,
-)
+from ..structures import Assignment, DetDataSample, GroundTruth, LossTerm
 from ..structures.loss_term import Kind
-from .loss_evaluation import evaluate_terms, row_losses
-from .loss_inputs import LossInputs
 from .map_reader import MapReader, Maps, num_outputs
-from .pairing import check_pairing, ranking_term
+from .terms.evaluation import evaluate_terms, row_losses
+from .terms.loss_inputs import LossInputs
+from .terms.pairing import check_pairing, ranking_term
 
 
 class DenseHead(MapReader):
@@ -41,7 +36,7 @@ class DenseHead(MapReader):
     Args:
         num_classes: C, without background.
         in_channels: Channels of each input feature map.
-        prior_generator: Config node or object that lays the slots.
+        prior_generator: Config node or object that lays the priors.
         bbox_coder: Config node or object between boxes and what the head predicts.
         loss_cls: Classification loss. A softmax loss gives the head a background class.
         loss_bbox: Box loss, on encoded or decoded boxes as its kind says.
@@ -59,7 +54,7 @@ class DenseHead(MapReader):
 
     in_channels: Any
     uses_valid_flags = True
-    """Whether slots beyond an image's own padding are left out."""
+    """Whether priors beyond an image's own padding are left out."""
     train_cfg_keys: tuple[str, ...] = ('assigner', 'sampler', 'allowed_border')
     test_cfg_keys: tuple[str, ...] = ('nms_pre', 'score_thr', 'min_bbox_size', 'nms', 'max_per_img')
 
@@ -119,7 +114,7 @@ class DenseHead(MapReader):
     def default_terms(self) -> tuple[LossTerm, ...]:
         """The losses of this head as its paper has them.
 
-        By default classification over all slots and boxes of the positives, both over
+        By default classification over all priors and boxes of the positives, both over
         the number of positives.
         """
         return (
@@ -175,7 +170,7 @@ class DenseHead(MapReader):
     def loss_inputs(
         self, maps: Maps, gt: GroundTruth, *, image_ids: Sequence | None = None, pads=None
     ) -> LossInputs:
-        """Flatten, lay the slots, assign and sample.
+        """Flatten, lay the priors, assign and sample.
 
         Args:
             maps: Raw maps as :meth:`forward` returns them.

@@ -1,6 +1,6 @@
 """FCOS's head (Tian et al., "FCOS: Fully Convolutional One-Stage Object Detection", ICCV 2019).
 
-Shapes: B images, C classes; one slot a cell.
+Shapes: B images, C classes; one prior a cell.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from ..errors import ConfigError
 from ..registry import MODELS
 from ..structures import LossTerm
 from .dense_head import DenseHead, centerness_terms
-from .initial import slot_sides, start_rare_classes
+from .initial import prior_sides, start_rare_classes
 from .towers import build_tower
 
 _INIT = dict(
@@ -131,7 +131,7 @@ class FCOSHead(DenseHead):
         self.scales = nn.ModuleList(Scale(1.0) for _ in self.strides)
 
     def init_weights(self) -> None:
-        """Objects start rare, and distances that end in a ReLU at their slot's own box.
+        """Objects start rare, and distances that end in a ReLU at their prior's own box.
 
         From zero half of them would begin closed, and the boxes without area, from which
         no overlap loss finds its way.
@@ -142,7 +142,7 @@ class FCOSHead(DenseHead):
             bias = self.conv_cls.get_parameter('bias')
             start_rare_classes(bias, self.num_classes, self.loss_cls)
         if self.norm_on_bbox:
-            width, height = slot_sides(self.prior_generator)
+            width, height = prior_sides(self.prior_generator)
             bias = self.conv_reg.get_parameter('bias')
             with torch.no_grad():
                 bias.copy_(bias.new_tensor((width, height, width, height)) / 2)

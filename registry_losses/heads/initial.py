@@ -1,6 +1,6 @@
 """What a head predicts before it has learnt anything.
 
-Shapes: A slots a cell, C classes.
+Shapes: A priors a cell, C classes.
 """
 
 import math
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 
-def slot_sides(prior_generator: Any) -> tuple[float, float]:
-    """Width and height, in cells, of the first slot of a cell of the first level."""
+def prior_sides(prior_generator: Any) -> tuple[float, float]:
+    """Width and height, in cells, of the first prior of a cell of the first level."""
     level = prior_generator.level(0, (1, 1))
     (width, height), (x, y) = level.base_sizes[0], level.stride
     return width / x, height / y
@@ -34,8 +34,8 @@ def start_rare_classes(bias: Tensor, num_classes: int, loss: Any, prob: float = 
     """
     activation = getattr(loss, 'activation', None) or 'sigmoid'
     if activation == 'softmax':
-        by_slot = bias.zero_().view(-1, num_classes + 1)
-        by_slot[:, -1] = math.log(num_classes * (1 - prob) / prob)
+        by_prior = bias.zero_().view(-1, num_classes + 1)
+        by_prior[:, -1] = math.log(num_classes * (1 - prob) / prob)
     else:
         bias.fill_(prob if activation == 'identity' else -math.log((1 - prob) / prob))
 
@@ -51,7 +51,7 @@ def start_few_objects(bias: Tensor, num_classes: int, stride, *, image: int = 64
         image: Side of the image in pixels.
     """
     x, y = stride if isinstance(stride, Sequence) else (stride, stride)
-    per_slot = min(8 / ((image / x) * (image / y)), 0.5)
+    per_prior = min(8 / ((image / x) * (image / y)), 0.5)
     bias.zero_()
-    bias[:, 4] = float(torch.logit(torch.tensor(per_slot)))
+    bias[:, 4] = float(torch.logit(torch.tensor(per_prior)))
     bias[:, -num_classes:] = float(torch.logit(torch.tensor(0.01)))

@@ -1,6 +1,6 @@
 """MapReader: what a dense head's raw maps say, and the detections in them.
 
-Shapes: B images, N slots, C classes, L levels.
+Shapes: B images, N priors, C classes, L levels.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,11 +41,11 @@ class MapReader(BaseModule):
 
     @property
     def objectness_channels(self) -> int:
-        """Values of a slot's objectness: 1, or with a softmax loss 2 (object, background)."""
+        """Values of a prior's objectness: 1, or with a softmax loss 2 (object, background)."""
         return 1
 
     def map_channels(self) -> dict[str, int]:
-        """Values a slot in each map."""
+        """Values a prior in each map."""
         return {
             'cls': self.cls_out_channels,
             'bbox': 4,
@@ -71,7 +71,7 @@ class MapReader(BaseModule):
         return tuple(m.shape[-2] * m.shape[-1] * a for m, a in zip(maps, base))
 
     def priors(self, maps: Maps, pads: Tensor | None = None) -> Priors:
-        """The slots of these maps; ``pads (B, 2)`` marks those beyond an image's padding."""
+        """The priors of these maps; ``pads (B, 2)`` marks those beyond an image's padding."""
         sizes = [tuple(m.shape[-2:]) for m in maps[0]]
         border = self.train_cfg.get('allowed_border', -1) if self.training else -1
         return self.prior_generator(
@@ -79,8 +79,8 @@ class MapReader(BaseModule):
         )
 
     def predictions(self, output: HeadOutput, priors: Priors) -> Predictions:
-        """Decoded boxes and scores of every slot, detached, float32."""
-        scores = self.slot_scores(output, priors)
+        """Decoded boxes and scores of every prior, detached, float32."""
+        scores = self.prior_scores(output, priors)
         if self.score_factor is not None:
             scores = scores * self.factors(output)[..., None]
         return Predictions(boxes=self.decode(output, priors), scores=scores.detach())
@@ -89,8 +89,8 @@ class MapReader(BaseModule):
         """``(B, rows, C)`` class probabilities, background removed."""
         return probabilities(output['cls'].detach(), self.loss_cls)[..., : self.num_classes]
 
-    def slot_scores(self, output: HeadOutput, priors: Priors) -> Tensor:
-        """``(B, N, C)``: :meth:`scores`, repeated where slots share a class vector."""
+    def prior_scores(self, output: HeadOutput, priors: Priors) -> Tensor:
+        """``(B, N, C)``: :meth:`scores`, repeated where priors share a class vector."""
         scores = self.scores(output)
         return scores if priors.class_row is None else scores[:, priors.class_row]
 
@@ -164,13 +164,13 @@ class MapReader(BaseModule):
     def candidates(
         self, output: HeadOutput, priors: Priors, image_shapes: Tensor, cfg: Mapping
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The best slots of each level, decoded and clipped.
+        """The best priors of each level, decoded and clipped.
 
         Returns:
             boxes ``(B, k, 4)``, scores ``(B, k)`` (negative: empty), labels ``(B, k)``.
         """
         boxes, scores, labels = [], [], []
-        all_scores = self.slot_scores(output, priors)
+        all_scores = self.prior_scores(output, priors)
         factors = None if self.score_factor is None else self.factors(output)
         for start, size in zip(priors.level_starts, priors.level_sizes):
             level = slice(start, start + size)
@@ -179,30 +179,30 @@ class MapReader(BaseModule):
                 score_thr=cfg.get('score_thr', 0.05),
                 limit=cfg.get('nms_pre', -1),
             )
-            slots = best.slots + start
+            prior_index = best.prior_index + start
             score = best.scores
             if factors is not None:
-                score = torch.where(score < 0, score, score * factors.gather(1, slots))
-            boxes.append(self.decode_at(output, priors, slots, image_shapes))
+                score = torch.where(score < 0, score, score * factors.gather(1, prior_index))
+            boxes.append(self.decode_at(output, priors, prior_index, image_shapes))
             scores.append(score)
             labels.append(best.labels)
         return torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(labels, 1)
 
     def decode_at(
-        self, output: HeadOutput, priors: Priors, slots: Tensor, image_shapes: Tensor | None
+        self, output: HeadOutput, priors: Priors, prior_index: Tensor, image_shapes: Tensor | None
     ) -> Tensor:
-        """``(B, k, 4)`` predicted boxes of chosen slots ``(B, k)``, clipped to the images.
+        """``(B, k, 4)`` predicted boxes of chosen priors ``(B, k)``, clipped to the images.
 
         Not clipped with :attr:`clip_after_nms`.
         """
         coder = self.bbox_coder
         reference = priors.centers if coder.reference == 'centers' else priors.boxes
         raw = output['bbox'].float()
-        raw = raw.gather(1, slots[..., None].expand(-1, -1, raw.shape[-1]))
+        raw = raw.gather(1, prior_index[..., None].expand(-1, -1, raw.shape[-1]))
         encoded = coder.activate(raw)
         max_shape = None if self.clip_after_nms else image_shapes
         return coder.decode(
-            reference[slots], encoded, max_shape=max_shape, stride=priors.strides[slots]
+            reference[prior_index], encoded, max_shape=max_shape, stride=priors.strides[prior_index]
         )
 
 

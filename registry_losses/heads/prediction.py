@@ -1,6 +1,6 @@
 """From scores and boxes to the instances of each image, for every dense head.
 
-Shapes: B images, n slots of a level, C classes, k candidates.
+Shapes: B images, n priors of a level, C classes, k candidates.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,21 +15,21 @@ from .. import ops
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """The slots of one or more levels that may become detections.
+    """The priors of one or more levels that may become detections.
 
     Args:
         scores: ``(B, k)``; negative entries are empty places.
         labels: ``(B, k)`` int64.
-        slots: ``(B, k)`` int64, index within what was selected from.
+        priors: ``(B, k)`` int64, index within what was selected from.
     """
 
     scores: Tensor
     labels: Tensor
-    slots: Tensor
+    prior_index: Tensor
 
 
 def top_candidates(scores: Tensor, *, score_thr: float, limit: int) -> Candidates:
-    """The ``limit`` best (slot, class) of each image whose score exceeds ``score_thr``.
+    """The ``limit`` best (prior, class) of each image whose score exceeds ``score_thr``.
 
     Args:
         scores: ``(B, n, C)`` probabilities.

@@ -77,7 +77,7 @@ class SSDHead(DenseHead):
             self.reg_convs.append(nn.Sequential(reg))
 
     def init_weights(self) -> None:
-        """Without hard negatives objects start rare: then every slot is charged."""
+        """Without hard negatives objects start rare: then every prior is charged."""
         super().init_weights()
         if 'row_loss' in self.sampler.needs:
             return

@@ -63,7 +63,7 @@ class YOLOHead(DenseHead):
     def candidates(
         self, output: HeadOutput, priors: Priors, image_shapes: Tensor, cfg: Mapping
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The best (slot, class) of each image over all levels, decoded and clipped."""
+        """The best (prior, class) of each image over all levels, decoded and clipped."""
         scores, objectness = self.scores(output), self.factors(output)
         if self.rank_by_product:
             scores = scores * objectness[..., None]
@@ -77,8 +77,8 @@ class YOLOHead(DenseHead):
         )
         score = best.scores
         if not self.rank_by_product:
-            score = torch.where(score < 0, score, score * objectness.gather(1, best.slots))
-        boxes = self.decode_at(output, priors, best.slots, image_shapes)
+            score = torch.where(score < 0, score, score * objectness.gather(1, best.prior_index))
+        boxes = self.decode_at(output, priors, best.prior_index, image_shapes)
         return boxes, score, best.labels
 
 
@@ -86,7 +86,7 @@ class YOLOHead(DenseHead):
 class YOLOV3Head(YOLOHead):
     """The head of YOLOv3 (Redmon and Farhadi 2018), and of YOLOv4 with ``loss_bbox``.
 
-    Losses (section 2 of the paper): objectness over all slots that are not ignored;
+    Losses (section 2 of the paper): objectness over all priors that are not ignored;
     class, centre (BCE) and size (squared error) of the positives only; all sums, not
     means. ``loss_bbox`` in place of ``loss_xy`` and ``loss_wh`` compares whole boxes
     (YOLOv4's CIoU).
@@ -223,7 +223,7 @@ class YOLOV5Head(YOLOHead):
     """The head of YOLOv5 (Jocher et al., Ultralytics, release 6.1).
 
     Losses: class (per pair) and box are means over the pairs of a level, objectness a
-    mean over the slots of a level weighted by level; its target is the overlap of the
+    mean over the priors of a level weighted by level; its target is the overlap of the
     prediction with its gt. All are multiplied by the number of images of the step.
 
     Args:

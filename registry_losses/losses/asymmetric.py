@@ -14,7 +14,7 @@ from ..registry import MODELS
 from ..structures import ClassTargets
 from .base import require_sigmoid
 from .checks import check_numbers
-from .negatives import Negative, PowerNegative, Scratch, softplus
+from .fused.negatives import Negative, PowerNegative, Scratch, softplus
 from .sigmoid import Column, SigmoidLoss
 
 

@@ -15,7 +15,7 @@ from ..structures import ClassTargets
 from .base import Target, is_labels
 from .checks import check_flags, check_numbers
 from .focal import choose_activation
-from .negatives import ElementNegative, Negative, PowerNegative, softplus
+from .fused.negatives import ElementNegative, Negative, PowerNegative, softplus
 from .reduction import in_float, reduce_loss
 from .sigmoid import ALL, Column, SigmoidLoss
 from .softmax import exclusive_target, row_weights

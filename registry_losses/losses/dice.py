@@ -11,13 +11,7 @@ from torch import Tensor
 from ..errors import ShapeError
 from ..registry import MODELS
 from ..structures import ClassTargets
-from .base import (
-    BaseLoss,
-    Target,
-    call_order,
-    read_classes,
-    require_sigmoid,
-)
+from .base import BaseLoss, Target, call_order, read_classes, require_sigmoid
 from .checks import (
     check_columns,
     check_flags,

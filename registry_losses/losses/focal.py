@@ -15,7 +15,7 @@ from ..registry import MODELS
 from ..structures import ClassTargets
 from .base import Target
 from .checks import check_columns, check_flags, check_numbers, column_tensor
-from .negatives import Negative, PowerNegative
+from .fused.negatives import Negative, PowerNegative
 from .reduction import in_float, reduce_loss
 from .sigmoid import Column, SigmoidLoss, binary_cross_entropy
 from .softmax import exclusive_target, row_weights

@@ -14,7 +14,7 @@ from ..structures import ClassTargets
 from ..structures.loss_term import Kind
 from .base import Target
 from .checks import check_flags, check_numbers, check_probabilities, check_same_shape, may_read
-from .negatives import Negative, PowerNegative, softplus
+from .fused.negatives import Negative, PowerNegative, softplus
 from .reduction import in_float, like_pred, reduce_loss
 from .sigmoid import ALL, Column, SigmoidLoss
 
@@ -75,7 +75,7 @@ class GaussianFocalLoss(SigmoidLoss):
         compile: On the CPU, run the fused pass as compiled C; needs a C compiler.
     """
 
-    # No centreness: a value below 1 is the skirt of a peak to it, of which it learns 0.
+    # No centreness: a value below 1 is a Gaussian target beside a peak to it, of which it learns 0.
     kinds: tuple[Kind, ...] = ('heatmap', 'classification', 'objectness')
 
     def __init__(

@@ -10,14 +10,7 @@ from torch import Tensor
 
 from ..registry import MODELS
 from ..structures import ClassTargets
-from .base import (
-    BaseLoss,
-    Target,
-    call_order,
-    need_tensor,
-    read_classes,
-    require_sigmoid,
-)
+from .base import BaseLoss, Target, call_order, need_tensor, read_classes, require_sigmoid
 from .checks import check_columns, check_counts, check_numbers, check_same_shape, column_tensor
 from .reduction import expand_weight, in_float, like_pred, reduce_loss
 from .sigmoid import binary_cross_entropy, dense_target

@@ -12,7 +12,7 @@ from ..registry import MODELS
 from ..structures import ClassTargets
 from .checks import check_numbers
 from .focal import FocalLoss, power_of_miss
-from .negatives import Negative, PowerNegative
+from .fused.negatives import Negative, PowerNegative
 from .sigmoid import Column
 
 

@@ -14,7 +14,7 @@ from ..registry import MODELS
 from ..structures import ClassTargets
 from .base import Target, from_labels, require_sigmoid
 from .checks import check_flags, check_numbers, may_read
-from .negatives import Negative, PowerNegative
+from .fused.negatives import Negative, PowerNegative
 from .sigmoid import Column, SigmoidLoss, binary_cross_entropy
 
 

@@ -22,8 +22,9 @@ from .checks import (
     is_transformed,
     may_read,
 )
-from .fused import SparseJob, fused_elements, fused_sum
-from .negatives import Negative, softplus
+from .fused.dispatch import fused_elements, fused_sum
+from .fused.job import SparseJob
+from .fused.negatives import Negative, softplus
 from .reduction import divisor, expand_weight, fit_rows, in_float, like_pred, reduce_loss
 
 # What a per-class setting is indexed with: classes (E,), or all of them.
@@ -93,7 +94,7 @@ class SigmoidLoss(BaseLoss):
         Args:
             x: Logits, any shape.
             value: Their targets in [0, 1].
-            positive: bool, which of them are objects, not the skirt of one.
+            positive: bool, which of them are positives, not Gaussian targets around one.
             column: The classes of the logits, to index per-class settings with.
         """
 

@@ -1,9 +1,9 @@
 """The sums of squares of YOLOv1 and YOLOv3, whole systems in one loss.
 
 The heads state the same losses term by term; these are for whoever has predictions and
-targets of all slots at hand.
+targets of all priors at hand.
 
-Shapes: R slots of the batch, C classes; boxes are (x, y, w, h).
+Shapes: R priors of the batch, C classes; boxes are (x, y, w, h).
 """
 
 from collections.abc import Sequence
@@ -54,14 +54,14 @@ def yolov1_loss(
 
     Args:
         pred: ``(R, 5 + C)``: x, y, w, h, confidence, class probabilities.
-        target: Its shape; the confidence target of a responsible slot is usually the IoU
+        target: Its shape; the confidence target of a responsible prior is usually the IoU
             of its prediction, that of all others 0.
-        responsible: ``(R,)`` bool, the slots that answer for an object.
+        responsible: ``(R,)`` bool, the priors that answer for an object.
         lambda_coord: Weight of the coordinates, at least 0.
         lambda_noobj: Weight of the confidence where there is no object, at least 0.
-        cell_has_object: ``(R,)`` weights of the class part, where slots share a cell's
-            class vector: 1 on one slot of each cell with an object, else 0. By default
-            every responsible slot counts.
+        cell_has_object: ``(R,)`` weights of the class part, where priors share a cell's
+            class vector: 1 on one prior of each cell with an object, else 0. By default
+            every responsible prior counts.
         eps: Sizes below it count as it, above 0: the root's slope at 0 is infinite.
         class_weight: C numbers of at least 0 that multiply the class part.
 
@@ -101,7 +101,7 @@ def yolov3_loss(
     * confidence: ``lambda_noobj sum_noobj (c - c')^2 + lambda_obj sum_obj (c - c')^2``
     * class: ``-lambda_class sum_obj sum_c p(c) log p'(c)``
 
-    w and h in the factor are the target's. Slots that are neither responsible nor
+    w and h in the factor are the target's. Priors that are neither responsible nor
     ignored are negatives.
 
     Source: J. Redmon and A. Farhadi, YOLOv3 (2018), section 2; the factor is the official
@@ -112,8 +112,8 @@ def yolov3_loss(
         pred: ``(R, 5 + C)``: x, y, w, h in shares of the image, confidence, class
             probabilities.
         target: Its shape.
-        responsible: ``(R,)`` bool, the slots that answer for an object.
-        ignored: ``(R,)`` bool, the slots left out of the confidence.
+        responsible: ``(R,)`` bool, the priors that answer for an object.
+        ignored: ``(R,)`` bool, the priors left out of the confidence.
         lambda_coord: Weight of the boxes.
         lambda_obj: Weight of the confidence of objects.
         lambda_noobj: Weight of the confidence elsewhere.
@@ -147,17 +147,19 @@ def yolov3_loss(
     }
 
 
-def _check(pred: Tensor, target: Tensor, responsible: Tensor, **slots: Tensor | None) -> Tensor:
+def _check(
+    pred: Tensor, target: Tensor, responsible: Tensor, **row_vectors: Tensor | None
+) -> Tensor:
     """``responsible`` as numbers, once the shapes fit."""
     check_floating('pred', pred)
     check_same_shape(pred, target)
     if pred.dim() != 2 or pred.shape[1] < 5:
         raise ShapeError(f'pred: expected (R, 5 + C), got {tuple(pred.shape)}')
-    for name, slot in {'responsible': responsible, **slots}.items():
-        if slot is None and name != 'responsible':
+    for name, vector in {'responsible': responsible, **row_vectors}.items():
+        if vector is None and name != 'responsible':
             continue
-        if not isinstance(slot, Tensor) or slot.shape != pred.shape[:1]:
-            got = tuple(slot.shape) if isinstance(slot, Tensor) else type(slot).__name__
+        if not isinstance(vector, Tensor) or vector.shape != pred.shape[:1]:
+            got = tuple(vector.shape) if isinstance(vector, Tensor) else type(vector).__name__
             raise ShapeError(f'{name}: expected {tuple(pred.shape[:1])}, got {got}')
     return like_pred(responsible > 0, pred)
 

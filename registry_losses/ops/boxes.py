@@ -57,3 +57,46 @@ def clip_boxes(boxes: Tensor, max_shape: Sequence[int] | Tensor | None) -> Tenso
         limit = limit.reshape(limit.shape[0], *(1,) * (boxes.dim() - 2), 2)
     limit = torch.cat((limit, limit), dim=-1)
     return torch.minimum(boxes.clamp(min=0), limit)
+
+
+def inside_margin(points: Tensor, boxes: Tensor) -> Tensor:
+    """Distance from a point to the nearest side of a box, negative outside.
+
+    Args:
+        points: ``(..., 2)`` xy.
+        boxes: ``(..., 4)`` xyxy, broadcast against the points.
+
+    Returns:
+        ``(...)`` pixels.
+    """
+    x, y = points.unbind(-1)
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    return torch.minimum(torch.minimum(x - x1, y - y1), torch.minimum(x2 - x, y2 - y))
+
+
+def centers_inside(points: Tensor, boxes: Tensor, *, margin: float = 0) -> Tensor:
+    """Whether a point lies more than ``margin`` pixels inside a box; ``(...)`` bool."""
+    return inside_margin(points, boxes) > margin
+
+
+def take_boxes(boxes: Tensor, index: Tensor) -> Tensor:
+    """``(N, 4), (T,) -> (T, 4)``: ``boxes[index]``; points ``(N, 2)`` as well.
+
+    A row of four float32 is moved as one number of 16 bytes, one of two as one of 8:
+    ``index_select`` copies the rows of a matrix one by one, and takes three to four times
+    as long.
+    """
+    columns = boxes.shape[1]
+    wide_type = {2: torch.complex64, 4: torch.complex128}.get(columns)
+    movable = boxes.dtype == torch.float32 and boxes.is_contiguous()
+    if wide_type is None or not movable or boxes.storage_offset() % columns:
+        return boxes.index_select(0, index)
+    wide = boxes.detach().view(wide_type)[:, 0]
+    return wide.index_select(0, index).view(torch.float32).view(-1, columns)
+
+
+def corners_of(boxes: Tensor) -> Tensor:
+    """``(N, 4) -> (5, N)``: x1, y1, x2, y2 and area, each contiguous."""
+    corners = boxes.detach().float().t()
+    size = (corners[2:] - corners[:2]).clamp_(min=0)
+    return torch.cat((corners, (size[0] * size[1])[None]))

@@ -1,4 +1,4 @@
-"""Prior generators: where the prediction slots of a head lie."""
+"""Prior generators: where the priors of a head lie."""
 
 from .anchor_generator import AnchorGenerator, YOLOAnchorGenerator, anchors_around
 from .base import BasePriorGenerator

@@ -1,6 +1,6 @@
-"""What every prior generator shares: caching, valid slots, OpenMMLab's methods.
+"""What every prior generator shares: caching, valid priors, OpenMMLab's methods.
 
-Shapes: B images, N slots, A slots a cell.
+Shapes: B images, N priors, A priors a cell.
 """
 
 from abc import ABC, abstractmethod
@@ -29,7 +29,7 @@ def pair(value: float | Sequence[float]) -> tuple[float, float]:
 
 
 class BasePriorGenerator(ABC):
-    """Lays the prediction slots of a head over its feature maps.
+    """Lays the priors of a head over its feature maps.
 
     Calling it gives :class:`~registry_losses.structures.Priors`. The part that does not
     depend on the images is kept per feature map sizes and device, for the last few of
@@ -82,7 +82,7 @@ class BasePriorGenerator(ABC):
         allowed_border: float | None = None,
         border_sizes: Tensor | None = None,
     ) -> Priors:
-        """The slots of feature maps.
+        """The priors of feature maps.
 
         Args:
             featmap_sizes: (height, width) of each level.
@@ -90,13 +90,13 @@ class BasePriorGenerator(ABC):
             image_sizes: ``(B, 2)`` height and width up to which cells are valid: of each
                 image with its own padding. A cell that begins beyond is not. On the
                 CPU, so that nobody waits for the device; None for all valid.
-            allowed_border: Slots whose box reaches further than this many pixels beyond
+            allowed_border: Priors whose box reaches further than this many pixels beyond
                 the image are not valid; None or negative for no such limit.
             border_sizes: ``(B, 2)`` height and width that the border is measured from,
                 the content of each image; ``image_sizes`` by default.
 
         Returns:
-            Priors; ``valid`` is None where every slot is.
+            Priors; ``valid`` is None where every prior is.
 
         Raises:
             ShapeError: If there are more or fewer feature maps than strides.
@@ -183,7 +183,7 @@ class BasePriorGenerator(ABC):
         pad_shape: Sequence[int],
         device: torch.device | str = 'cpu',
     ) -> list[Tensor]:
-        """``(n,)`` bool of each level: whether a slot's cell begins within ``pad_shape``."""
+        """``(n,)`` bool of each level: whether a prior's cell begins within ``pad_shape``."""
         sizes = self._check_sizes(featmap_sizes)
         limits = torch.tensor([[float(pad_shape[0]), float(pad_shape[1])]])
         counts = [h * w * a for (h, w), a in zip(sizes, self.num_base_priors)]

@@ -1,4 +1,4 @@
-"""Points: one slot a cell, for heads without anchors."""
+"""Points: one prior a cell, for heads without anchors."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ from .base import BasePriorGenerator, Size
 class MlvlPointGenerator(BasePriorGenerator):
     """The points of several feature maps.
 
-    A slot's box is a square of ``box_scale`` strides around the point, so that
+    A prior's box is a square of ``box_scale`` strides around the point, so that
     assigners that compare boxes work on heads of points as well.
     Tian et al., FCOS, ICCV 2019, section 3.1 (the points, ``offset`` 0.5); Zhang et al.,
     ATSS, CVPR 2020, section 3.2 (the square of 8 strides that stands for a point).
@@ -25,9 +25,9 @@ class MlvlPointGenerator(BasePriorGenerator):
         strides: Of each level, one number or (x, y).
         offset: Where in its cell a point lies, in strides.
         box_scale: Side of the square, in strides.
-        num_base: A, equal slots a cell; more than one for YOLOv1, whose cell predicts
+        num_base: A, equal priors a cell; more than one for YOLOv1, whose cell predicts
             several boxes.
-        shared_classes: The slots of a cell share one class vector (YOLOv1).
+        shared_classes: The priors of a cell share one class vector (YOLOv1).
 
     Raises:
         ConfigError: If a number is out of its range.

@@ -1,4 +1,4 @@
-"""Samplers: which slots take part in the losses."""
+"""Samplers: which priors take part in the losses."""
 
 from .base import BaseSampler, SamplingInputs, keep_only
 from .budget_samplers import BudgetSampler, IoUBalancedNegSampler, OHEMSampler, RandomSampler

@@ -1,6 +1,6 @@
 """What every sampler shares: an Assignment in, a smaller one out.
 
-Shapes: B images, N slots, M gts, K pairs.
+Shapes: B images, N priors, M gts, K pairs.
 """
 
 from abc import ABC, abstractmethod
@@ -22,10 +22,10 @@ class SamplingInputs:
 
     Args:
         assignment: All pairs.
-        priors: The slots.
+        priors: The priors.
         gt: The ground truth.
         keys: Two ``(B,)`` int32 keys an image, of its randomness.
-        row_loss: ``(B, N)`` loss of each slot, for samplers that ask.
+        row_loss: ``(B, N)`` loss of each prior, for samplers that ask.
         predictions: For samplers that ask.
     """
 
@@ -47,10 +47,10 @@ class SamplingInputs:
 
 
 class BaseSampler(ABC):
-    """Chooses which slots take part in the losses.
+    """Chooses which priors take part in the losses.
 
     Called with an assignment it returns a smaller one. A positive that it drops loses its
-    pairs; what it drops, positive or negative, becomes ignored. Soft slots stay as they
+    pairs; what it drops, positive or negative, becomes ignored. Soft priors stay as they
     are and count neither as positive nor as negative. Nothing depends on the batch: the
     randomness of an image is keyed by (seed, step, image id).
 
@@ -84,7 +84,7 @@ class BaseSampler(ABC):
 
         Args:
             assignment: All pairs.
-            priors: The slots.
+            priors: The priors.
             gt: The ground truth.
             predictions: Where ``needs`` holds ``predictions``.
             row_loss: ``(B, N)`` float32, where ``needs`` holds ``row_loss``.
@@ -116,7 +116,7 @@ class BaseSampler(ABC):
 
     @abstractmethod
     def choose(self, inputs: SamplingInputs) -> Assignment:
-        """The assignment of the slots chosen; usually by :func:`keep_only`."""
+        """The assignment of the priors chosen; usually by :func:`keep_only`."""
 
     def sample(
         self,
@@ -167,7 +167,7 @@ def keep_only(
 
     Args:
         inputs: The step.
-        pairs: ``(K,)`` bool; equal for the pairs of one slot; None keeps all.
+        pairs: ``(K,)`` bool; equal for the pairs of one prior; None keeps all.
         negatives: ``(B, N)`` bool; None keeps all.
     """
     assignment = inputs.assignment

@@ -1,6 +1,6 @@
 """Samplers with a budget an image: at random, by loss, or balanced over the IoU.
 
-Shapes: B images, N slots, M gts, K pairs.
+Shapes: B images, N priors, M gts, K pairs.
 """
 
 from abc import abstractmethod
@@ -13,20 +13,20 @@ from ..ops import bbox_overlaps
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Priors
 from .base import BaseSampler, SamplingInputs, keep_only
-from .keyed import hashes_at, slot_hashes
-from .ranking import descending_bits, slot_ranks, take_smallest
+from .keyed import hashes_at, prior_hashes
+from .ranking import descending_bits, prior_ranks, take_smallest
 
 _INT32_MIN = -(2**31)
 _BUDGET = 1 << 22  # overlaps worked out at once
 
 
 class BudgetSampler(BaseSampler):
-    """At most ``num`` slots an image, of which at most a share is positive.
+    """At most ``num`` priors an image, of which at most a share is positive.
 
     ``int(num * pos_fraction)`` positives or all there are, then negatives up to ``num``.
 
     Args:
-        num: Slots an image.
+        num: Priors an image.
         pos_fraction: Largest share of positives.
         neg_pos_ub: Largest number of negatives a positive; negative for no limit. An
             image without positives counts as having one.
@@ -60,7 +60,7 @@ class BudgetSampler(BaseSampler):
     def choose(self, inputs: SamplingInputs) -> Assignment:
         """Positives by :meth:`pair_priority`, negatives by :meth:`choose_negatives`."""
         limit = int(self.num * self.pos_fraction)
-        ranks, positives = slot_ranks(inputs.assignment, self.pair_priority(inputs))
+        ranks, positives = prior_ranks(inputs.assignment, self.pair_priority(inputs))
         positives = positives.clamp(max=limit)
         room = self.num - positives
         if self.neg_pos_ub >= 0:
@@ -87,7 +87,7 @@ class RandomSampler(BudgetSampler):
     half of them positive.
 
     Args:
-        num: Slots an image.
+        num: Priors an image.
         pos_fraction: Largest share of positives.
         neg_pos_ub: Largest number of negatives a positive; negative for no limit.
         add_gt_as_proposals: RoI heads append the gts to the proposals.
@@ -96,7 +96,7 @@ class RandomSampler(BudgetSampler):
 
     def choose_negatives(self, inputs: SamplingInputs, count: Tensor) -> Tensor:
         """The first of a random order."""
-        hashes = slot_hashes(inputs.keys, inputs.assignment.num_priors)
+        hashes = prior_hashes(inputs.keys, inputs.assignment.num_priors)
         return take_smallest(hashes, inputs.negatives, count, self.num)
 
 
@@ -105,11 +105,11 @@ class OHEMSampler(BudgetSampler):
     """The positives and the negatives with the largest loss.
 
     Shrivastava et al., Training Region-based Object Detectors with Online Hard Example
-    Mining, CVPR 2016. Equal losses: the lower slot first. Unlike there, no boxes are
-    suppressed before: a slot's loss is that of its class row.
+    Mining, CVPR 2016. Equal losses: the lower prior first. Unlike there, no boxes are
+    suppressed before: a prior's loss is that of its class row.
 
     Args:
-        num: Slots an image.
+        num: Priors an image.
         pos_fraction: Largest share of positives.
         neg_pos_ub: Largest number of negatives a positive; negative for no limit.
         add_gt_as_proposals: RoI heads append the gts to the proposals.
@@ -132,11 +132,11 @@ class OHEMSampler(BudgetSampler):
 def hardest(inputs: SamplingInputs, count: Tensor, limit: int) -> Tensor:
     """The ``count (B,)`` negatives of each image with the largest loss: ``(B, N)`` bool.
 
-    Equal losses: the lower slot first.
+    Equal losses: the lower prior first.
     """
     assert inputs.row_loss is not None
-    slots = torch.arange(inputs.assignment.num_priors, device=count.device)
-    keys = (descending_bits(inputs.row_loss) << 32) + slots
+    prior_index = torch.arange(inputs.assignment.num_priors, device=count.device)
+    keys = (descending_bits(inputs.row_loss) << 32) + prior_index
     return take_smallest(keys, inputs.negatives, count, limit)
 
 
@@ -150,11 +150,11 @@ class IoUBalancedNegSampler(BudgetSampler):
     from the other intervals, then from the floor, then from anywhere. Positives are
     drawn at random. Pang et al., Libra R-CNN, CVPR 2019, section 3.1.
 
-    Deviation from OpenMMLab: there the intervals end at the largest IoU of any slot,
+    Deviation from OpenMMLab: there the intervals end at the largest IoU of any prior,
     positives included, so that the upper ones hold no negative.
 
     Args:
-        num: Slots an image.
+        num: Priors an image.
         pos_fraction: Largest share of positives.
         floor_thr: Negatives below it form the floor; at 0, those of IoU 0; negative for
             no floor.
@@ -194,7 +194,7 @@ class IoUBalancedNegSampler(BudgetSampler):
         """A share of each interval, then what is missing."""
         overlaps = best_overlaps(inputs.priors, inputs.gt)
         # In a random order all draws are prefixes: ranks are running counts.
-        order = slot_hashes(inputs.keys, inputs.assignment.num_priors).argsort(dim=1)
+        order = prior_hashes(inputs.keys, inputs.assignment.num_priors).argsort(dim=1)
         candidates = inputs.negatives.gather(1, order)
         bins = self._bins(overlaps.gather(1, order), candidates)
         above = candidates & (bins >= 0)
@@ -209,7 +209,7 @@ class IoUBalancedNegSampler(BudgetSampler):
         return torch.zeros_like(candidates).scatter_(1, order, chosen)
 
     def _bins(self, overlaps: Tensor, candidates: Tensor) -> Tensor:
-        """``(B, N)`` int64 interval of each slot, -1 for the floor."""
+        """``(B, N)`` int64 interval of each prior, -1 for the floor."""
         start = max(self.floor_thr, 0.0)
         if self.floor_thr == 0:
             floor = overlaps <= 0
@@ -227,7 +227,7 @@ def _first(pool: Tensor, count: Tensor) -> Tensor:
 
 
 def best_overlaps(priors: Priors, gt: GroundTruth) -> Tensor:
-    """``(B, N)`` largest IoU of each slot with a gt of its image, 0 without gts.
+    """``(B, N)`` largest IoU of each prior with a gt of its image, 0 without gts.
 
     Gts are streamed: what is held at once does not grow with their number.
     """

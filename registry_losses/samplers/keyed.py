@@ -1,4 +1,4 @@
-"""Randomness without a generator: hashes keyed by (seed, step, image id) and slot.
+"""Randomness without a generator: hashes keyed by (seed, step, image id) and prior.
 
 The same key gives the same numbers on every device, rank and resume, whatever the
 batch. 32 bit integers throughout; their products wrap.
@@ -55,17 +55,17 @@ def image_keys(seed: int, step: int, image_ids: Tensor) -> tuple[Tensor, Tensor]
     return first, second
 
 
-def slot_hashes(keys: tuple[Tensor, Tensor], num_slots: int) -> Tensor:
-    """``(B, N)`` int32, distinct within an image: a random order of its slots."""
+def prior_hashes(keys: tuple[Tensor, Tensor], num_flat: int) -> Tensor:
+    """``(B, N)`` int32, distinct within an image: a random order of its priors."""
     first, second = keys
-    slots = torch.arange(num_slots, dtype=torch.int32, device=first.device)
-    return _hash(slots[None] ^ first[:, None], second[:, None])
+    prior_index = torch.arange(num_flat, dtype=torch.int32, device=first.device)
+    return _hash(prior_index[None] ^ first[:, None], second[:, None])
 
 
-def hashes_at(keys: tuple[Tensor, Tensor], image: Tensor, slot: Tensor) -> Tensor:
-    """``(K,)`` int32, :func:`slot_hashes` at these slots."""
+def hashes_at(keys: tuple[Tensor, Tensor], image: Tensor, flat_index: Tensor) -> Tensor:
+    """``(K,)`` int32, :func:`prior_hashes` at these priors."""
     first, second = keys
-    return _hash(slot.to(torch.int32) ^ first[image], second[image])
+    return _hash(flat_index.to(torch.int32) ^ first[image], second[image])
 
 
 def _hash(values: Tensor, second: Tensor) -> Tensor:

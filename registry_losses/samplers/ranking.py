@@ -1,6 +1,6 @@
 """Ranks within images, and the best few of each image, without a loop over images.
 
-Shapes: B images, N slots, K pairs.
+Shapes: B images, N priors, K pairs.
 """
 
 import torch
@@ -20,29 +20,29 @@ def descending_bits(values: Tensor) -> Tensor:
     return _INT32_MAX - (bits & _INT32_MAX).long()
 
 
-def slot_ranks(assignment: Assignment, priority: Tensor) -> tuple[Tensor, Tensor]:
-    """Rank of each pair's slot among the positive slots of its image.
+def prior_ranks(assignment: Assignment, priority: Tensor) -> tuple[Tensor, Tensor]:
+    """Rank of each pair's prior among the positive priors of its image.
 
-    The pairs of one slot have one rank. Equal priorities: the lower slot first.
+    The pairs of one prior have one rank. Equal priorities: the lower prior first.
 
     Args:
         assignment: K pairs.
-        priority: ``(K,)`` int64 in [0, 2^32), smaller first, equal for pairs of a slot.
+        priority: ``(K,)`` int64 in [0, 2^32), smaller first, equal for pairs of a prior.
 
     Returns:
-        ``(K,)`` int64 ranks from 0; ``(B,)`` int64 number of positive slots.
+        ``(K,)`` int64 ranks from 0; ``(B,)`` int64 number of positive priors.
     """
-    image, slot = assignment.image, assignment.slot
-    order = torch.argsort(slot, stable=True)
+    image, flat_index = assignment.image, assignment.flat_index
+    order = torch.argsort(flat_index, stable=True)
     by_key = torch.argsort((image[order] << 32) + priority[order], stable=True)
     order = order[by_key]
-    slot, image = slot[order], image[order]
-    new = torch.ones_like(slot)
-    new[1:] = slot[1:] != slot[:-1]
-    counts = torch.zeros(assignment.batch_size, dtype=torch.long, device=slot.device)
+    flat_index, image = flat_index[order], image[order]
+    new = torch.ones_like(flat_index)
+    new[1:] = flat_index[1:] != flat_index[:-1]
+    counts = torch.zeros(assignment.batch_size, dtype=torch.long, device=flat_index.device)
     counts.index_add_(0, image, new)
     before = (counts.cumsum(0) - counts)[image]
-    ranks = torch.empty_like(slot)
+    ranks = torch.empty_like(flat_index)
     ranks[order] = new.cumsum(0) - 1 - before
     return ranks, counts
 

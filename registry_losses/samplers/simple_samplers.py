@@ -27,11 +27,11 @@ class HardNegativeSampler(BaseSampler):
     """All positives, and the negatives with the largest loss, in proportion.
 
     ``max(min_neg, neg_pos_ratio * positives)`` negatives an image, by the loss of their
-    class row. Equal losses: the lower slot first. Liu et al., SSD, ECCV 2016, section
+    class row. Equal losses: the lower prior first. Liu et al., SSD, ECCV 2016, section
     2.2, hard negative mining, at most 3 to 1.
 
     Args:
-        neg_pos_ratio: Negatives a positive slot.
+        neg_pos_ratio: Negatives a positive prior.
         min_neg: Negatives at least; 0 as in the paper's code, where an image without
             positives teaches nothing.
         seed: Not read; accepted as by every sampler.

@@ -1,8 +1,9 @@
-"""Assignment: which slot answers for which ground truth.
+"""Assignment: which prior answers for which ground truth.
 
-Shapes: B images, N slots, M gts, K pairs, E soft entries, C classes.
+Shapes: B images, N priors, M gts, K pairs, E soft entries, C classes.
 """
 
+import warnings
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -16,7 +17,7 @@ from .priors import Priors
 
 @dataclass(frozen=True, eq=False)
 class SoftEntries:
-    """Class targets between 0 and 1 around positives (a Gaussian's skirt).
+    """Class targets between 0 and 1 around positives (Gaussian targets).
 
     Args:
         image, prior, label: ``(E,)`` int64; each triple occurs at most once.
@@ -35,20 +36,20 @@ class SoftEntries:
 
 @dataclass(frozen=True, eq=False)
 class Assignment:
-    """K (slot, gt) pairs, positives only; what is in no pair, not soft and not ignored is negative.
+    """K (prior, gt) pairs, positives only; what is in no pair, soft or ignored is negative.
 
-    Pairs, not one label a slot: a slot may answer for two gts (YOLOv5), and K is
-    thousands of times smaller than N * C. A slot that is in a pair is never ignored.
+    Pairs, not one label a prior: a prior may answer for two gts (YOLOv5), and K is
+    thousands of times smaller than N * C. A prior that is in a pair is never ignored.
 
     Args:
         image: ``(K,)`` int64, the image of a pair.
-        prior: ``(K,)`` int64 in [0, N), its slot.
+        prior: ``(K,)`` int64 in [0, N), its prior.
         gt: ``(K,)`` int64 in [0, M), its gt.
-        ignored: ``(B, N)`` bool, slots left out of classification and objectness.
+        ignored: ``(B, N)`` bool, priors left out of classification and objectness.
         quality: ``(K,)`` float32 in (0, 1], the classification target; 1 by default.
         weight: ``(K,)`` float32, for box terms; 1 by default.
         soft: Entries that shape the class target only.
-        one_to_one: True when the assigner knows that no slot has two gts, which saves
+        one_to_one: True when the assigner knows that no prior has two gts, which saves
             the search for doubles.
     """
 
@@ -89,12 +90,18 @@ class Assignment:
 
     @property
     def slot(self) -> Tensor:
-        """``(K,)`` index of each pair's slot in the flattened ``(B * N)``."""
+        """The former name of :attr:`flat_index`."""
+        warnings.warn('Assignment.slot is now Assignment.flat_index', DeprecationWarning, 2)
+        return self.flat_index
+
+    @property
+    def flat_index(self) -> Tensor:
+        """``(K,)`` index of each pair's prior in the flattened ``(B * N)``."""
         return self.image * self.num_priors + self.prior
 
     @classmethod
     def empty(cls, batch_size: int, num_priors: int, device='cpu') -> 'Assignment':
-        """No pair, nothing ignored: every slot negative."""
+        """No pair, nothing ignored: every prior negative."""
         none = torch.zeros(0, dtype=torch.long, device=device)
         ignored = torch.zeros(batch_size, num_priors, dtype=torch.bool, device=device)
         return cls(none, none, none, ignored, one_to_one=True)
@@ -124,7 +131,7 @@ class Assignment:
         return replace(self, **changes, _cache={})
 
     def positive_mask(self) -> Tensor:
-        """``(B, N)`` bool, the slots that are in a pair."""
+        """``(B, N)`` bool, the priors that are in a pair."""
         return self._once('positive', self._positive_mask)
 
     def _positive_mask(self) -> Tensor:
@@ -138,7 +145,7 @@ class Assignment:
         return self._cache[key]
 
     def one_gt_per_prior(self, gt: GroundTruth, *, last: bool = False) -> 'Assignment':
-        """At most one pair a slot: the best quality, then the smaller box, then the lower gt.
+        """At most one pair a prior: the best quality, then the smaller box, then the lower gt.
 
         Args:
             gt: The ground truth.
@@ -155,10 +162,10 @@ class Assignment:
             areas = gt.areas[self.image, self.gt]
             order = order[torch.argsort(areas[order], stable=True)]
         order = order[torch.argsort(self.quality[order], descending=True, stable=True)]
-        slot, by_slot = torch.sort(self.slot[order], stable=True)
-        order = order[by_slot]
-        first = torch.ones_like(slot, dtype=torch.bool)
-        first[1:] = slot[1:] != slot[:-1]
+        flat_index, by_prior = torch.sort(self.flat_index[order], stable=True)
+        order = order[by_prior]
+        first = torch.ones_like(flat_index, dtype=torch.bool)
+        first[1:] = flat_index[1:] != flat_index[:-1]
         return self.select(order[first]).replace(one_to_one=True)
 
     def class_targets(
@@ -174,10 +181,10 @@ class Assignment:
 
         Args:
             gt: The batch's ground truth.
-            priors: The slots; slots that share a class row share its target.
+            priors: The priors; priors that share a class row share its target.
             num_classes: C, without background.
             values: ``(K,)`` target values in place of ``quality``.
-            one_label: Keep one gt a slot first (softmax and label losses).
+            one_label: Keep one gt a prior first (softmax and label losses).
         """
         pairs = self
         if one_label and not self.one_to_one:
@@ -202,7 +209,7 @@ class Assignment:
         return ClassTargets.merge(rows, labels, values.float(), positive, ignored, num_classes)
 
     def ignored_rows(self, priors: Priors) -> Tensor:
-        """``(B * rows,)`` bool: class rows all of whose slots are ignored."""
+        """``(B * rows,)`` bool: class rows all of whose priors are ignored."""
         if priors.class_row is None:
             return self.ignored.reshape(-1)
         kept = torch.zeros(
@@ -220,7 +227,7 @@ class Assignment:
         return out
 
     def dense_labels(self, gt: GroundTruth, num_classes: int) -> Tensor:
-        """``(B, N)`` int64 labels, C for background; ignored slots are -1."""
+        """``(B, N)`` int64 labels, C for background; ignored priors are -1."""
         pairs = self.one_gt_per_prior(gt)
         out = torch.where(self.ignored, -1, num_classes)
         out[pairs.image, pairs.prior] = pairs.labels_of(gt)
@@ -230,3 +237,16 @@ class Assignment:
         """``(B, rows, C)`` float32 class targets."""
         targets = self.class_targets(gt, priors, num_classes)
         return targets.dense().reshape(self.batch_size, -1, num_classes)
+
+
+def order_of(keys: Tensor) -> Tensor:
+    """``(T,)`` the places of the ``keys (T,)``, which all differ, in ascending order."""
+    if keys.device.type == 'cpu':
+        # Sorts with vector instructions where there are any, four times as fast.
+        return torch.from_numpy(keys.numpy().argsort())
+    return torch.argsort(keys)
+
+
+def sort_pairs(assignment: Assignment, max_gts: int) -> Assignment:
+    """Pairs in the order image, prior, gt."""
+    return assignment.select(order_of(assignment.flat_index * max(max_gts, 1) + assignment.gt))

@@ -22,7 +22,7 @@ class ClassTargets:
         rows: ``(E,)`` int64 in [0, R).
         classes: ``(E,)`` int64 in [0, C).
         values: ``(E,)`` float32 in (0, 1].
-        positive: ``(E,)`` bool; False for soft entries (the skirt of a Gaussian).
+        positive: ``(E,)`` bool; False for soft entries (Gaussian targets).
         ignored: ``(R,)`` bool, rows that take no part.
         num_classes: C, without background.
 

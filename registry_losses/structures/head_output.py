@@ -1,6 +1,6 @@
 """HeadOutput: a head's raw maps, flattened.
 
-Shapes: B images, S stages, N slots, D values a slot.
+Shapes: B images, S stages, N priors, D values a prior.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ class Branch:
 
     Args:
         data: ``(B, n, D)``, or ``(S, B, n, D)`` where the head has stages. n is N, or
-            the slots of ``levels`` only, or the number of class rows.
+            the priors of ``levels`` only, or the number of class rows.
         levels: The levels the branch exists on; None for all.
     """
 
@@ -48,7 +48,7 @@ class HeadOutput:
     Args:
         branches: Name to :class:`Branch`; usual names are ``cls``, ``bbox``,
             ``objectness``, ``centerness``, ``heatmap``, ``tags``, ``field``.
-        level_sizes: Slots of each level; they add up to N.
+        level_sizes: Priors of each level; they add up to N.
     """
 
     branches: Mapping[str, Branch]
@@ -88,7 +88,7 @@ class HeadOutput:
         return sum(self.level_sizes)
 
     def map_index(self, name: str) -> Tensor | None:
-        """``(N,)`` where slot n stands in a branch, -1 where the branch lacks it; None if all."""
+        """``(N,)`` where prior n stands in a branch, -1 where the branch lacks it; None if all."""
         levels = self.branches[name].levels
         if levels is None:
             return None
@@ -102,7 +102,7 @@ class HeadOutput:
         return torch.cat(parts).to(self[name].device)
 
     def at(self, name: str, image: Tensor, prior: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The values of a branch at K slots.
+        """The values of a branch at K priors.
 
         Returns:
             ``(K, D)`` values (``(S, K, D)`` with stages), and ``(K,)`` bool, which of
@@ -124,8 +124,8 @@ def flatten_maps(maps: Sequence[Tensor], num_base: int | Sequence[int], channels
 
     Args:
         maps: ``(B, num_base * channels, H, W)`` a level.
-        num_base: A, the slots of a cell; one number a level where they differ.
-        channels: D, the values of a slot.
+        num_base: A, the priors of a cell; one number a level where they differ.
+        channels: D, the values of a prior.
     """
     per_level = [num_base] * len(maps) if isinstance(num_base, int) else list(num_base)
     if len(per_level) != len(maps):

@@ -36,7 +36,7 @@ Normalizer = Literal[
 TargetQuality = Literal['assigned', 'one', 'iou', 'giou', 'diou', 'ciou']
 PairWeight = Literal['assigned', 'centerness', 'quality', 'box_scale', 'none']
 
-PER_SLOT_KINDS = ('classification', 'objectness', 'heatmap')
+PER_PRIOR_KINDS = ('classification', 'objectness', 'heatmap')
 BOX_KINDS = ('box_encoded', 'box_decoded', 'distribution')
 
 
@@ -49,8 +49,8 @@ class LossTerm:
         loss: The loss module.
         kind: What it compares; a loss declares the kinds it can serve in ``kinds``.
         branch: The head output it reads.
-        rows: ``all``: every class row (per slot) of the batch; ``positives``: the
-            slot of every pair, once a pair; ``class_rows``: every class row that holds
+        rows: ``all``: every class row (per prior) of the batch; ``positives``: the
+            prior of every pair, once a pair; ``class_rows``: every class row that holds
             a positive, once.
         normalizer: What the sum is divided by, after the mean over ranks:
 
@@ -60,7 +60,7 @@ class LossTerm:
               terms that compare boxes;
             * ``quality_sum``, ``weight_sum``: the sum of the pairs' qualities or of the
               term's own weights;
-            * ``sampled``: the slots that are not ignored;
+            * ``sampled``: the priors that are not ignored;
             * ``batch``: the images;
             * ``elements``: the elements compared;
             * ``level_mean``: the elements of each level for themselves, each level
@@ -76,7 +76,7 @@ class LossTerm:
         pair_weight: Weight of a pair in box and centreness terms: the assignment's,
             times centreness or quality or YOLO's ``2 - w h`` (of the gt, in shares of
             the image), or none.
-        one_per_prior: Keep one gt a slot: True by quality, then the smaller box;
+        one_per_prior: Keep one gt a prior: True by quality, then the smaller box;
             ``'last'`` by quality, then the last gt (CenterNet's sizes and offsets).
         columns: Slice [from, to) of the encoded vector that a ``box_encoded`` term
             compares; None for all.

@@ -1,6 +1,6 @@
 """Predictions: what a head currently answers, for assigners and samplers that ask.
 
-Shapes: B images, N slots, C classes.
+Shapes: B images, N priors, C classes.
 """
 
 from dataclasses import dataclass

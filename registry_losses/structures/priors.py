@@ -1,6 +1,6 @@
-"""Priors: the prediction slots of one input size.
+"""Priors: the priors of one input size.
 
-Shapes: B images, N slots, A slots a cell.
+Shapes: B images, N priors, A priors a cell.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ T = TypeVar('T')
 
 @dataclass(frozen=True)
 class Level:
-    """One regular grid of prediction slots.
+    """One regular grid of priors.
 
     Everything here is a plain number, so that a rule can reason about the grid
     without waiting for the device.
@@ -27,8 +27,8 @@ class Level:
         height: Rows of cells.
         width: Columns of cells.
         stride: Cell size (x, y) in pixels.
-        base_sizes: (width, height) in pixels of each of the A slots of a cell.
-        offset: Where in its cell a slot is centred, in strides: the centre of cell
+        base_sizes: (width, height) in pixels of each of the A priors of a cell.
+        offset: Where in its cell a prior is centred, in strides: the centre of cell
             (x, y) is ``((x + offset) * stride_x, (y + offset) * stride_y)``.
     """
 
@@ -40,18 +40,18 @@ class Level:
 
     @property
     def num_base(self) -> int:
-        """A, the slots of one cell."""
+        """A, the priors of one cell."""
         return len(self.base_sizes)
 
     @property
     def num_priors(self) -> int:
-        """Slots of the whole level."""
+        """Priors of the whole level."""
         return self.height * self.width * self.num_base
 
 
 @dataclass(frozen=True, eq=False)
 class Priors:
-    """The N prediction slots of one input size, flattened level, y, x, a.
+    """The N priors of one input size, flattened level, y, x, a.
 
     Args:
         boxes: ``(N, 4)`` xyxy in pixels, or ``(B, N, 4)`` where they differ by image.
@@ -59,10 +59,10 @@ class Priors:
         levels: The grids, in order; empty for priors without a grid, which then
             count as one level.
         centers: ``(N, 2)`` or ``(B, N, 2)``; the box centres by default.
-        valid: ``(B, N)`` bool, False for slots that do not take part (in the padding
+        valid: ``(B, N)`` bool, False for priors that do not take part (in the padding
             beyond an image, outside ``allowed_border``, padded proposals); None for all.
-        class_row: ``(N,)`` int64, the class vector each slot reads, where several
-            slots share one (the B boxes of a YOLOv1 cell); None gives each its own.
+        class_row: ``(N,)`` int64, the class vector each prior reads, where several
+            priors share one (the B boxes of a YOLOv1 cell); None gives each its own.
         num_class_rows: Number of class vectors an image; N by default.
 
     Raises:
@@ -101,7 +101,7 @@ class Priors:
             object.__setattr__(self, 'num_class_rows', n)
         if self.levels and sum(level.num_priors for level in self.levels) != n:
             raise ShapeError(
-                f'priors.levels: hold {sum(level.num_priors for level in self.levels)} slots, '
+                f'priors.levels: hold {sum(level.num_priors for level in self.levels)} priors, '
                 f'but boxes has {n}'
             )
 
@@ -122,14 +122,14 @@ class Priors:
 
     @cached_property
     def level_sizes(self) -> tuple[int, ...]:
-        """Slots a level; ``(N,)`` for priors without a grid."""
+        """Priors a level; ``(N,)`` for priors without a grid."""
         if not self.levels:
             return (self.num_priors,)
         return tuple(level.num_priors for level in self.levels)
 
     @cached_property
     def level_starts(self) -> tuple[int, ...]:
-        """Index of the first slot of each level."""
+        """Index of the first prior of each level."""
         starts, total = [], 0
         for size in self.level_sizes:
             starts.append(total)
@@ -138,31 +138,31 @@ class Priors:
 
     @cached_property
     def level_ids(self) -> Tensor:
-        """``(N,)`` int64, the level of each slot."""
+        """``(N,)`` int64, the level of each prior."""
         sizes = torch.tensor(self.level_sizes)
         ids = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
         return ids.to(self.device)
 
     def boxes_at(self, image: Tensor, prior: Tensor) -> Tensor:
-        """``(K, 4)`` boxes of the slots ``prior`` of the images ``image``, both ``(K,)``."""
+        """``(K, 4)`` boxes of the priors ``prior`` of the images ``image``, both ``(K,)``."""
         return self._at(self.boxes, image, prior)
 
     def centers_at(self, image: Tensor, prior: Tensor) -> Tensor:
-        """``(K, 2)`` centres of these slots."""
+        """``(K, 2)`` centres of these priors."""
         return self._at(self.centers, image, prior)
 
     def strides_at(self, image: Tensor, prior: Tensor) -> Tensor:
-        """``(K, 2)`` strides of these slots."""
+        """``(K, 2)`` strides of these priors."""
         return self._at(self.strides, image, prior)
 
     def class_rows_at(self, image: Tensor, prior: Tensor) -> Tensor:
-        """``(K,)`` class rows of these slots, counted over the batch."""
+        """``(K,)`` class rows of these priors, counted over the batch."""
         row = prior if self.class_row is None else self.class_row[prior]
         return image * self.num_class_rows + row
 
     @cached_property
     def derived(self) -> dict[str, Any]:
-        """What rules have worked out from the slots, by name; nothing from ``valid``."""
+        """What rules have worked out from the priors, by name; nothing from ``valid``."""
         return {}
 
     def once(self, name: str, compute: Callable[['Priors'], T]) -> T:
@@ -194,7 +194,7 @@ def grid_points(
 
 
 def level_strides(levels: Sequence[Level], *, device: torch.device | str = 'cpu') -> Tensor:
-    """``(N, 2)`` strides of every slot of ``levels``."""
+    """``(N, 2)`` strides of every prior of ``levels``."""
     strides = torch.tensor([level.stride for level in levels], dtype=torch.float32)
     sizes = torch.tensor([level.num_priors for level in levels])
     return strides.reshape(-1, 2).repeat_interleave(sizes, dim=0).to(device)

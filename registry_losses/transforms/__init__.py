@@ -9,14 +9,7 @@ from .colour import (
 )
 from .crop import Expand, MinIoURandomCrop, RandomCenterCropPad
 from .formatting import PackDetInputs
-from .geometric import (
-    LetterResize,
-    Pad,
-    RandomChoiceResize,
-    RandomFlip,
-    RandomResize,
-    Resize,
-)
+from .geometric import LetterResize, Pad, RandomChoiceResize, RandomFlip, RandomResize, Resize
 from .keyed import KeyedTransform, RandomApply, RandomChoice, generator
 from .loading import CachedLoadImage, LoadAnnotations, LoadImageFromFile
 from .mix import MixUp, Mosaic, RandomAffine, YOLOv5MixUp

@@ -1,4 +1,4 @@
-"""How many slots an assigner gives to each gt, on each level, to each size of gt.
+"""How many priors an assigner gives to each gt, on each level, to each size of gt.
 
 Shapes: B images, M gts, L levels.
 """
@@ -24,13 +24,13 @@ def size_group(size: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """How many slots an assigner gives.
+    """How many priors an assigner gives.
 
     Args:
         per_gt: ``(B, M)`` positives of each gt; those of invalid gts are 0.
         per_level: ``(L,)`` positives.
-        soft: Soft slots, on all levels.
-        ignored: Ignored slots.
+        soft: Soft priors, on all levels.
+        ignored: Ignored priors.
         gts: ``(B, M)`` bool, which gts are real.
         gt_size: ``(B, M)`` square root of the area in pixels.
     """
@@ -49,11 +49,11 @@ class Counts:
         gt_at = (assignment.image * m + assignment.gt).cpu().numpy()
         level = priors.level_ids[assignment.prior].cpu().numpy()
         soft = assignment.soft
-        slots = set() if soft is None else set(zip(soft.image.tolist(), soft.prior.tolist()))
+        prior_index = set() if soft is None else set(zip(soft.image.tolist(), soft.prior.tolist()))
         return cls(
             per_gt=np.bincount(gt_at, minlength=b * m).reshape(b, m),
             per_level=np.bincount(level, minlength=len(priors.level_sizes)),
-            soft=len(slots),
+            soft=len(prior_index),
             ignored=int(assignment.ignored.sum()),
             gts=gt.valid.cpu().numpy(),
             gt_size=gt.areas.sqrt().cpu().numpy(),

@@ -85,8 +85,8 @@ def row_names(
     """The page's first column: what each row shows.
 
     Args:
-        grids: The levels; empty for slots without a grid.
-        sizes: Slots of each level.
+        grids: The levels; empty for priors without a grid.
+        sizes: Priors of each level.
         levels: Those that have a row.
         panel_height: Pixels.
     """
@@ -97,7 +97,7 @@ def row_names(
             shape = f'{grid.width} x {grid.height} x {grid.num_base}'
             names.append((f'stride {grid.stride[0]:g}', shape))
         else:
-            names.append(('slots', str(sizes[level])))
+            names.append(('priors', str(sizes[level])))
     parts = [np.full((HEADER, MARGIN, 3), PAPER, np.uint8)]
     for first, second in names:
         cell = np.full((panel_height + HEADER + GAP, MARGIN, 3), PAPER, np.uint8)

@@ -1,11 +1,11 @@
-"""What assigners make of an image: positive, soft and ignored slots, level by level.
+"""What assigners make of an image: positive, soft and ignored priors, level by level.
 
 A page is a table of panels: a column an assigner, in the first row all levels together,
-below a row a level. Every slot is a tile of its cell (several slots a cell divide it), in
+below a row a level. Every prior is a tile of its cell (several priors a cell divide it), in
 the colour of its gt where it is positive, bright by quality; orange where it is soft;
 hatched where it is ignored.
 
-Images are RGB uint8 ``(H, W, 3)``. Shapes: N slots, K pairs, E soft entries.
+Images are RGB uint8 ``(H, W, 3)``. Shapes: N priors, K pairs, E soft entries.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class ImageAssignment:
     """One image's part of an assignment, in arrays.
 
     Args:
-        prior: ``(K,)`` the slots of the pairs.
+        prior: ``(K,)`` the priors of the pairs.
         gt: ``(K,)``.
         quality: ``(K,)``.
         soft_prior: ``(E,)``.
@@ -77,8 +77,8 @@ class ImageAssignment:
 
 
 @dataclass(frozen=True, eq=False)
-class _Slots:
-    """The slots of one image in arrays: centres and boxes in pixels, strides, levels."""
+class _PriorSet:
+    """The priors of one image in arrays: centres and boxes in pixels, strides, levels."""
 
     centers: np.ndarray
     boxes: np.ndarray
@@ -88,7 +88,7 @@ class _Slots:
     sizes: tuple[int, ...]
 
     @classmethod
-    def of(cls, priors: Priors, image: int) -> _Slots:
+    def of(cls, priors: Priors, image: int) -> _PriorSet:
         def own(values) -> np.ndarray:
             values = values[image] if values.dim() == 3 else values
             return values.cpu().numpy().astype(np.float64)
@@ -117,7 +117,7 @@ def draw_assignments(
 
     Args:
         image: The image as the assigners know it, padding included or not.
-        priors: The slots of the batch.
+        priors: The priors of the batch.
         gt: The ground truth of the batch.
         assignments: Name to assignment of the batch, or to the reason why there is none.
         index: Which image of the batch.
@@ -136,7 +136,7 @@ def draw_assignments(
     size = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     dimmed = _dimmed(cv2.resize(np.ascontiguousarray(image), size, interpolation=method))
-    slots = _Slots.of(priors, index)
+    prior_set = _PriorSet.of(priors, index)
     valid = gt.valid[index].cpu().numpy()
     boxes = gt.boxes[index].cpu().numpy().astype(np.float64)
     colours = gt_colours(len(boxes))
@@ -144,12 +144,16 @@ def draw_assignments(
         name: found if isinstance(found, str) else ImageAssignment.of(found, index)
         for name, found in assignments.items()
     }
-    levels = [i for i in range(len(slots.sizes)) if any(_busy(o, slots, i) for o in own.values())]
-    scene = _Scene(dimmed, scale, slots, boxes, valid, colours)
+    levels = [
+        i for i in range(len(prior_set.sizes)) if any(_busy(o, prior_set, i) for o in own.values())
+    ]
+    scene = _Scene(dimmed, scale, prior_set, boxes, valid, colours)
     columns = [_column(name, found, scene, levels) for name, found in own.items()]
-    body = np.hstack([row_names(slots.levels, slots.sizes, levels, dimmed.shape[0]), *columns])
+    body = np.hstack(
+        [row_names(prior_set.levels, prior_set.sizes, levels, dimmed.shape[0]), *columns]
+    )
     parts = [strip(title, body.shape[1], 26)] if title else []
-    return np.vstack([*parts, body, legend(body.shape[1], _quiet(slots, levels))])
+    return np.vstack([*parts, body, legend(body.shape[1], _quiet(prior_set, levels))])
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +162,7 @@ class _Scene:
 
     dimmed: np.ndarray
     scale: float
-    slots: _Slots
+    prior_set: _PriorSet
     boxes: np.ndarray
     valid: np.ndarray
     colours: Sequence[Colour]
@@ -176,18 +180,18 @@ class _Scene:
         return drawn
 
 
-def _busy(own: ImageAssignment | str, slots: _Slots, level: int) -> bool:
-    """Whether a level has a positive, a soft or an ignored slot."""
+def _busy(own: ImageAssignment | str, prior_set: _PriorSet, level: int) -> bool:
+    """Whether a level has a positive, a soft or an ignored prior."""
     if isinstance(own, str):
         return False
-    first, end = slots.starts[level], slots.starts[level] + slots.sizes[level]
+    first, end = prior_set.starts[level], prior_set.starts[level] + prior_set.sizes[level]
     taken = np.concatenate((own.prior, own.soft_prior))
     return bool(((taken >= first) & (taken < end)).any() or own.ignored[first:end].any())
 
 
-def _quiet(slots: _Slots, levels: Sequence[int]) -> str:
+def _quiet(prior_set: _PriorSet, levels: Sequence[int]) -> str:
     """The levels that a page leaves out."""
-    rest = [f'{grid.stride[0]:g}' for i, grid in enumerate(slots.levels) if i not in levels]
+    rest = [f'{grid.stride[0]:g}' for i, grid in enumerate(prior_set.levels) if i not in levels]
     return f'stride {", ".join(rest)}: nothing' if rest else ''
 
 
@@ -208,12 +212,12 @@ def _column(
 
 def _overview(scene: _Scene, own: ImageAssignment) -> np.ndarray:
     """The positives of all levels as dots, larger on coarser levels."""
-    drawn, slots = scene.with_gts(), scene.slots
+    drawn, prior_set = scene.with_gts(), scene.prior_set
     # Coarse levels first, so that small dots stay visible.
-    for k in np.argsort(-slots.strides[own.prior, 0], kind='stable'):
+    for k in np.argsort(-prior_set.strides[own.prior, 0], kind='stable'):
         n = own.prior[k]
-        x, y = np.round(slots.centers[n] * scene.scale).astype(int).tolist()
-        stride = slots.strides[n, 0]
+        x, y = np.round(prior_set.centers[n] * scene.scale).astype(int).tolist()
+        stride = prior_set.strides[n, 0]
         # Larger on coarser levels, but neighbours stay apart.
         radius = max(3, round(1.2 * math.log2(max(stride, 2))) - 1)
         radius = max(2, min(radius, round(0.45 * stride * scene.scale)))
@@ -226,8 +230,8 @@ def _overview(scene: _Scene, own: ImageAssignment) -> np.ndarray:
 
 def _level_panel(scene: _Scene, level: int, own: ImageAssignment) -> tuple[np.ndarray, str]:
     """One level's tiles, and what they count."""
-    slots = scene.slots
-    first, size = slots.starts[level], slots.sizes[level]
+    prior_set = scene.prior_set
+    first, size = prior_set.starts[level], prior_set.sizes[level]
     pairs = np.flatnonzero((own.prior >= first) & (own.prior < first + size))
     softs = np.flatnonzero((own.soft_prior >= first) & (own.soft_prior < first + size))
     ignored = own.ignored[first : first + size]
@@ -237,10 +241,10 @@ def _level_panel(scene: _Scene, level: int, own: ImageAssignment) -> tuple[np.nd
     if ignored.any():
         counts.append(f'{int(ignored.sum())} ignored')
     caption = ', '.join(counts)
-    if not slots.levels:
+    if not prior_set.levels:
         return _bare_panel(scene, own, pairs), caption
-    grid, shape = slots.levels[level], scene.dimmed.shape[:2]
-    # (N_l, 4): colour and opacity of each slot.
+    grid, shape = prior_set.levels[level], scene.dimmed.shape[:2]
+    # (N_l, 4): colour and opacity of each prior.
     tiles = np.zeros((size, 4), np.float32)
     soft = np.zeros(size, np.float32)
     np.maximum.at(soft, own.soft_prior[softs] - first, own.soft_value[softs])
@@ -267,13 +271,13 @@ def _mark(drawn: np.ndarray, scene: _Scene, own: ImageAssignment, order: np.ndar
     """Small squares where a cell is too small to be seen."""
     half = _LEAST_TILE // 2
     for k in order:
-        x, y = np.round(scene.slots.centers[own.prior[k]] * scene.scale).astype(int).tolist()
+        x, y = np.round(scene.prior_set.centers[own.prior[k]] * scene.scale).astype(int).tolist()
         colour = scene.colours[own.gt[k]]
         cv2.rectangle(drawn, (x - half, y - half), (x + half - 1, y + half - 1), colour, -1)
 
 
 def _spread(tiles: np.ndarray, level: Level, scale: float, shape: tuple[int, ...]) -> np.ndarray:
-    """Slots' tiles ``(N_l, 4)`` as an image ``(h, w, 4)`` of a panel."""
+    """Priors' tiles ``(N_l, 4)`` as an image ``(h, w, 4)`` of a panel."""
     a = level.num_base
     side = math.ceil(math.sqrt(a))  # tiles along each side of a cell
     cells = np.zeros((level.height, level.width, side * side, 4), np.float32)
@@ -297,12 +301,12 @@ def _spread(tiles: np.ndarray, level: Level, scale: float, shape: tuple[int, ...
 
 
 def _bare_panel(scene: _Scene, own: ImageAssignment, pairs: np.ndarray) -> np.ndarray:
-    """Slots without a grid: the outlines of those that are ignored or positive."""
+    """Priors without a grid: the outlines of those that are ignored or positive."""
     drawn = scene.with_gts()
     shown = [(n, IGNORED) for n in np.flatnonzero(own.ignored)]
     shown += [(own.prior[k], scene.colours[own.gt[k]]) for k in pairs]
     for n, colour in shown:
-        x1, y1, x2, y2 = np.round(scene.slots.boxes[n] * scene.scale).astype(int).tolist()
+        x1, y1, x2, y2 = np.round(scene.prior_set.boxes[n] * scene.scale).astype(int).tolist()
         cv2.rectangle(drawn, (x1, y1), (x2, y2), colour, 1)
     return drawn
 

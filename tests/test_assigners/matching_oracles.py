@@ -32,7 +32,7 @@ class Scene:
         self.valid = torch.ones(n, dtype=torch.bool)
         if priors.valid is not None:
             self.valid = priors.valid[image]
-        self.slots = self.valid.nonzero()[:, 0].tolist()
+        self.prior_index = self.valid.nonzero()[:, 0].tolist()
         if predictions is not None:
             self.scores = predictions.scores[image]
             self.iou = bbox_overlaps(predictions.boxes[image], self.boxes)  # (N, M)
@@ -40,7 +40,7 @@ class Scene:
             self.label_scores = self.scores[:, self.labels]  # (N, M)
 
     def in_box(self, margin: float = 0) -> Tensor:
-        """(N, M), whether a slot's centre lies inside a gt."""
+        """(N, M), whether a prior's centre lies inside a gt."""
         low = self.centers[:, None] - self.boxes[:, :2]
         high = self.boxes[:, 2:] - self.centers[:, None]
         inside = torch.cat((low, high), dim=-1).amin(dim=-1) > margin
@@ -57,12 +57,12 @@ class Scene:
 
 
 def fcos(priors: Priors, gt: GroundTruth, radius: float | None) -> list[Pair]:
-    """Every slot and gt, one after the other."""
+    """Every prior and gt, one after the other."""
     ranges, pairs = regress_ranges_of(priors.levels), []
     for b in range(gt.batch_size):
         s = Scene(priors, gt, b)
         near = None if radius is None else s.near(radius)
-        for n in s.slots:
+        for n in s.prior_index:
             best, owner = math.inf, None
             x, y = s.centers[n].numpy()
             low, high = ranges[int(s.level[n])]
@@ -85,14 +85,14 @@ def bumps(priors: Priors, gt: GroundTruth, num_classes: int, shape) -> tuple[np.
     """Heatmaps by loops.
 
     Args:
-        priors: Slots on a grid.
+        priors: Priors on a grid.
         gt: The gts.
         num_classes: C.
         shape: ``shape(level, i, scene, g)`` gives None, or cell, mean, radius, sigma and
             whether the cell is positive.
 
     Returns:
-        ``(B, N, C)`` targets, and the positive (image, slot, gt).
+        ``(B, N, C)`` targets, and the positive (image, prior, gt).
     """
     heat = np.zeros((gt.batch_size, priors.num_priors, num_classes), dtype=F)
     pairs = set()
@@ -120,7 +120,7 @@ def bumps(priors: Priors, gt: GroundTruth, num_classes: int, shape) -> tuple[np.
 
 
 def simota_cost(s: Scene, radius: float) -> tuple[Tensor, Tensor]:
-    """The cost of every pair, and which slots take part."""
+    """The cost of every pair, and which priors take part."""
     in_box, near = s.in_box(), s.near(radius)
     negative = -torch.log1p(-s.scores).clamp(min=-100)
     wrong = -torch.log1p(-s.label_scores).clamp(min=-100)
@@ -154,15 +154,15 @@ def dynamic_k(priors: Priors, gt: GroundTruth, predictions: Predictions, price, 
         if not s.gts:
             continue
         cost, taking_part = price(s)
-        slots = taking_part.nonzero()[:, 0].tolist()
+        prior_index = taking_part.nonzero()[:, 0].tolist()
         takers: dict[int, list[int]] = {}
         for g in s.gts:
-            ious = sorted((float(s.iou[n, g]) for n in slots), reverse=True)[:topk]
+            ious = sorted((float(s.iou[n, g]) for n in prior_index), reverse=True)[:topk]
             total = F(0)
             for value in ious:
                 total += F(value)
             k = max(int(total), 1)
-            order = sorted(slots, key=lambda n: (float(cost[n, g]), n))
+            order = sorted(prior_index, key=lambda n: (float(cost[n, g]), n))
             for n in order[:k]:
                 takers.setdefault(n, []).append(g)
         for n, gts in takers.items():
@@ -184,8 +184,8 @@ def task_aligned(
         inside = s.in_box(0 if inside_first else 0.01)
         takers: dict[int, list[int]] = {}
         for g in s.gts:
-            slots = [n for n in s.slots if inside[n, g] or not inside_first]
-            order = sorted(slots, key=lambda n: (-float(t[n, g]), n))[:topk]
+            prior_index = [n for n in s.prior_index if inside[n, g] or not inside_first]
+            order = sorted(prior_index, key=lambda n: (-float(t[n, g]), n))[:topk]
             for n in order:
                 if t[n, g] > 0 and inside[n, g]:
                     takers.setdefault(n, []).append(g)
@@ -195,10 +195,10 @@ def task_aligned(
                 rivals = s.gts if inside_first else gts
                 gts = [min(rivals, key=lambda g: (-float(s.iou[n, g]), g))]
             own.setdefault(gts[0], []).append(n)
-        for g, slots in own.items():
-            best_t = max(float(t[n, g]) for n in slots)
-            best_u = max(float(s.iou[n, g]) for n in slots)
-            for n in slots:
+        for g, prior_index in own.items():
+            best_t = max(float(t[n, g]) for n in prior_index)
+            best_u = max(float(s.iou[n, g]) for n in prior_index)
+            for n in prior_index:
                 quality[b, n, g] = float(t[n, g]) * best_u / (best_t + 1e-7)
     return quality
 
@@ -210,29 +210,29 @@ def ota(
     pairs = []
     for b in range(gt.batch_size):
         s = Scene(priors, gt, b, predictions)
-        if not s.gts or not s.slots:
+        if not s.gts or not s.prior_index:
             continue
         allowed = s.in_box() & s.near(2.5)
         for g in s.gts:
             if not allowed[:, g].any():
                 center = (s.boxes[g, :2] + s.boxes[g, 2:]) / 2
                 distance = (s.centers - center).square().sum(dim=1)
-                allowed[min(s.slots, key=lambda n: (float(distance[n]), n)), g] = True
+                allowed[min(s.prior_index, key=lambda n: (float(distance[n]), n)), g] = True
         p, q = s.scores.double(), s.label_scores.double()
         none = (0.75 * p**2 * -torch.log(1 - p + 1e-12)).sum(dim=1)
         fg = none[:, None] - 0.75 * q**2 * -torch.log(1 - q + 1e-12)
         fg = fg + 0.25 * (1 - q) ** 2 * -torch.log(q + 1e-12)
         fg = fg - 1.5 * torch.log(s.iou.double() + 1e-7)
-        cost = torch.where(allowed, fg, torch.inf)[s.slots][:, s.gts].t()  # (G, n)
-        cost = torch.cat((cost, none[None, s.slots])).numpy()
+        cost = torch.where(allowed, fg, torch.inf)[s.prior_index][:, s.gts].t()  # (G, n)
+        cost = torch.cat((cost, none[None, s.prior_index])).numpy()
         supply = []
         for g in s.gts:
-            best = torch.sort(s.iou[s.slots, g], descending=True).values[:topk]
+            best = torch.sort(s.iou[s.prior_index, g], descending=True).values[:topk]
             supply.append(min(max(int(best.sum()), 1), int(allowed[:, g].sum())))
-        supply.append(max(len(s.slots) - sum(supply), 1e-8))
+        supply.append(max(len(s.prior_index) - sum(supply), 1e-8))
         plan = _sinkhorn(cost, np.array(supply, dtype=float))
         scaled = plan / plan.max(axis=1, keepdims=True) if rescale else plan
-        for j, n in enumerate(s.slots):
+        for j, n in enumerate(s.prior_index):
             shares = scaled[:-1, j]
             rivals = [i for i in range(len(s.gts)) if shares[i] >= shares.max() * (1 - 1e-6)]
             most = max(plan[i, j] for i in rivals)

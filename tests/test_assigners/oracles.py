@@ -1,4 +1,4 @@
-"""Naive double loops, one slot and one gt at a time: what the assigners must equal."""
+"""Naive double loops, one prior and one gt at a time: what the assigners must equal."""
 
 import numpy as np
 from torch import Tensor
@@ -20,25 +20,25 @@ class Scene:
         self.gts = [g for g in range(gt.max_gts) if gt.valid[image, g]]
         self.iou = bbox_overlaps(boxes, gt.boxes[image]).numpy()
         n = range(priors.num_priors)
-        self.slots = [i for i in n if priors.valid is None or priors.valid[image, i]]
+        self.prior_index = [i for i in n if priors.valid is None or priors.valid[image, i]]
         self.num_priors = priors.num_priors
         self.levels = priors.levels
 
     def nearest(self, g: int) -> int:
-        """The slot whose centre is nearest to a gt's."""
-        offset = self.centers[self.slots] - self.points[g]
-        return self.slots[int(np.argmin((offset * offset).sum(axis=1)))]
+        """The prior whose centre is nearest to a gt's."""
+        offset = self.centers[self.prior_index] - self.points[g]
+        return self.prior_index[int(np.argmin((offset * offset).sum(axis=1)))]
 
     def argmax_gt(self, n: int) -> tuple[float, int]:
-        """The largest IoU of a slot and its (first) gt."""
+        """The largest IoU of a prior and its (first) gt."""
         best, arg = F(-1), -1
         for g in self.gts:
             if self.iou[n, g] > best:
                 best, arg = self.iou[n, g], g
         return best, arg
 
-    def cell_slots(self, g: int) -> list[int]:
-        """The slots of every level whose cell holds a gt's centre."""
+    def cell_priors(self, g: int) -> list[int]:
+        """The priors of every level whose cell holds a gt's centre."""
         found, first = [], 0
         for level in self.levels:
             cell = self.points[g] / np.array(level.stride, dtype=F)
@@ -76,20 +76,20 @@ def max_iou(
     assign_all: bool = True,
     low_quality: bool = True,
 ) -> Answer:
-    """Every slot against every gt, then every gt against every slot."""
+    """Every prior against every gt, then every gt against every prior."""
     low, high = neg if isinstance(neg, tuple) else (0.0, neg)
     owners, ignored = [], []
     for b in range(gt.batch_size):
         s = Scene(priors, gt, b)
         owner = [-1] * s.num_priors
-        left_out = [n not in set(s.slots) for n in range(s.num_priors)]
-        for n in s.slots if s.gts else []:
+        left_out = [n not in set(s.prior_index) for n in range(s.num_priors)]
+        for n in s.prior_index if s.gts else []:
             best, arg = s.argmax_gt(n)
             owner[n] = arg if best >= F(pos) else -1
             left_out[n] = not F(low) <= best < F(high)
-        for g in s.gts if low_quality and s.slots else []:
-            best = max(s.iou[n, g] for n in s.slots)
-            hits = [n for n in s.slots if s.iou[n, g] == best]
+        for g in s.gts if low_quality and s.prior_index else []:
+            best = max(s.iou[n, g] for n in s.prior_index)
+            hits = [n for n in s.prior_index if s.iou[n, g] == best]
             if best < F(min_pos):
                 continue
             if best == 0:
@@ -108,13 +108,13 @@ def max_iou_zero_flaw(priors: Priors, gt: GroundTruth, pos: float, neg: float) -
         s = Scene(priors, gt, b)
         owner = [-1] * s.num_priors
         left_out = [False] * s.num_priors
-        for n in s.slots:
+        for n in s.prior_index:
             best, arg = s.argmax_gt(n)
             owner[n] = arg if best >= F(pos) else -1
             left_out[n] = not best < F(neg)
         for g in s.gts:
-            best = max(s.iou[n, g] for n in s.slots)
-            for n in s.slots:
+            best = max(s.iou[n, g] for n in s.prior_index)
+            for n in s.prior_index:
                 if s.iou[n, g] == best:
                     owner[n] = g
         owners.append(owner)
@@ -135,9 +135,9 @@ def grid(
     for b in range(gt.batch_size):
         s = Scene(priors, gt, b)
         owner = [-1] * s.num_priors
-        left_out = [n not in set(s.slots) for n in range(s.num_priors)]
-        mine = {n for g in s.gts for n in s.cell_slots(g)} & set(s.slots)
-        for n in s.slots if s.gts else []:
+        left_out = [n not in set(s.prior_index) for n in range(s.num_priors)]
+        mine = {n for g in s.gts for n in s.cell_priors(g)} & set(s.prior_index)
+        for n in s.prior_index if s.gts else []:
             best, arg = s.argmax_gt(n)
             if isinstance(neg, tuple):
                 left_out[n] = not F(neg[0]) < best <= F(neg[1])
@@ -155,7 +155,7 @@ def grid(
 
 
 def ssd(priors: Priors, gt: GroundTruth, thr: float) -> list[tuple[int, int, int]]:
-    """The best pair of all, again and again; then every free slot."""
+    """The best pair of all, again and again; then every free prior."""
     pairs = []
     for b in range(gt.batch_size):
         s = Scene(priors, gt, b)
@@ -164,14 +164,14 @@ def ssd(priors: Priors, gt: GroundTruth, thr: float) -> list[tuple[int, int, int
         while free:
             best, arg = F(0), None
             for g in free:
-                for n in s.slots:
+                for n in s.prior_index:
                     if owner[n] < 0 and s.iou[n, g] > best:
                         best, arg = s.iou[n, g], (n, g)
             if arg is None:
                 break
             owner[arg[0]] = arg[1]
             free.remove(arg[1])
-        for n in s.slots:
+        for n in s.prior_index:
             best, g = s.argmax_gt(n)
             if owner[n] < 0 and best > F(thr):
                 owner[n] = g
@@ -180,7 +180,7 @@ def ssd(priors: Priors, gt: GroundTruth, thr: float) -> list[tuple[int, int, int
 
 
 def _strongest(claims: list[tuple[float, int, int]], b: int) -> list[tuple[int, int, int]]:
-    """Of (strength, gt, slot) claims the strongest a slot, the first gt among equals."""
+    """Of (strength, gt, prior) claims the strongest a prior, the first gt among equals."""
     best: dict[int, tuple[float, int]] = {}
     for strength, g, n in claims:
         if n not in best or strength > best[n][0]:
@@ -196,9 +196,9 @@ def yolov1(priors: Priors, gt: GroundTruth, predictions: Predictions) -> list:
         iou = bbox_overlaps(predictions.boxes[b], gt.boxes[b]).numpy()
         claims = []
         for g in s.gts:
-            slots = [n for n in s.cell_slots(g) if n in set(s.slots)]
-            if slots:
-                n = max(slots, key=lambda i: (iou[i, g], -i))
+            prior_index = [n for n in s.cell_priors(g) if n in set(s.prior_index)]
+            if prior_index:
+                n = max(prior_index, key=lambda i: (iou[i, g], -i))
                 claims.append((iou[n, g], g, n))
         pairs += _strongest(claims, b)
     return pairs
@@ -210,7 +210,7 @@ def yolov3(priors: Priors, gt: GroundTruth, predictions: Predictions, thr: float
     for b in range(gt.batch_size):
         s = Scene(priors, gt, b)
         iou = bbox_overlaps(predictions.boxes[b], gt.boxes[b]).numpy()
-        left_out = [n not in set(s.slots) for n in range(s.num_priors)]
+        left_out = [n not in set(s.prior_index) for n in range(s.num_priors)]
         claims = []
         for g in s.gts:
             w, h = s.gt_boxes[g, 2:] - s.gt_boxes[g, :2]
@@ -220,8 +220,8 @@ def yolov3(priors: Priors, gt: GroundTruth, predictions: Predictions, thr: float
                 union = w * h + F(base_w) * F(base_h) - common
                 shapes.append(common / max(union, F(1e-6)))
             c = int(np.argmax(shapes))
-            n = s.cell_slots(g)[c]
-            if n in set(s.slots):
+            n = s.cell_priors(g)[c]
+            if n in set(s.prior_index):
                 claims.append((shapes[c], g, n))
         for n in range(s.num_priors):
             if any(iou[n, g] > F(thr) for g in s.gts):

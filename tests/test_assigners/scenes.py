@@ -1,6 +1,6 @@
 """Priors and ground truth for the tests of assigners.
 
-Shapes: B images, N slots, M gts.
+Shapes: B images, N priors, M gts.
 """
 
 import random
@@ -51,7 +51,7 @@ def anchors(size: int = 64) -> Priors:
 
 
 def points(size: int = 64) -> Priors:
-    """Like FCOS's: one slot a cell."""
+    """Like FCOS's: one prior a cell."""
     return grid_priors([square_level(size, s, [(3 * s, 3 * s)]) for s in (8, 16, 32)])
 
 
@@ -146,7 +146,7 @@ def random_gt(seed: int, batch: int = 3, size: int = 64, *, ties: bool = True) -
 
 
 def separate_gts(seed: int, batch: int = 3, size: int = 64) -> GroundTruth:
-    """Two gts in opposite quarters of an image, so that they do not want the same slots."""
+    """Two gts in opposite quarters of an image, so that they do not want the same priors."""
     r = random.Random(seed)
     images = []
     for _ in range(batch):

@@ -167,7 +167,7 @@ class TheirNearest:
 
 
 def test_wrapped_third_party():
-    """Batches with padding, invalid gts and slots, through a per-image assigner."""
+    """Batches with padding, invalid gts and priors, through a per-image assigner."""
     theirs = TheirNearest(ignore=2)
     wrapped = wrap_assigner(theirs, needs_predictions=False)
     assert isinstance(wrapped, BaseAssigner) and not wrapped.needs
@@ -203,7 +203,7 @@ def test_wrapped_gets_predictions_points_and_levels():
     assert torch.equal(pred.priors, torch.cat((priors.centers, priors.strides), dim=1))
     assert torch.equal(pred.scores, predictions.scores[0])
     assert regions.bboxes.tolist() == [[0.0, 0.0, 5.0, 5.0]]
-    assert found.num_pairs == 0 and found.ignored.sum() == 1  # the slot at (4, 4)
+    assert found.num_pairs == 0 and found.ignored.sum() == 1  # the prior at (4, 4)
 
 
 def test_wrapped_by_config():

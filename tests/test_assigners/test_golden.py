@@ -1,4 +1,4 @@
-"""Equal to the reference outputs, slot for slot and pair for pair."""
+"""Equal to the reference outputs, prior for prior and pair for pair."""
 
 from types import SimpleNamespace
 
@@ -68,7 +68,7 @@ def test_batch_atss():
         assert torch.equal(found.positive_mask(), arrays['out_fg'].bool())
         assert torch.equal(found.dense_labels(gt, 8), arrays['out_labels'].long())
         assert torch.equal(found.boxes_of(gt), arrays['out_bboxes_fg'])
-        # The paper's rule differs where a slot goes to a gt it is no positive of.
+        # The paper's rule differs where a prior goes to a gt it is no positive of.
         plain = ATSSAssigner(topk=9)(priors, gt)
         differs += int((plain.gt != found.gt).sum())
     assert differs == 3

@@ -161,7 +161,7 @@ def test_batch_task_aligned(on_grid):
         scores = torch.zeros_like(arrays['out_scores'])
         scores[found.image, found.prior] = found.quality
         torch.testing.assert_close(scores, arrays['out_scores'], atol=1e-6, rtol=1e-5)
-        # Of all slots first, and only then inside: another rule, other pairs.
+        # Of all priors first, and only then inside: another rule, other pairs.
         other = TaskAlignedAssigner(13)(priors, gt, predictions)
         assert other.num_pairs != found.num_pairs
 

@@ -1,14 +1,10 @@
-"""Where slots or gts tie: mmdet 3.3.0 and MMYOLO 0.6.0 on small scenes made for it."""
+"""Where priors or gts tie: mmdet 3.3.0 and MMYOLO 0.6.0 on small scenes made for it."""
 
 from types import SimpleNamespace
 
 import torch
 
-from registry_losses.assigners import (
-    BatchTaskAlignedAssigner,
-    CenterNetAssigner,
-    SimOTAAssigner,
-)
+from registry_losses.assigners import BatchTaskAlignedAssigner, CenterNetAssigner, SimOTAAssigner
 from registry_losses.structures import GroundTruth, Predictions
 
 from . import golden
@@ -31,8 +27,8 @@ def gt_of(arrays: dict) -> GroundTruth:
     return GroundTruth.from_lists([arrays['in_gt_bboxes']], [arrays['in_gt_labels']], [SIZE])
 
 
-def test_far_slots_of_one_cost():
-    """A far slot costs 1e5, at which float32 tells costs apart by 0.008 only."""
+def test_far_priors_of_one_cost():
+    """A far prior costs 1e5, at which float32 tells costs apart by 0.008 only."""
     priors = points(0.0)
     for case, arrays in cases('SimOTAAssigner'):
         pred = SimpleNamespace(
@@ -42,8 +38,8 @@ def test_far_slots_of_one_cost():
         assert torch.equal(result.gt_inds, arrays['out_gt_inds'].long())
 
 
-def test_slots_of_alignment_zero():
-    """The reference fills a gt's k with arbitrary slots of alignment 0; ours does not."""
+def test_priors_of_alignment_zero():
+    """The reference fills a gt's k with arbitrary priors of alignment 0; ours does not."""
     priors = points(0.5)
     for case, arrays in cases('BatchTaskAlignedAssigner'):
         gt = gt_of(arrays)

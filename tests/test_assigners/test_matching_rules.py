@@ -28,10 +28,10 @@ from registry_losses.assigners import (
     SimOTAAssigner,
     TaskAlignedAssigner,
 )
-from registry_losses.assigners import cost_matching as core
+from registry_losses.assigners.candidates.predicted_overlaps import overlapping_blocks
 from registry_losses.assigners.fcos import regress_ranges_of
-from registry_losses.assigners.match_costs import MatchInputs
-from registry_losses.assigners.overlapping import overlapping_blocks
+from registry_losses.assigners.matching import dynamic_k as core
+from registry_losses.assigners.matching.costs import MatchInputs
 from registry_losses.assigners.paa import fit_mixtures
 from registry_losses.assigners.task_aligned import power
 from registry_losses.errors import ConfigError
@@ -49,7 +49,7 @@ examples = settings(max_examples=25, deadline=None)
 
 
 def some_valid(priors: Priors, seed: int) -> Priors:
-    """In two of three cases, with some slots left out."""
+    """In two of three cases, with some priors left out."""
     chance = (1.0, 0.9, 0.3)[seed % 3]
     if chance == 1:
         return priors
@@ -172,7 +172,7 @@ def test_gaussian(seed, kind, sigma, unbiased):
 
 
 def _check_soft(found) -> None:
-    """Each (image, slot, class) once, values within (0, 1)."""
+    """Each (image, prior, class) once, values within (0, 1)."""
     soft = found.soft
     keys = list(zip(soft.image.tolist(), soft.prior.tolist(), soft.label.tolist()))
     assert len(set(keys)) == len(keys)
@@ -241,7 +241,7 @@ def test_every_way_to_decide_is_taken(monkeypatch):
         monkeypatch.setattr(core.PairTerms, name, counted)
     for seed in range(12):
         priors, gt, predictions = scene(scenes.points, 3 * seed)
-        # Tiny gts, twice each, with no slot of their own.
+        # Tiny gts, twice each, with no prior of their own.
         tiny = torch.tensor([[8.5, 8.5, 9, 9]]).repeat(3, 1) + torch.arange(3)[:, None] * 0.1
         gt = GroundTruth.from_lists(
             [torch.cat((gt.boxes[b][gt.valid[b]], tiny, tiny)) for b in range(2)],
@@ -295,7 +295,7 @@ def test_task_aligned(seed, kind, inside_first, topk):
 
 @pytest.mark.parametrize(('exponent', 'scale'), [(1, 1.0), (8, 1.0), (1, 1e-6)])
 def test_task_aligned_leaves_out_only_what_cannot_win(exponent, scale):
-    """Enough runs of slots a gt that most are dropped by their bound, unseen scores and all."""
+    """Enough runs of priors a gt that most are dropped by their bound, unseen scores and all."""
     for seed in range(3):
         priors, gt = scenes.points(256), scenes.random_gt(seed, 2, size=256)
         found = scenes.random_predictions(seed, priors, 2)
@@ -313,7 +313,7 @@ def test_power():
 
 def test_overlapping_blocks_hold_every_overlap(monkeypatch):
     """Boxes far from their priors cost more, but are not missed; small blocks change nothing."""
-    from registry_losses.assigners import overlapping
+    from registry_losses.assigners.candidates import predicted_overlaps as overlapping
 
     g = torch.Generator().manual_seed(0)
     corner = torch.rand(2, 100, 2, generator=g) * 60
@@ -326,8 +326,8 @@ def test_overlapping_blocks_hold_every_overlap(monkeypatch):
         found = torch.zeros(2, 112, gt.max_gts)
         for block in overlapping_blocks(boxes, gt, allowed):
             row = block.row
-            slots = block.first_slot[:, None] + torch.arange(overlapping.RUN_LENGTH)
-            found[block.image[row][:, None], slots, block.gt[row][:, None]] = block.overlaps
+            prior_index = block.first_prior[:, None] + torch.arange(overlapping.RUN_LENGTH)
+            found[block.image[row][:, None], prior_index, block.gt[row][:, None]] = block.overlaps
         assert torch.equal(found[:, :100], expected)
         assert not found[:, 100:].any()
 
@@ -344,7 +344,7 @@ def test_ota(seed, kind, rescale):
 
 
 def test_ota_gives_each_gt_its_k():
-    """Perfect boxes on three of the slots inside: the gt supplies three labels."""
+    """Perfect boxes on three of the priors inside: the gt supplies three labels."""
     priors = scenes.grid_priors([scenes.square_level(64, 8, [(8, 8)])])
     gt = scenes.gt_of([[(8, 8, 40, 40)]])
     boxes = priors.boxes.clone()
@@ -451,18 +451,18 @@ def test_hungarian(seed, kind):
     found = assigner(priors, gt, predictions)
     cost = assigner.cost(gt, predictions).double()
     for b in range(2):
-        slots = torch.arange(priors.num_priors)
+        prior_index = torch.arange(priors.num_priors)
         if priors.valid is not None:
-            slots = slots[priors.valid[b]]
+            prior_index = prior_index[priors.valid[b]]
         gts = gt.valid[b].nonzero()[:, 0]
-        whole = cost[b][slots][:, gts]
+        whole = cost[b][prior_index][:, gts]
         n, g = linear_sum_assignment(whole)
         mine = found.image == b
         paid = cost[b, found.prior[mine], found.gt[mine]]
         assert len(paid) == len(n) and len(set(found.gt[mine].tolist())) == len(n)
         assert float(paid.sum()) == pytest.approx(float(whole[n, g].sum()), abs=1e-4)
         if len({tuple(x) for x in gt.boxes[b, gts].tolist()}) == len(gts):
-            expected = sorted(zip(slots[n].tolist(), gts[g].tolist()))
+            expected = sorted(zip(prior_index[n].tolist(), gts[g].tolist()))
             assert sorted(zip(found.prior[mine].tolist(), found.gt[mine].tolist())) == expected
 
 

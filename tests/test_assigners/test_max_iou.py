@@ -46,7 +46,7 @@ def random_levels(r: random.Random, size: int) -> list[Level]:
 @settings(max_examples=120, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from(RULES))
 def test_equals_the_double_loop(seed, rule):
-    """On grids of every sort, with ties, odd boxes, and slots that do not take part."""
+    """On grids of every sort, with ties, odd boxes, and priors that do not take part."""
     r = random.Random(seed)
     size = r.choice([40, 64])
     priors = scenes.grid_priors(random_levels(r, size))
@@ -91,7 +91,7 @@ def test_large_coordinates_and_many_blocks():
 
 
 def test_gt_that_overlaps_nothing():
-    """The established rule makes every slot it does not overlap positive; ours, one."""
+    """The established rule makes every prior it does not overlap positive; ours, one."""
     priors = scenes.anchors()
     gt = scenes.gt_of([[(20, 20, 45, 45), (30.5, 50, 30.5, 50)]])
     theirs, _ = oracles.max_iou_zero_flaw(priors, gt, 0.5, 0.4)

@@ -1,6 +1,6 @@
-"""The windowed search for the nearest slots, against reading the whole level.
+"""The windowed search for the nearest priors, against reading the whole level.
 
-Shapes: B images, N slots, G gts, k nearest.
+Shapes: B images, N priors, G gts, k nearest.
 """
 
 import random
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from registry_losses.assigners.nearest import Search, Targets, nearest_topk
+from registry_losses.assigners.candidates.nearest import Search, Targets, nearest_topk
 from registry_losses.structures import Level, Priors
 
 from . import scenes
@@ -27,7 +27,7 @@ def random_level(r: random.Random) -> Level:
 
 
 def random_search(seed: int) -> tuple[list[Search], int]:
-    """Some levels, some of whose slots may be invalid, and gts on and beside the grid."""
+    """Some levels, some of whose priors may be invalid, and gts on and beside the grid."""
     r, g = random.Random(seed), torch.Generator().manual_seed(seed)
     levels = [random_level(r) for _ in range(r.randint(1, 3))]
     priors = scenes.grid_priors(levels)
@@ -49,10 +49,10 @@ def random_search(seed: int) -> tuple[list[Search], int]:
 
 
 def whole_level(priors: Priors, search: Search, k: int) -> Tensor:
-    """``(G, k)`` the k nearest slots, sorted by number; -1 where candidates ran out.
+    """``(G, k)`` the k nearest priors, sorted by number; -1 where candidates ran out.
 
-    With one slot a cell the choice among equals is torch.topk's over the whole level,
-    with several the lower slot's.
+    With one prior a cell the choice among equals is torch.topk's over the whole level,
+    with several the lower prior's.
     """
     targets = search.targets
     part = slice(search.first, search.first + search.size)
@@ -91,7 +91,7 @@ def test_the_nearest_comes_first():
 
 
 def test_what_is_derived_stays_with_its_priors():
-    """Kept for priors that differ in validity, worked out anew for other slots."""
+    """Kept for priors that differ in validity, worked out anew for other priors."""
     priors = scenes.points()
     first = priors.once('sum', lambda own: own.centers.sum())
     some = priors.with_valid(torch.ones(1, priors.num_priors, dtype=torch.bool))

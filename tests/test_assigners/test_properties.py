@@ -46,8 +46,8 @@ class Case:
 
     Args:
         assigner: It.
-        may_skip: May leave a lone, well visible gt without a slot.
-        ordered: Of several gts with the same best slot the last takes it, so that their
+        may_skip: May leave a lone, well visible gt without a prior.
+        ordered: Of several gts with the same best prior the last takes it, so that their
             order matters; permutations are tried on gts that are far apart.
     """
 
@@ -119,7 +119,7 @@ def run(name: str, priors: Priors, gt: GroundTruth, seed: int = 0) -> Assignment
 
 
 def same(ours: Assignment, theirs: Assignment) -> None:
-    """Equal pairs, values, and ignored slots."""
+    """Equal pairs, values, and ignored priors."""
     assert scenes.pairs_of(ours) == scenes.pairs_of(theirs)
     assert torch.equal(ours.ignored, theirs.ignored)
     torch.testing.assert_close(ours.quality, theirs.quality)
@@ -203,10 +203,10 @@ def test_odd_gts(name, kind):
 
 
 @cases
-def test_more_gts_than_slots(name):
+def test_more_gts_than_priors(name):
     """Candidates run out, and so do levels smaller than k."""
     priors = scenes.grid_priors(
-        [scenes.square_level(64, s, [(s, s)]) for s in (32, 64)]  # 5 slots
+        [scenes.square_level(64, s, [(s, s)]) for s in (32, 64)]  # 5 priors
     )
     g = torch.Generator().manual_seed(0)
     corner = torch.rand(40, 2, generator=g) * 40
@@ -225,7 +225,7 @@ def test_thousands_of_gts(name):
     priors, assigner = scenes.yolo_anchors(128), ASSIGNERS[name].assigner
     predictions = scenes.random_predictions(0, priors, 2)
     found = assigner(priors, gt, predictions)
-    assert found.num_pairs and not found.ignored.view(-1)[found.slot].any()
+    assert found.num_pairs and not found.ignored.view(-1)[found.flat_index].any()
     own = type(predictions)(predictions.boxes[1:], predictions.scores[1:])
     one = assigner(priors, scenes.gt_image(gt, 1), own)
     mine = found.select(found.image == 1)
@@ -234,7 +234,7 @@ def test_thousands_of_gts(name):
 
 @cases
 @kinds
-def test_slots_that_do_not_take_part(name, kind):
+def test_priors_that_do_not_take_part(name, kind):
     priors = priors_of(name, kind)
     for seed, chance in ((0, 0.5), (1, 0.05), (2, 0.0)):
         g = torch.Generator().manual_seed(seed)
@@ -266,18 +266,18 @@ def test_ignore_regions(name, kind):
 
 @cases
 @pytest.mark.parametrize('kind', ['yolo', 'proposals'])
-@pytest.mark.parametrize('of_slot', [True, False])
-def test_ignore_regions_first(name, kind, of_slot):
-    """With a threshold, slots in a region are no candidates (OpenMMLab's rule)."""
+@pytest.mark.parametrize('of_prior', [True, False])
+def test_ignore_regions_first(name, kind, of_prior):
+    """With a threshold, priors in a region are no candidates (OpenMMLab's rule)."""
     priors, assigner = priors_of(name, kind), ASSIGNERS[name].assigner
     region = (0.0, 0.0, 40.0, 64.0)
     boxes = [[(5, 5, 28, 30), (40, 40, 60, 60)], [(6, 30, 27, 58)], []]
     gt = scenes.gt_of(boxes, ignore=[[region], [], []])
-    share = _intersection(priors, region) / (_areas(priors) if of_slot else 40.0 * 64.0)
-    thr = 0.6 if of_slot else 0.1
+    share = _intersection(priors, region) / (_areas(priors) if of_prior else 40.0 * 64.0)
+    thr = 0.6 if of_prior else 0.1
     options = (assigner.ignore_iof_thr, assigner.ignore_wrt_candidates)
     try:
-        assigner.ignore_iof_thr, assigner.ignore_wrt_candidates = thr, of_slot
+        assigner.ignore_iof_thr, assigner.ignore_wrt_candidates = thr, of_prior
         found = run(name, priors, gt)
         assigner.ignore_iof_thr = -1
         off = run(name, priors, gt)

@@ -8,18 +8,13 @@ import random
 import pytest
 import torch
 
-from registry_losses.assigners import common
-from registry_losses.assigners.cost_matching import _Matching
 from registry_losses.assigners.dynamic_soft_label import DynamicSoftLabelAssigner
-from registry_losses.assigners.ranking import (
-    best_key,
-    count_of,
-    order_of,
-    resolve_conflicts,
-    segment_topk,
-    winners,
-)
+from registry_losses.assigners.matching.conflicts import resolve_conflicts, winners
+from registry_losses.assigners.matching.dynamic_k import _Matching
+from registry_losses.ops import device
+from registry_losses.ops.segments import best_key, count_of, segment_topk
 from registry_losses.structures import Predictions
+from registry_losses.structures.assignment import order_of
 
 from . import scenes
 
@@ -60,20 +55,24 @@ def test_winners_are_the_claims_that_stay(largest):
     g = torch.Generator().manual_seed(0)
     for seed in range(20):
         claims = torch.rand(40, generator=g) < 0.7
-        slot = torch.randint(0, 12, (40,), generator=g)
+        flat_index = torch.randint(0, 12, (40,), generator=g)
         gt = torch.randperm(40, generator=g)
         scores = (torch.rand(40, generator=g) * 4).round() / 4
-        # A slot's best claim by a loop: the score, then the lower gt.
+        # A prior's best claim by a loop: the score, then the lower gt.
         best: dict[int, tuple] = {}
-        for s, v, i, claimed in zip(slot.tolist(), scores.tolist(), gt.tolist(), claims.tolist()):
+        for s, v, i, claimed in zip(
+            flat_index.tolist(), scores.tolist(), gt.tolist(), claims.tolist()
+        ):
             rank = (-v if largest else v, i)
             if claimed and (s not in best or rank < best[s]):
                 best[s] = rank
         expected = sorted((s, i) for s, (_, i) in best.items())
-        found = winners(slot, scores, gt, 12, largest=largest, claims=claims)
+        found = winners(flat_index, scores, gt, 12, largest=largest, claims=claims)
         assert list(zip(*(v.tolist() for v in found))) == expected, seed
-        stay = resolve_conflicts(slot[claims], scores[claims], gt[claims], 12, largest=largest)
-        pairs = zip(slot[claims][stay].tolist(), gt[claims][stay].tolist())
+        stay = resolve_conflicts(
+            flat_index[claims], scores[claims], gt[claims], 12, largest=largest
+        )
+        pairs = zip(flat_index[claims][stay].tolist(), gt[claims][stay].tolist())
         assert sorted(pairs) == expected, seed
 
 
@@ -87,7 +86,7 @@ def test_best_key_orders_all_floats():
 
 @pytest.mark.parametrize('hosts', [{'cpu'}, set()])
 def test_order_and_counts(hosts, monkeypatch):
-    monkeypatch.setattr(common, '_HOST_DEVICES', hosts)
+    monkeypatch.setattr(device, '_HOST_DEVICES', hosts)
     keys = torch.randperm(500) - 250
     assert torch.equal(keys[order_of(keys)], torch.arange(-250, 250))
     assert count_of(torch.tensor([2, 0, 2]), 4).tolist() == [1, 0, 2, 0]

@@ -23,7 +23,7 @@ seeds = st.integers(0, 2**32)
 
 
 def some_valid(priors: Priors, batch: int, seed: int) -> Priors:
-    """In two of three cases, with some slots left out."""
+    """In two of three cases, with some priors left out."""
     r = random.Random(seed)
     chance = r.choice([1.0, 0.9, 0.3])
     if chance == 1:
@@ -42,8 +42,8 @@ def test_ssd(seed, kind, thr):
     assert scenes.pairs_of(streamed) == scenes.pairs_of(found)
 
 
-def test_ssd_crowd_exhausts_its_best_slots():
-    """Many gts that want the same few slots, which are fewer than the gts."""
+def test_ssd_crowd_exhausts_its_best_priors():
+    """Many gts that want the same few priors, which are fewer than the gts."""
     priors = scenes.grid_priors([scenes.square_level(64, 16, [(30, 30)])])
     r = random.Random(0)
     boxes = [(20 + r.random(), 20, 50, 50 + r.random()) for _ in range(12)] + [

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from registry_losses.assigners import common
+from registry_losses.ops import device
 from registry_losses.structures import GroundTruth, Predictions, Priors
 
 from . import scenes
@@ -59,7 +59,7 @@ def _has_mask(index) -> bool:
 @pytest.fixture
 def device_like(monkeypatch):
     """Nothing counts as the host."""
-    monkeypatch.setattr(common, '_HOST_DEVICES', set())
+    monkeypatch.setattr(device, '_HOST_DEVICES', set())
 
 
 @pytest.mark.parametrize('name', STATIC + DYNAMIC)
@@ -79,7 +79,7 @@ def test_same_answer_without_counting(name, kind, monkeypatch):
         predictions = scenes.random_predictions(seed, priors, 3)
         expected = assigner(some, gt, predictions)
         with monkeypatch.context() as patch:
-            patch.setattr(common, '_HOST_DEVICES', set())
+            patch.setattr(device, '_HOST_DEVICES', set())
             same(assigner(some, gt, predictions), expected)
 
 

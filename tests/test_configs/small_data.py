@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from mmengine.config import Config
 
+from registry_losses.commands.infer import category_ids
 from registry_losses.config import load_config
 from registry_losses.datasets.metainfo import COCO_CLASSES, VOC_CLASSES
-from registry_losses.engine.infer import category_ids
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 # (width, height) of the images; the fourth holds no object.

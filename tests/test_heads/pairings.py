@@ -1,6 +1,6 @@
 """Small detectors of every kind, and what a pairing of their parts has to do.
 
-Shapes: B images, N slots, K pairs.
+Shapes: B images, N priors, K pairs.
 """
 
 import copy
@@ -265,7 +265,7 @@ def idle_parameters(head: nn.Module, found: LossInputs) -> tuple[str, ...]:
     """Beginnings of the names of parameters that one level alone reads, for nothing to learn.
 
     Boxes and centreness are learnt by positives: on a level without any, what only they
-    read gets no gradient; nor does a level whose slots a sampler has all set aside, nor its
+    read gets no gradient; nor does a level whose priors a sampler has all set aside, nor its
     classes where an asymmetric loss takes negatives below its margin for solved.
     """
     assigned, level_ids = found.assignment, found.priors.level_ids

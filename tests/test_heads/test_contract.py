@@ -1,6 +1,6 @@
 """The contract on bare tensors: each hard case of the systems to come, by hand.
 
-Every case states its slots, gts and pairs directly, and compares the scalar that a
+Every case states its priors, gts and pairs directly, and compares the scalar that a
 LossTerm yields with one computed here from the definition.
 """
 
@@ -41,7 +41,7 @@ def ints(*values) -> Tensor:
 
 
 def grid_priors(*shapes, stride=8.0, base=1) -> Priors:
-    """Square slots of side ``stride`` on grids of the given (height, width)."""
+    """Square priors of side ``stride`` on grids of the given (height, width)."""
     boxes, levels = [], []
     for height, width in shapes:
         levels.append(Level(height, width, (stride, stride), ((stride, stride),) * base))
@@ -108,8 +108,8 @@ def test_ssd_mines_three_negatives_a_positive_in_each_image():
     assert loss.item() == pytest.approx(total / 3, rel=1e-5)
 
 
-def test_yolov5_pairs_one_slot_with_two_gts_and_weights_levels():
-    priors = grid_priors((2, 2), (1, 1))  # 4 + 1 slots
+def test_yolov5_pairs_one_prior_with_two_gts_and_weights_levels():
+    priors = grid_priors((2, 2), (1, 1))  # 4 + 1 priors
     gt = ground_truth([([0.0, 0, 8, 8], 0), ([0.0, 0, 8, 4], 2)])
     many = pairs((0, 0, 0), (0, 0, 1), (0, 4, 0), batch=1, num_priors=5)
     logits = torch.tensor([[[0.3, -0.2, 0.1], [0, 0, 0], [0, 0, 0], [0, 0, 0], [1.0, -1, 0.5]]])
@@ -146,13 +146,13 @@ def test_yolov5_pairs_one_slot_with_two_gts_and_weights_levels():
     want_cls = sum(first + second) / 6 + sum(third) / 3
     assert losses['loss_cls'].item() == pytest.approx(want_cls, rel=1e-5)
 
-    # Slot 0 predicts [0, 0, 8, 8]: IoU 1 with gt 0 and 0.5 with gt 1, the larger wins.
+    # Prior 0 predicts [0, 0, 8, 8]: IoU 1 with gt 0 and 0.5 with gt 1, the larger wins.
     level0 = [bce(0.5, 1), bce(-1, 0), bce(0.2, 0), bce(0, 0)]
     want_obj = 4.0 * sum(level0) / 4 + 0.4 * bce(2.0, 1)
     assert losses['loss_obj'].item() == pytest.approx(want_obj, rel=1e-5)
 
 
-def test_centernet_skirts_and_one_gt_a_cell_for_boxes():
+def test_centernet_gaussian_targets_and_one_gt_a_cell_for_boxes():
     priors = grid_priors((1, 4))
     # Two gts of different class centred in cell 1: the smaller gets the box branch.
     gt = ground_truth([([4.0, 0, 20, 8], 0), ([10.0, 2, 14, 6], 1)])
@@ -193,7 +193,7 @@ def test_centernet_skirts_and_one_gt_a_cell_for_boxes():
             else:
                 total -= (1 - t) ** 4 * p**2 * math.log(1 - p)
     assert losses['loss_heatmap'].item() == pytest.approx(total / 2, rel=1e-4)
-    # gt 1 is 4 x 4 against the 8 x 8 slot: |log(1/2)| twice, one pair, factor 0.5.
+    # gt 1 is 4 x 4 against the 8 x 8 prior: |log(1/2)| twice, one pair, factor 0.5.
     assert losses['loss_bbox'].item() == pytest.approx(0.5 * 2 * math.log(2), rel=1e-5)
 
 
@@ -220,10 +220,12 @@ def test_task_aligned_quality_is_the_target_and_the_normaliser():
     assert loss['loss_cls'].item() == pytest.approx(total / 1.3, rel=1e-5)
 
 
-def test_yolov1_slots_share_one_class_row():
-    cell_of_slot = ints(0, 0, 1, 1, 2, 2)
+def test_yolov1_priors_share_one_class_row():
+    cell_of_prior = ints(0, 0, 1, 1, 2, 2)
     base = grid_priors((1, 3), base=2)
-    priors = Priors(base.boxes, base.strides, base.levels, class_row=cell_of_slot, num_class_rows=3)
+    priors = Priors(
+        base.boxes, base.strides, base.levels, class_row=cell_of_prior, num_class_rows=3
+    )
     gt = ground_truth([([0.0, 0, 8, 8], 1), ([16.0, 0, 24, 8], 0)])
     # Both predictors of cell 0 answer for gt 0; predictor 5 for gt 1.
     assigned = pairs((0, 0, 0), (0, 1, 0), (0, 5, 1), batch=1, num_priors=6)
@@ -309,7 +311,7 @@ def test_a_branch_on_some_levels_only_charges_those():
     loss = evaluate_terms([term], inputs(output, priors, gt, assigned, coder=DeltaXYWHBBoxCoder()))[
         'loss_bbox'
     ]
-    # The gt is the box of slot 2, so the code to reach is 0.
+    # The gt is the box of prior 2, so the code to reach is 0.
     assert loss.item() == pytest.approx(4 * 0.25, rel=1e-5)
 
 
@@ -358,11 +360,11 @@ def test_a_prior_outside_its_gt_has_centerness_zero_and_box_weight_one():
     losses = evaluate_terms(terms, inputs(output, priors, gt, assigned, coder=DeltaXYWHBBoxCoder()))
     want = (bce(0.4, 1.0) + bce(-0.7, 0.0)) / 2
     assert losses['loss_centerness'].item() == pytest.approx(want, rel=1e-5)
-    # Slot 2 is two widths to the right: delta x = -2, weight 1; both weights are 1.
+    # Prior 2 is two widths to the right: delta x = -2, weight 1; both weights are 1.
     assert losses['loss_bbox'].item() == pytest.approx(2.0 / 2, rel=1e-5)
 
 
-def test_ignored_slots_charge_nothing():
+def test_ignored_priors_charge_nothing():
     priors = grid_priors((1, 3))
     gt = ground_truth([([0.0, 0, 8, 8], 0)])
     logits = torch.tensor([[[0.5], [9.0], [-0.5]]], requires_grad=True)
@@ -390,7 +392,7 @@ def test_a_label_loss_of_a_third_party_sees_labels_and_weights():
     priors = grid_priors((1, 3))
     gt = ground_truth([([0.0, 0, 8, 8], 1), ([0.0, 0, 4, 4], 0)])
     logits = torch.randn(1, 3, 3)
-    # Two gts on slot 0: equal quality, so the smaller box gives the label.
+    # Two gts on prior 0: equal quality, so the smaller box gives the label.
     assigned = pairs((0, 0, 0), (0, 0, 1), batch=1, num_priors=3, ignored=[(0, 2)])
     term = LossTerm('loss_cls', LabelLoss(), kind='classification', branch='cls')
     output = HeadOutput.of({'cls': logits})

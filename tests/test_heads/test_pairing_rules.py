@@ -8,7 +8,7 @@ import torch
 from pairings import CLASSES, SCENE, build, head_config, node
 from torch import nn
 
-from registry_losses.engine.pairing_page import describe_pairings
+from registry_losses.commands.pairing_page import describe_pairings
 from registry_losses.errors import ConfigError, PairingError
 from registry_losses.heads import row_losses
 from registry_losses.losses import BaseLoss
@@ -125,14 +125,14 @@ def test_a_loss_without_rows_ranks_them_by_their_gradient():
     assert ranks.std() > 0
 
 
-def test_objectness_is_ranked_by_slot_where_slots_share_their_classes():
+def test_objectness_is_ranked_by_prior_where_priors_share_their_classes():
     model = build(head_config('yolov1'))
     found = SCENE.loss_inputs(model)
     term = next(t for t in model.bbox_head.loss_terms if t.kind == 'objectness')
     ranks = row_losses(term, found)
     raw = found.output['objectness'].detach().squeeze(-1)
     negative = ~(found.assignment.positive_mask() | found.assignment.ignored)
-    # Squared error against 0, half as much for slots that answer for nothing.
+    # Squared error against 0, half as much for priors that answer for nothing.
     assert torch.allclose(ranks[negative], 0.5 * raw[negative] ** 2)
 
 
@@ -177,12 +177,12 @@ def test_nothing_found_is_an_empty_result(head):
 
 
 @pytest.mark.parametrize('head', ['fcos', 'centernet'])
-def test_boxes_begin_at_those_of_their_slots(head):
+def test_boxes_begin_at_those_of_their_priors(head):
     model = build(head_config(head))
     found = SCENE.loss_inputs(model)
     boxes = model.bbox_head.decode(found.output, found.priors)
-    sides, slots = boxes[..., 2:] - boxes[..., :2], found.priors.boxes
-    ratio = sides / (slots[:, 2:] - slots[:, :2])
+    sides, prior_index = boxes[..., 2:] - boxes[..., :2], found.priors.boxes
+    ratio = sides / (prior_index[:, 2:] - prior_index[:, :2])
     assert (ratio.mean(dim=(0, 1)) - 1).abs().max() < 0.1
     assert ratio.min() > 0.5
 

@@ -59,7 +59,7 @@ def test_losses_and_gradients_equal_the_reference(system, index):
     losses = losses_of_case(model, case, reference['size'])
     assert set(losses) == set(case['losses'])
     for key, value in case['losses'].items():
-        # Objectness: of two gts on one slot the larger overlap wins here, the last there.
+        # Objectness: of two gts on one prior the larger overlap wins here, the last there.
         assert losses[key].item() == pytest.approx(value, rel=1e-4), key
     sum(losses.values()).backward()
     norms = {k: float(p.grad.norm()) for k, p in model.named_parameters() if p.grad is not None}

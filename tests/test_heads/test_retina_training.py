@@ -71,7 +71,7 @@ def test_a_step_lowers_the_loss(model):
     assert totals[-1] < totals[0]
 
 
-def test_ignore_regions_take_their_slots_out_of_the_loss(model):
+def test_ignore_regions_take_their_priors_out_of_the_loss(model):
     torch.manual_seed(3)
     images = torch.randn(1, 3, 128, 128)
     boxes, labels = torch.tensor([[10.0, 10, 30, 40]]), torch.tensor([1])

@@ -170,11 +170,16 @@ def test_pose_losses():
 def test_whole_systems():
     pred, own = torch.rand(3, 7), torch.ones(3, dtype=torch.bool)
     two = own[:2]
-    for function, slot in (
+    for function, flat_index in (
         (losses.yolov1_loss, 'cell_has_object'),
         (losses.yolov3_loss, 'ignored'),
     ):
-        refuses(lambda f=function, s=slot: f(pred, pred, own, **{s: two}), slot, '(3,)', '(2,)')
+        refuses(
+            lambda f=function, s=flat_index: f(pred, pred, own, **{s: two}),
+            flat_index,
+            '(3,)',
+            '(2,)',
+        )
         refuses(lambda f=function: f(pred[:, :4], pred[:, :4], own), '5 + C', '(3, 4)')
         refuses(lambda f=function: f(pred, pred[:2], own), '(3, 7)', '(2, 7)')
 

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 import registry_losses.losses as losses
-from registry_losses.losses import fused_cpu
-from registry_losses.losses.negatives import ElementNegative
+from registry_losses.losses.fused import cpu_chunks as fused_cpu
+from registry_losses.losses.fused.negatives import ElementNegative
 from registry_losses.losses.sigmoid import SigmoidLoss
 from registry_losses.structures import ClassTargets
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import registry_losses.losses as losses
-from registry_losses.losses import fused_native
-from registry_losses.losses.negatives import PowerNegative
+from registry_losses.losses.fused import native as fused_native
+from registry_losses.losses.fused.negatives import PowerNegative
 from registry_losses.ops import native
 from registry_losses.structures import ClassTargets
 

@@ -299,7 +299,7 @@ def test_class_weights_by_hand():
         assert off(zero + 1, target).item() == 4 * 5.5 - (2 + 0.5 + 3)
     kept = (labels >= 0).float()[:, None]
     assert off(zero, sparse.dense(), weight=kept).item() == 5.5
-    # YOLO: two slots with objects, all classes 1 off.
+    # YOLO: two priors with objects, all classes 1 off.
     pred, target = torch.zeros(3, 8), torch.ones(3, 8)
     own = torch.tensor([True, False, True])
     v1 = losses.YOLOV1Loss(class_weight=w)(pred, target, own)

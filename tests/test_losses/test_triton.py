@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import registry_losses.losses as losses
-from registry_losses.losses.fused_cpu import chunked_pass
+from registry_losses.losses.fused.cpu_chunks import chunked_pass
 from registry_losses.structures import ClassTargets
 
 pytestmark = pytest.mark.skipif(
@@ -61,7 +61,7 @@ def moved(target, device):
 @pytest.mark.parametrize('rows, classes', [(1000, 3), (100, 80), (6, 1203)])
 @pytest.mark.parametrize('name', LOSSES)
 def test_equals_the_pass_on_the_cpu(name, rows, classes, dtype, device):
-    from registry_losses.losses.fused_triton import triton_pass
+    from registry_losses.losses.fused.triton import triton_pass
 
     x, target = problem(rows, classes, dtype)
     loss = LOSSES[name](classes)
@@ -81,7 +81,7 @@ def test_equals_the_pass_on_the_cpu(name, rows, classes, dtype, device):
 
 
 def test_without_a_gradient_there_is_none(device):
-    from registry_losses.losses.fused_triton import triton_pass
+    from registry_losses.losses.fused.triton import triton_pass
 
     x, _ = problem(100, 80, torch.float32)
     job = (
@@ -95,7 +95,7 @@ def test_without_a_gradient_there_is_none(device):
 
 @pytest.mark.parametrize('factor', [1.0, 0.25])
 def test_scale_in_place(factor, device):
-    from registry_losses.losses.fused_triton import scale_in_place
+    from registry_losses.losses.fused.triton import scale_in_place
 
     grad = torch.randn(5000, device=device)
     before = grad.clone()

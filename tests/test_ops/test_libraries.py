@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from registry_losses.losses import fused_native
+from registry_losses.losses.fused import native as fused_native
 from registry_losses.ops import native
 
 needs_compiler = pytest.mark.skipif(

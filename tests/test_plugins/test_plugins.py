@@ -31,12 +31,12 @@ assert load_plugins() == list(found.values())
 model = build_model(
     'registry_losses::retinanet/retinanet_tiny_digits.py',
     options={
-        'model.train_cfg.assigner': dict(_delete_=True, type='NearestSlotsAssigner', k=4),
+        'model.train_cfg.assigner': dict(_delete_=True, type='NearestPriorsAssigner', k=4),
         'model.bbox_head.loss_bbox': dict(_delete_=True, type='registry_losses.LogCoshLoss'),
     },
 )
 assert type(model.bbox_head.loss_bbox).__name__ == 'LogCoshLoss'
-assert type(model.bbox_head.assigner).__name__ == 'NearestSlotsAssigner'
+assert type(model.bbox_head.assigner).__name__ == 'NearestPriorsAssigner'
 
 from mmengine.structures import InstanceData
 from registry_losses.structures import DetDataSample
@@ -161,7 +161,7 @@ class TestExampleAssigner:
         boxes = [torch.cat([corner[:3] + 1, corner[:3] + size[:3]], 1), torch.zeros(0, 4)]
         labels = [torch.arange(3), torch.zeros(0, dtype=torch.long)]
         gt = GroundTruth.from_lists(boxes, labels, [(100, 100), (100, 100)])
-        result = TASK_UTILS.build(dict(type='NearestSlotsAssigner', k=5))(priors, gt)
+        result = TASK_UTILS.build(dict(type='NearestPriorsAssigner', k=5))(priors, gt)
 
         wanted = {}
         for m, box in enumerate(boxes[0]):

@@ -18,13 +18,7 @@ from registry_losses.samplers import (
     budget_samplers,
 )
 from registry_losses.samplers.budget_samplers import best_overlaps
-from registry_losses.samplers.keyed import (
-    hashes_at,
-    image_keys,
-    mix_,
-    mix_int,
-    slot_hashes,
-)
+from registry_losses.samplers.keyed import hashes_at, image_keys, mix_, mix_int, prior_hashes
 from registry_losses.structures import Assignment, GroundTruth, Priors, SoftEntries
 
 SAMPLERS = {
@@ -43,7 +37,7 @@ SAMPLERS = {
 
 
 def scene(seed, *, batch=3, n=60, m=4, positives=0.2, doubles=True, soft=True, ties=False):
-    """An assignment with doubles, ignored and soft slots; the last image has no pair."""
+    """An assignment with doubles, ignored and soft priors; the last image has no pair."""
     g = torch.Generator().manual_seed(seed)
 
     def rand(*shape):
@@ -86,7 +80,7 @@ def run(sampler, parts, **options):
 
 
 def sets_of(assignment, image):
-    """Positive, negative, soft and ignored slots of an image as sets, by the definition."""
+    """Positive, negative, soft and ignored priors of an image as sets, by the definition."""
     mine = assignment.image == image
     positive = set(assignment.prior[mine].tolist())
     soft = set()
@@ -120,10 +114,10 @@ def test_what_is_chosen_comes_from_what_there_was(name, seed):
         positive, negative, _, ignored = sets_of(before, image)
         now_positive, now_negative, _, now_ignored = sets_of(after, image)
         assert now_positive <= positive and now_negative <= negative
-        # A slot keeps all its pairs or none; dropped slots are ignored, soft ones are not.
-        for slot in now_positive:
-            count = sum(p[:2] == (image, slot) for p in pairs)
-            assert sum(p[:2] == (image, slot) for p in kept) == count
+        # A prior keeps all its pairs or none; dropped priors are ignored, soft ones are not.
+        for flat_index in now_positive:
+            count = sum(p[:2] == (image, flat_index) for p in pairs)
+            assert sum(p[:2] == (image, flat_index) for p in kept) == count
         dropped = (positive - now_positive) | (negative - now_negative)
         assert now_ignored == ignored | dropped
         assert not now_ignored & now_positive
@@ -142,7 +136,7 @@ def test_hard_negatives_equal_the_naive_loop(seed, ratio, least):
         positive, negative, _, _ = sets_of(parts[0], image)
         count = max(least, int(ratio * len(positive)))
         loss = parts[3][image].tolist()
-        wanted = sorted(negative, key=lambda slot: (-loss[slot], slot))[:count]
+        wanted = sorted(negative, key=lambda flat_index: (-loss[flat_index], flat_index))[:count]
         now_positive, now_negative, _, _ = sets_of(after, image)
         assert now_positive == positive
         assert now_negative == set(wanted)
@@ -159,7 +153,7 @@ def test_ohem_equals_the_naive_loop(seed, num, upper):
         loss = parts[3][image].tolist()
         counts = budget(sampler, positive, negative)
         wanted = [
-            set(sorted(pool, key=lambda slot: (-loss[slot], slot))[:count])
+            set(sorted(pool, key=lambda flat_index: (-loss[flat_index], flat_index))[:count])
             for pool, count in zip((positive, negative), counts, strict=True)
         ]
         assert list(sets_of(after, image)[:2]) == wanted
@@ -168,7 +162,7 @@ def test_ohem_equals_the_naive_loop(seed, num, upper):
 @settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 10**6), step=st.integers(0, 2**40), num=st.integers(1, 30))
 def test_random_equals_the_naive_loop(seed, step, num):
-    """The slots in the order of a hash written in Python integers."""
+    """The priors in the order of a hash written in Python integers."""
     parts = scene(seed, n=40)
     sampler = RandomSampler(num, 0.4, seed=seed)
     ids = torch.tensor([5, 2**35 + 1, 7])
@@ -181,8 +175,8 @@ def test_random_equals_the_naive_loop(seed, step, num):
         first = mix_int(high ^ mix_int(low ^ base))
         second = mix_int(first ^ 0x9E3779B9)
 
-        def key(slot, first=first, second=second):
-            value = mix_int((mix_int(slot ^ first) + second) & 0xFFFFFFFF)
+        def key(flat_index, first=first, second=second):
+            value = mix_int((mix_int(flat_index ^ first) + second) & 0xFFFFFFFF)
             return value - 2**32 if value >> 31 else value
 
         positive, negative, _, _ = sets_of(parts[0], image)
@@ -318,11 +312,11 @@ def test_hashes():
     wanted = [mix_int(v & 0xFFFFFFFF) for v in values.tolist()]
     assert [v & 0xFFFFFFFF for v in mix_(values.clone()).tolist()] == wanted
     keys = image_keys(3, 7, torch.tensor([0, 1, 2**33]))
-    hashes = slot_hashes(keys, 5000)
+    hashes = prior_hashes(keys, 5000)
     assert all(len(row.unique()) == 5000 for row in hashes)  # a bijection
     assert not torch.equal(hashes[0], hashes[2])
-    image, slot = torch.tensor([2, 0, 2]), torch.tensor([4999, 0, 17])
-    assert torch.equal(hashes_at(keys, image, slot), hashes[image, slot])
+    image, flat_index = torch.tensor([2, 0, 2]), torch.tensor([4999, 0, 17])
+    assert torch.equal(hashes_at(keys, image, flat_index), hashes[image, flat_index])
 
 
 # OpenMMLab's form ---------------------------------------------------------------------

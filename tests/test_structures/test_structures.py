@@ -79,7 +79,7 @@ def test_findable(box, expected):
 
 
 def test_priors_check_their_levels():
-    with pytest.raises(ShapeError, match='hold 4 slots, but boxes has 3'):
+    with pytest.raises(ShapeError, match='hold 4 priors, but boxes has 3'):
         Priors(torch.zeros(3, 4), torch.ones(3, 2), (Level(2, 2, (8, 8), ((8, 8),)),))
 
 
@@ -167,7 +167,7 @@ def test_views_code_negatives_ignored_and_positives():
     assert soft[0, 2].tolist() == [0, 0, 0.5] and soft.shape == (1, 3, 3)
 
 
-def test_soft_entries_of_ignored_slots_vanish():
+def test_soft_entries_of_ignored_priors_vanish():
     gt = GroundTruth.from_lists([torch.tensor([[0.0, 0, 4, 4]])], [ints(0)], [(9, 9)])
     soft = SoftEntries(ints(0, 0), ints(0, 1), ints(0, 0), torch.tensor([0.4, 0.6]))
     ignored = torch.tensor([[True, False, False]])
@@ -178,7 +178,7 @@ def test_soft_entries_of_ignored_slots_vanish():
     assert targets.positive.tolist() == [False, True]
 
 
-def test_a_shared_class_row_is_ignored_only_when_all_its_slots_are():
+def test_a_shared_class_row_is_ignored_only_when_all_its_priors_are():
     priors = Priors(
         torch.zeros(4, 4), torch.ones(4, 2), class_row=ints(0, 0, 1, 1), num_class_rows=2
     )

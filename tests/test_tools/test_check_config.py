@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from registry_losses.commands import check_config as tool
 from registry_losses.config import load_config
-from registry_losses.engine import check_config as tool
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 RETINA = CONFIGS / 'retinanet' / 'retinanet_tiny_digits.py'
@@ -52,16 +52,16 @@ def test_the_pairing_is_shown(capsys):
     assert 'The config builds and trains' in text
 
 
-def test_ignored_and_soft_slots_are_counted(capsys):
+def test_ignored_and_soft_priors_are_counted(capsys):
     sampler = "model.train_cfg.sampler=dict(type='RandomSampler', num=20, pos_fraction=0.5)"
     assigner = "model.train_cfg.assigner=dict(type='CenterNetAssigner')"
     text = run(capsys, RETINA, *SMALL, '--cfg-options', sampler, assigner)
     found = [line.split('│')[1:-1] for line in text.splitlines() if 'to' in line and '48 x' in line]
     columns = list(zip(*[[int(cell) for cell in cells[-4:]] for cells in found]))
-    slots, positive, soft, ignored = (sum(column) for column in columns)
+    prior_index, positive, soft, ignored = (sum(column) for column in columns)
     assert soft > 0 and positive <= 20
-    # At most 20 slots an image take part, beside the soft ones.
-    assert 2 * slots - ignored - soft <= 40
+    # At most 20 priors an image take part, beside the soft ones.
+    assert 2 * prior_index - ignored - soft <= 40
 
 
 def test_what_is_refused_says_why(capsys):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_losses.engine import cli
+from registry_losses.commands import cli
 from registry_losses.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from registry_losses.engine.compare_runs import compare_main
+from registry_losses.commands.compare_runs import compare_main
 from registry_losses.visualization import read_run
 
 

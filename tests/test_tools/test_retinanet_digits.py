@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from registry_losses.commands import cli
 from registry_losses.datasets import DigitsSpec, prepare_digits
-from registry_losses.engine import cli, find_resumable
+from registry_losses.engine import find_resumable
 from registry_losses.testing.training import (
     assert_processes_equal_one,
     assert_same_training_state,

@@ -23,7 +23,7 @@ LEFT, TOP, ROW = 92 + 6, 22, 64 + 22 + 6
 LEGEND, LINE = 28, 24
 
 
-def slots(num_base: int = 1, offset: float = 0.5) -> Priors:
+def prior_index(num_base: int = 1, offset: float = 0.5) -> Priors:
     """A 64 x 64 image: 8 x 8 cells of 8 pixels, 2 x 2 of 32."""
     levels = tuple(
         Level(64 // s, 64 // s, (float(s), float(s)), ((float(s), float(s)),) * num_base, offset)
@@ -57,11 +57,11 @@ def pixel(page: np.ndarray, row: int, x: int, y: int) -> tuple[int, ...]:
 
 
 def test_page_shows_positive_soft_and_ignored():
-    priors, gt = slots(), two_gts()
+    priors, gt = prior_index(), two_gts()
     found = assignment(priors, [(9, 0), (54, 1)], soft=[(12, 1.0 - 1e-6)], ignored=range(16, 24))
     page = draw_assignments(np.zeros((64, 64, 3), np.uint8), priors, gt, {'ours': found}, panel=64)
     first, second = gt_colours(2)
-    # Slot 9 is cell (1, 1): pixels 8 to 15.
+    # Prior 9 is cell (1, 1): pixels 8 to 15.
     for x, y in ((8, 8), (15, 15)):
         assert pixel(page, 1, x, y) == first
     assert pixel(page, 1, 16, 10) != first and pixel(page, 1, 7, 10) != first
@@ -75,8 +75,8 @@ def test_page_shows_positive_soft_and_ignored():
 
 
 def test_tiles_follow_the_grid():
-    """Three slots a cell, centres at the cells' corners."""
-    priors, gt = slots(num_base=3, offset=0.0), two_gts()
+    """Three priors a cell, centres at the cells' corners."""
+    priors, gt = prior_index(num_base=3, offset=0.0), two_gts()
     found = assignment(priors, [(3 * 9, 0), (3 * 9 + 1, 1), (192 + 3 * 3, 1)])
     page = draw_assignments(np.zeros((64, 64, 3), np.uint8), priors, gt, {'ours': found}, panel=64)
     first, second = gt_colours(2)
@@ -87,8 +87,8 @@ def test_tiles_follow_the_grid():
     assert pixel(page, 2, 18, 18) == second and pixel(page, 2, 50, 20) != second
 
 
-def test_columns_reasons_and_bare_slots():
-    priors, gt = slots(), two_gts()
+def test_columns_reasons_and_bare_priors():
+    priors, gt = prior_index(), two_gts()
     found = assignment(priors, [(9, 0)])
     image = np.full((40, 64, 3), 200, np.uint8)
     page = draw_assignments(
@@ -106,7 +106,7 @@ def test_columns_reasons_and_bare_slots():
 
 
 def test_counts_and_tables():
-    priors, gt = slots(), two_gts()
+    priors, gt = prior_index(), two_gts()
     found = assignment(priors, [(9, 0), (10, 0), (67, 0)], soft=[(12, 0.5), (13, 0.2)], ignored=[0])
     counts = Counts.of(found, priors, gt)
     assert counts.per_gt.tolist() == [[3, 0]] and counts.per_level.tolist() == [2, 1]

@@ -1,9 +1,9 @@
-"""The rules as they are usually written: per image, over the whole slots x gts matrix.
+"""The rules as they are usually written: per image, over the whole priors x gts matrix.
 
-They are the yardstick of ``assigners.py``; each returns ``(N,)`` the gt of every slot plus
-one, 0 for negatives, -1 for ignored slots.
+They are the yardstick of ``assigners.py``; each returns ``(N,)`` the gt of every prior plus
+one, 0 for negatives, -1 for ignored priors.
 
-Shapes: N slots, M gts, C classes.
+Shapes: N priors, M gts, C classes.
 """
 
 import torch
@@ -88,7 +88,7 @@ def dynamic_k(cost: Tensor, iou: Tensor, k: int) -> Tensor:
 def simota(
     centers: Tensor, strides: Tensor, gts: Tensor, labels: Tensor, boxes: Tensor, scores: Tensor
 ) -> Tensor:
-    """YOLOX's cost over the slots in any box or centre region."""
+    """YOLOX's cost over the priors in any box or centre region."""
     in_box = _margin(centers, gts) > 0
     middle = (gts[:, :2] + gts[:, 2:]) / 2
     reach = 2.5 * strides[:, :1]
@@ -108,7 +108,7 @@ def simota(
 def dynamic_soft_label(
     centers: Tensor, strides: Tensor, gts: Tensor, labels: Tensor, boxes: Tensor, scores: Tensor
 ) -> Tensor:
-    """RTMDet's cost over the slots in any box."""
+    """RTMDet's cost over the priors in any box."""
     inside = _margin(centers, gts) > 0
     some = inside.any(dim=1)
     iou = iou_matrix(boxes[some], gts)
@@ -128,7 +128,7 @@ def dynamic_soft_label(
 def task_aligned(
     centers: Tensor, gts: Tensor, labels: Tensor, boxes: Tensor, scores: Tensor
 ) -> Tensor:
-    """The 13 slots of the highest score x IoU^6 that lie in the gt."""
+    """The 13 priors of the highest score x IoU^6 that lie in the gt."""
     iou = iou_matrix(boxes, gts)
     metric = scores[:, labels] * iou.pow(6)
     index = metric.topk(13, dim=0).indices

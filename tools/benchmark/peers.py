@@ -57,7 +57,7 @@ def mmdet_assigner(
 
 
 def points_of(scene: Any) -> Tensor:
-    """``(N, 4)`` centre and stride of each slot."""
+    """``(N, 4)`` centre and stride of each prior."""
     return torch.cat((scene.priors.centers, scene.priors.strides), dim=1)
 
 
@@ -76,7 +76,7 @@ def mmyolo_assigner(name: str, *, logits: bool = False) -> Callable[[Any], Call]
         gt = scene.gt
         gts = (gt.labels[..., None], gt.boxes, gt.valid[..., None].float())
         if name == 'BatchATSSAssigner':
-            # Boxes are read for the class targets alone: those of the slots will do.
+            # Boxes are read for the class targets alone: those of the priors will do.
             boxes = scene.priors.boxes.expand(gt.batch_size, -1, -1)
             sizes = list(scene.priors.level_sizes)
             return lambda: assigner(boxes, scene.priors.boxes, sizes, *gts)

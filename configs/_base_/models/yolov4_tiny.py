@@ -1,4 +1,4 @@
-# YOLOv4 for a CPU: YOLOv3's slots with CIoU and a path aggregation neck with Mish.
+# YOLOv4 for a CPU: YOLOv3's priors with CIoU and a path aggregation neck with Mish.
 _base_ = ['./yolov3_tiny.py']
 
 model = dict(

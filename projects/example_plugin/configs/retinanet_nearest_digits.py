@@ -5,6 +5,6 @@ _base_ = ['../../../configs/retinanet/retinanet_tiny_digits.py']
 custom_imports = dict(imports=['rl_example_plugin'], allow_failed_imports=False)
 
 model = dict(
-    train_cfg=dict(assigner=dict(_delete_=True, type='NearestSlotsAssigner', k=9)),
+    train_cfg=dict(assigner=dict(_delete_=True, type='NearestPriorsAssigner', k=9)),
     bbox_head=dict(loss_bbox=dict(_delete_=True, type='LogCoshLoss')),
 )

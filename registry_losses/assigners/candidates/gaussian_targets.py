@@ -1,0 +1,154 @@
+"""Gaussian bumps around gts on regular grids, sparse: the core of CenterNet and heatmaps.
+
+Shapes: B images, N priors, M gts, G gts of the batch in one list, P planes (level, base
+size), E entries.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...ops.gaussians import gaussian_values
+from ...structures import Assignment, GroundTruth, Level, Priors, SoftEntries
+from .centers import CellRanges, rectangles_of
+from .grid import Windows, combinations, expand_cells
+from .gt_rows import GtRows
+
+# Labels are packed beside priors in one integer.
+_LABEL_SPAN = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Bumps:
+    """One bump for each gt and plane; all but ``mean`` in whole cells.
+
+    Args:
+        cell: ``(G, P, 2)`` int64 (x, y), the positive cell, which may lie off the grid.
+        mean: ``(G, P, 2)`` float32, where the Gaussian peaks, in cells.
+        radius: ``(G, P)`` int64, cells to each side of ``cell`` that the Gaussian covers.
+        sigma: ``(G, P)`` float32 in cells.
+        drawn: ``(G, P)`` bool, whether this plane has the bump.
+        positive: ``(G, P)`` bool, whether its cell is positive; that cell must lie on
+            the grid.
+    """
+
+    cell: Tensor
+    mean: Tensor
+    radius: Tensor
+    sigma: Tensor
+    drawn: Tensor
+    positive: Tensor
+
+
+def planes_of_scale(levels: Sequence[Level], boxes: Tensor, highs: Tensor) -> Tensor:
+    """``(G, P)`` bool: the planes of the level whose range holds half of the longer side.
+
+    Args:
+        levels: L levels.
+        boxes: ``(G, 4)``.
+        highs: ``(L,)`` upper ends of the levels' ranges in pixels, the last infinite.
+    """
+    half = (boxes[:, 2:] - boxes[:, :2]).amax(dim=-1) / 2
+    level = torch.searchsorted(highs, half).clamp(max=len(levels) - 1)  # (G,)
+    counts = [grid.num_base for grid in levels]
+    own = level[:, None] == torch.arange(len(levels), device=boxes.device)
+    return torch.cat([own[:, i : i + 1].expand(-1, a) for i, a in enumerate(counts)], dim=1)
+
+
+def draw(priors: Priors, rows: GtRows, gt: GroundTruth, bumps: Bumps) -> Assignment:
+    """The positive cells as pairs, the Gaussian targets as soft entries.
+
+    Where Gaussians of one class overlap the larger value counts. Waits for the device twice:
+    to count entries and pairs, and to compact the entries.
+    """
+    planes = combinations(priors.levels, priors.device)
+    limit = planes.cells.long() - 1  # (P, 2)
+    center = torch.minimum(bumps.cell.clamp(min=0), limit)
+    flat_index = planes.first + (center * planes.step).sum(dim=-1)  # (G, P)
+    image = rows.image[:, None].expand_as(flat_index)
+    positive = bumps.positive & bumps.drawn & rows.valid[:, None]
+    if priors.valid is not None:
+        positive = positive & priors.valid[image, flat_index]
+    low = torch.maximum(bumps.cell - bumps.radius[..., None], bumps.cell.new_zeros(()))
+    high = torch.minimum(bumps.cell + bumps.radius[..., None], limit)
+    size = (high - low + 1).clamp(min=0) * (bumps.drawn & rows.valid[:, None])[..., None]
+    cells = CellRanges(low[..., 0], low[..., 1], size[..., 0], size[..., 1])
+    windows = rectangles_of(priors.levels, cells)
+    # sync: enumerate candidates
+    entries, lines, num_pairs = torch.stack((*windows.totals(), positive.sum())).tolist()
+    # The mask's places without another wait: their number is known.
+    at = torch.argsort((~positive).reshape(-1).to(torch.uint8), stable=True)[:num_pairs]
+    offset = center - bumps.mean
+    values = gaussian_values(offset[..., 0], offset[..., 1], bumps.sigma)
+    soft = _gaussian_targets(priors, rows, gt, bumps, center, windows, (entries, lines))
+    image, flat_index = image.reshape(-1)[at], flat_index.reshape(-1)[at]
+    return Assignment(
+        image,
+        flat_index,
+        rows.index[:, None].expand(-1, center.shape[1]).reshape(-1)[at],
+        torch.zeros(gt.batch_size, priors.num_priors, dtype=torch.bool, device=priors.device),
+        quality=values.reshape(-1)[at].clamp(min=torch.finfo(torch.float32).tiny),
+        soft=soft,
+    )
+
+
+def _gaussian_targets(
+    priors: Priors,
+    rows: GtRows,
+    gt: GroundTruth,
+    bumps: Bumps,
+    center: Tensor,
+    windows: Windows,
+    totals: tuple[int, int],
+) -> SoftEntries:
+    """Every cell of the bumps but the positive ones themselves, merged by class."""
+    # Windows are told apart, not only gts, to know the plane of each entry.
+    window, flat_index = expand_cells(windows.numbered(), *totals)
+    row = window // max(center.shape[1], 1)
+
+    def of_window(values: Tensor) -> Tensor:
+        return values.reshape(-1).index_select(0, window)
+
+    planes = combinations(priors.levels, priors.device)
+    local = flat_index - of_window(planes.first.expand(center.shape[0], -1))
+    step_x, step_y = (of_window(s.expand(center.shape[0], -1)) for s in planes.step.unbind(-1))
+    y = local // step_y
+    x = (local - y * step_y) // step_x
+    values = gaussian_values(
+        x - of_window(bumps.mean[..., 0]), y - of_window(bumps.mean[..., 1]), of_window(bumps.sigma)
+    )
+    peak = (x == of_window(center[..., 0])) & (y == of_window(center[..., 1]))
+    peak &= of_window(bumps.positive)
+    values = torch.where(peak, 0, values)
+    image = rows.image.index_select(0, row)
+    label = gt.labels[image, rows.index.index_select(0, row)]
+    return merge_soft(image, flat_index, label, values, priors)
+
+
+def merge_soft(
+    image: Tensor, prior: Tensor, label: Tensor, value: Tensor, priors: Priors
+) -> SoftEntries:
+    """Entries that may repeat, each (image, prior, label) once with its largest value.
+
+    Entries of value 0 and of invalid priors go. Waits for the device once.
+    """
+    flat_index = image * priors.num_priors + prior
+    key, order = torch.sort(flat_index * _LABEL_SPAN + label)
+    first = torch.ones_like(key, dtype=torch.bool)
+    first[1:] = key[1:] != key[:-1]
+    group = first.cumsum(0) - 1
+    best = torch.zeros_like(value).scatter_reduce_(0, group, value[order], 'amax')
+    # ``best`` stands at the number of its group; bring it to the group's first entry.
+    keep = first & (best.index_select(0, group) > 0)
+    if priors.valid is not None:
+        keep &= priors.valid.reshape(-1).index_select(0, flat_index[order])
+    at = keep.nonzero().squeeze(1)  # sync: compact entries
+    source = order.index_select(0, at)
+    # Below 1: only a positive has 1. Gaussians that peak between cells stay as they are.
+    values = best.index_select(0, group.index_select(0, at)).clamp(max=_BELOW_ONE)
+    return SoftEntries(image[source], prior[source], label[source], values)
+
+
+_BELOW_ONE = 1 - 2.0**-24

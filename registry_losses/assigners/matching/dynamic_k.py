@@ -1,0 +1,284 @@
+"""Dynamic-k matching by a cost: the core of SimOTA and DynamicSoftLabel.
+
+Each gt takes its k cheapest priors, k the rounded sum of its best IoUs; a prior that several
+gts take goes to the gt for which it is cheapest. The reference implementations read the
+whole (N, M) cost; here only the pairs near a gt are priced. A rule states a floor, below
+which no other pair costs; what the near pairs cannot decide below it (a gt with too few of
+them, say) is decided by wider neighbourhoods, and in the end by pricing that gt's whole
+row, so the answer is that of the whole matrix.
+
+Shapes: B images, N priors, M gts, G gts of the batch in one list, T pairs, D rows priced
+whole, K pairs chosen.
+"""
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ...errors import ConfigError
+from ...ops.device import block_elements, host_sync_is_free
+from ...ops.iou import bbox_overlaps
+from ...ops.segments import ordered_key, segment_topk
+from ...structures import Assignment, GroundTruth, Predictions, Priors
+from ..base import BaseAssigner
+from ..candidates.centers import Candidates, Region, candidate_blocks
+from ..candidates.coverage import covered_priors
+from ..candidates.gt_rows import GtRows, gt_rows
+from ..candidates.predicted_overlaps import sum_of_top_overlaps
+from .pairs import TINY_QUALITY, PairReader, Pairs
+
+_HIGHEST = torch.iinfo(torch.int64).max
+
+
+@dataclass(frozen=True, eq=False)
+class PairTerms(PairReader):
+    """Prices pairs of one batch."""
+
+    #: ``(B * N,)`` class cost of a prior if no class were right.
+    all_negative: Tensor = field(kw_only=True)
+
+    @abstractmethod
+    def cost(self, pairs: Pairs, overlaps: Tensor) -> Tensor:
+        """``(T,)`` float32 cost of any pairs, given their ``(T,)`` IoUs."""
+
+    def near_cost(self, pairs: Pairs, overlaps: Tensor) -> Tensor:
+        """The same of pairs known to be near, where that is simpler."""
+        return self.cost(pairs, overlaps)
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """Pairs within ``region`` are near; no pair outside costs less than ``floor``."""
+
+    region: Region
+    floor: float
+
+
+class CostMatchingAssigner(BaseAssigner):
+    """Base of the assigners that match by cost with a dynamic k.
+
+    A subclass says which priors take part (:meth:`_regions`), which pairs are near, from
+    narrow to wide (:meth:`_neighbourhoods`), and prices pairs (:meth:`_terms`).
+
+    Args:
+        topk: How many best IoUs a gt's k is summed from.
+        quality: Class target of a positive: ``'iou'``, of the prediction and the gt, as
+            in YOLOX and RTMDet, or ``'one'``.
+        ignore_iof_thr: See :class:`BaseAssigner`.
+        ignore_wrt_candidates: See :class:`BaseAssigner`.
+    """
+
+    needs = frozenset({'predictions'})
+    priors_form = 'points'
+    #: What the reference implementation reports as the overlap of unmatched priors, its -INF.
+    unmatched_overlap = -1e5
+
+    def __init__(
+        self,
+        topk: int,
+        *,
+        quality: str = 'iou',
+        ignore_iof_thr: float | None = None,
+        ignore_wrt_candidates: bool = True,
+    ) -> None:
+        super().__init__(ignore_iof_thr=ignore_iof_thr, ignore_wrt_candidates=ignore_wrt_candidates)
+        if quality not in ('iou', 'one'):
+            raise ConfigError(f"quality: expected 'iou' or 'one', got {quality!r}")
+        if topk < 1:
+            raise ConfigError(f'the number of IoUs summed for k: expected >= 1, got {topk}')
+        self.topk = topk
+        self.quality = quality
+
+    @abstractmethod
+    def _regions(self) -> tuple[Region, ...]:
+        """A prior takes part when it lies in one of these, of any gt of its image."""
+
+    @abstractmethod
+    def _neighbourhoods(self) -> tuple[Neighbourhood, ...]:
+        """From narrow to wide; the floors must not fall."""
+
+    @abstractmethod
+    def _terms(
+        self, priors: Priors, gt: GroundTruth, predictions: Predictions, taking_part: Tensor
+    ) -> PairTerms:
+        """The prices of the priors that take part, ``(B, N)`` bool."""
+
+    def _assign(
+        self, priors: Priors, gt: GroundTruth, predictions: Predictions | None
+    ) -> Assignment:
+        assert predictions is not None
+        rows = gt_rows(gt)
+        b, n = gt.batch_size, priors.num_priors
+        if rows.num_rows == 0 or n == 0:
+            return Assignment.empty(b, n, priors.device)
+        covered = covered_priors(priors, rows, gt, self._regions())
+        totals = sum_of_top_overlaps(predictions.boxes, gt, covered, self.topk)
+        k = totals.long().clamp(min=1).minimum(covered.sum(dim=1)[:, None]) * gt.valid
+        terms = self._terms(priors, gt, predictions, covered)
+        matching = _Matching(terms, covered, k, self.topk)
+        pairs = matching.run(rows, self._neighbourhoods())
+        overlaps = terms.overlaps(pairs)
+        ones = torch.ones_like(overlaps)
+        return Assignment(
+            pairs.image,
+            pairs.prior,
+            pairs.gt,
+            torch.zeros(b, n, dtype=torch.bool, device=priors.device),
+            quality=ones if self.quality == 'one' else overlaps.clamp(TINY_QUALITY, 1),
+            one_to_one=True,
+        )
+
+    def _max_overlaps(
+        self,
+        pairs: Assignment,
+        priors: Priors,
+        gt: GroundTruth,
+        predictions: Predictions | None,
+    ) -> Tensor:
+        assert predictions is not None
+        unmatched = self.unmatched_overlap if pairs.num_pairs else 0
+        out = predictions.boxes.new_full((priors.num_priors,), unmatched)
+        matched = predictions.boxes[0, pairs.prior]
+        out[pairs.prior] = bbox_overlaps(matched, gt.boxes[0, pairs.gt], is_aligned=True)
+        return out
+
+
+class _Matching:
+    """One batch's matching.
+
+    Args:
+        terms: The prices.
+        taking_part: ``(B, N)`` bool, the priors to match.
+        k: ``(B, M)`` int64, how many priors each gt takes; no more than take part.
+        most: The largest k.
+    """
+
+    def __init__(self, terms: PairTerms, taking_part: Tensor, k: Tensor, most: int) -> None:
+        self.terms = terms
+        self.priors = terms.priors.with_valid(taking_part)
+        self.taking_part = taking_part
+        self.k = k
+        self.most = most
+        # (B * N,) the lowest cost at which each prior was offered, and to which gt.
+        self.best = torch.full((taking_part.numel(),), _HIGHEST, device=k.device)
+
+    def run(self, rows: GtRows, neighbourhoods: tuple[Neighbourhood, ...]) -> Pairs:
+        """The K pairs."""
+        claims = []
+        while len(neighbourhoods) > 1 and self._too_narrow(neighbourhoods[0]):
+            neighbourhoods = neighbourhoods[1:]
+        for near in neighbourhoods:
+            undecided = []
+            for some, found in candidate_blocks(self.priors, rows, self.terms.gt, near.region):
+                claimed, rest = self._claim(some, found, near.floor)
+                claims.append(claimed)
+                undecided.append(rest)
+            rows = _cat_rows(undecided)
+            if rows.num_rows == 0:
+                break
+        claims.extend(self._claim_whole_rows(rows))
+        return self._one_gt_a_prior(Pairs.cat(claims), neighbourhoods[0].floor)
+
+    def _too_narrow(self, near: Neighbourhood) -> bool:
+        """Whether most priors' class cost alone is over the floor, which then decides little.
+
+        So it is with scores that are high for many classes.
+        """
+        if not host_sync_is_free(self.best.device):
+            return False
+        over = (self.terms.all_negative >= near.floor).view_as(self.taking_part)
+        return bool(2 * (over & self.taking_part).sum() > self.taking_part.sum())
+
+    def _claim(self, rows: GtRows, near: Candidates, floor: float) -> tuple[Pairs, GtRows]:
+        """The k cheapest near priors of the gts that they decide, and the other gts."""
+        pairs = self.terms.pairs_of(near)
+        cost = self.terms.near_cost(pairs, self.terms.overlaps(pairs))
+        key = torch.add(pairs.gt_at, ordered_key(cost), alpha=1 << 32)
+        self.best.scatter_reduce_(0, pairs.flat_index, key, 'amin')
+        index, exists = segment_topk(cost, near.counts, self.most, largest=False)
+        wanted = torch.arange(self.most, device=cost.device)
+        wanted = wanted < self.k[rows.image, rows.index][:, None]  # (G, most)
+        if cost.numel():
+            exists = exists & (cost.index_select(0, index.reshape(-1)).view_as(index) < floor)
+        decided = (exists | ~wanted).all(dim=1)
+        chosen = pairs.at(index[wanted & decided[:, None]])
+        rest = (~decided).nonzero().squeeze(1)  # sync: gts that need a wider look
+        return chosen, rows.part(rest)
+
+    def _claim_whole_rows(self, rows: GtRows) -> list[Pairs]:
+        """The k cheapest of all priors that take part."""
+        n, claims = self.priors.num_priors, []
+        step = max(2 * block_elements(self.best.device) // n, 1)
+        for start in range(0, rows.num_rows, step):
+            image, gt = (v[start : start + step] for v in (rows.image, rows.index))
+            pairs = self.terms.rows(image, gt)
+            cost = self.terms.cost(pairs, self.terms.overlaps(pairs)).view(-1, n)
+            cost = torch.where(self.taking_part[image], cost, torch.inf)
+            k = self.k[image, gt]
+            order = self._cheapest(cost, image, k)
+            wanted = torch.arange(order.shape[1], device=cost.device) < k[:, None]
+            row, rank = wanted.nonzero(as_tuple=True)
+            claims.append(self.terms.pairs(image[row], gt[row], order[row, rank]))
+        return claims
+
+    def _cheapest(self, cost: Tensor, image: Tensor, k: Tensor) -> Tensor:
+        """``(D, most)`` priors of whole rows ``(D, N)``, the cheapest ``k (D,)`` first.
+
+        Far pairs cost so much that float32 cannot tell many of them apart. Of those across
+        the cut the lower prior is taken; where the host may look, the one that
+        ``torch.topk`` takes of the priors that take part, as the reference implementations
+        do.
+        """
+        value, order = torch.sort(cost, dim=1, stable=True)
+        order = order[:, : self.most].contiguous()
+        if host_sync_is_free(cost.device) and cost.shape[1] > 1:
+            last, after = (k - 1).clamp(min=0), k.clamp(max=cost.shape[1] - 1)
+            last, after = (value.gather(1, at[:, None]).squeeze(1) for at in (last, after))
+            tied = (last == after) & torch.isfinite(after)
+            for row in tied.nonzero().squeeze(1).tolist():
+                prior_index = self.taking_part[image[row]].nonzero().squeeze(1)
+                own = int(k[row])
+                top = cost[row, prior_index].topk(own, largest=False).indices
+                order[row, :own] = prior_index[top]
+        return order
+
+    def _one_gt_a_prior(self, claims: Pairs, floor: float) -> Pairs:
+        """A prior claimed by several gts goes to whom it is cheapest for, claimant or not."""
+        count = torch.zeros_like(self.best, dtype=torch.int32)
+        count.index_add_(
+            0, claims.flat_index, torch.ones_like(claims.flat_index, dtype=torch.int32)
+        )
+        shared = (count > 1).nonzero().squeeze(1)  # sync: priors in conflict
+        if shared.numel() == 0:
+            return claims
+        single = claims.at(count.index_select(0, claims.flat_index) == 1)
+        n = self.priors.num_priors
+        image, prior = shared // n, shared % n
+        winner, open_ = self._best_offer(shared, floor)
+        if open_.numel():
+            pairs = self.terms.columns(image[open_], prior[open_])
+            cost = self.terms.cost(pairs, self.terms.overlaps(pairs))
+            cost = cost.view(-1, self.terms.gt.max_gts)
+            cost = torch.where(self.terms.gt.valid[image[open_]], cost, torch.inf)
+            winner[open_] = cost.argmin(dim=1)
+        return Pairs.cat([single, self.terms.pairs(image, winner, prior)])
+
+    def _best_offer(self, prior_index: Tensor, floor: float) -> tuple[Tensor, Tensor]:
+        """To which gt priors were offered cheapest, and which of them at no less than the floor."""
+        key = self.best.index_select(0, prior_index)
+        floors = ordered_key(torch.full_like(key[:1], floor, dtype=torch.float32)) << 32
+        m, n = self.terms.gt.max_gts, self.priors.num_priors
+        gt = (key & 0xFFFFFFFF) - torch.div(prior_index, n, rounding_mode='floor') * m
+        return gt, (key >= floors).nonzero().squeeze(1)
+
+
+def _cat_rows(parts: list[GtRows]) -> GtRows:
+    return GtRows(
+        torch.cat([p.image for p in parts]),
+        torch.cat([p.index for p in parts]),
+        torch.cat([p.boxes for p in parts]),
+        torch.cat([p.valid for p in parts]),
+        torch.cat([p.centers for p in parts]),
+    )

@@ -1,0 +1,1 @@
+"""What stands behind each command line; a tool, its module and its function share a name."""

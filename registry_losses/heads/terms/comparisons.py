@@ -1,0 +1,280 @@
+"""What each kind of loss term compares: rows of predictions, their targets and weights.
+
+Shapes: B images, N priors, K pairs, C classes, R rows, L levels.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...errors import ConfigError, PairingError
+from ...structures import Assignment, ClassTargets, LossTerm
+from .loss_inputs import LossInputs
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What one term hands to its loss.
+
+    Args:
+        preds: One tensor a stage, rows first.
+        target: ``ClassTargets``, or ``(K, D)``.
+        weight: ``(R,)`` row weights or None.
+        levels: ``(R,)`` level of each row, for ``level_mean``.
+        count: The term's normaliser on this rank: 0-d; ``(L,)`` for ``level_mean``.
+    """
+
+    preds: tuple[Tensor, ...]
+    target: object
+    weight: Tensor | None
+    count: Tensor
+    levels: Tensor | None = None
+
+
+def wants_one_label(loss) -> bool:
+    """Whether a loss can take only one gt a row (softmax and label losses)."""
+    softmax = getattr(loss, 'activation', None) == 'softmax'
+    labels = getattr(loss, 'target_format', 'labels') in ('labels', 'label_score')
+    return softmax or labels
+
+
+def _class_rows(term: LossTerm, inputs: LossInputs) -> Comparison:
+    """Classification and heatmaps: class rows against the assignment's labels."""
+    if term.rows == 'positives':
+        return _class_of_pairs(term, inputs)
+    one_label = wants_one_label(term.loss)
+    pairs = inputs.pairs(term)
+    targets = pairs.class_targets(
+        inputs.gt,
+        inputs.priors,
+        inputs.num_classes,
+        values=_target_values(term, inputs, pairs),
+        one_label=one_label,
+    )
+    stages = inputs.output.branches[term.branch].stages()
+    preds = tuple(stage.reshape(-1, stage.shape[-1]) for stage in stages)
+    _check_rows(term, preds[0], targets.num_rows)
+    if term.rows == 'class_rows':
+        preds, targets = _only_positive_rows(preds, targets)
+        levels = None
+    else:
+        levels = _row_levels(inputs)
+    count = _count(term, inputs, pairs, preds[0], targets=targets, levels=levels)
+    return Comparison(preds, targets, _negative_weight(term, targets), count, levels)
+
+
+def _class_of_pairs(term: LossTerm, inputs: LossInputs) -> Comparison:
+    """Classification on positives only, once a pair (YOLOv3, YOLOv5)."""
+    pairs = inputs.pairs(term)
+    data = inputs.output[term.branch]
+    rows = inputs.priors.class_rows_at(pairs.image, pairs.prior)
+    pred = data.reshape(-1, data.shape[-1]).index_select(0, rows)
+    values = _target_values(term, inputs, pairs)
+    index = torch.arange(pairs.num_pairs, device=rows.device)
+    targets = ClassTargets(
+        rows=index,
+        classes=pairs.labels_of(inputs.gt),
+        values=(pairs.quality if values is None else values).float(),
+        positive=torch.ones_like(index, dtype=torch.bool),
+        ignored=torch.zeros_like(index, dtype=torch.bool),
+        num_classes=inputs.num_classes,
+    )
+    levels = inputs.priors.level_ids[pairs.prior]
+    count = _count(term, inputs, pairs, pred, targets=targets, levels=levels)
+    return Comparison((pred,), targets, None, count, levels)
+
+
+def _objectness(term: LossTerm, inputs: LossInputs) -> Comparison:
+    """Objectness: every prior, one class; of two gts on a prior the larger value wins."""
+    pairs = inputs.pairs(term)
+    values = _target_values(term, inputs, pairs)
+    values = (pairs.quality if values is None else values).float()
+    data = inputs.output[term.branch]
+    pred = data.reshape(-1, data.shape[-1])
+    entries = (
+        pairs.flat_index,
+        torch.zeros_like(pairs.flat_index),
+        values,
+        torch.ones_like(pairs.flat_index, dtype=torch.bool),
+        inputs.assignment.ignored.reshape(-1),
+        1,
+    )
+    targets = ClassTargets(*entries) if pairs.one_to_one else ClassTargets.merge(*entries)
+    _check_rows(term, pred, targets.num_rows)
+    levels = inputs.priors.level_ids.repeat(pairs.batch_size)
+    count = _count(term, inputs, pairs, pred, targets=targets, levels=levels)
+    return Comparison((pred,), targets, _negative_weight(term, targets), count, levels)
+
+
+def _centerness(term: LossTerm, inputs: LossInputs) -> Comparison:
+    """Centreness of the positives."""
+    pairs = inputs.pairs(term)
+    pred, present = inputs.pred_at(term.branch, pairs)
+    target, _ = inputs.centerness_at(pairs)
+    weight = _existing(None, present, pred)
+    count = _count(term, inputs, pairs, pred, weight=weight)
+    return Comparison((pred,), target[:, None], weight, count)
+
+
+def _box(term: LossTerm, inputs: LossInputs) -> Comparison:
+    """Boxes of the positives, encoded or decoded."""
+    pairs = inputs.pairs(term)
+    raw, present = inputs.pred_at(term.branch, pairs)
+    if term.kind == 'box_decoded':
+        pred, target = inputs.decoded_at(term.branch, pairs), pairs.boxes_of(inputs.gt)
+    else:
+        target = inputs.encoded_targets(pairs)
+        # A loss with a sigmoid of its own (YOLOv3's xy) reads logits.
+        logits = getattr(term.loss, 'activation', None) == 'sigmoid'
+        pred = raw if logits else inputs._coder.activate(raw.float())
+    if term.columns is not None:
+        pred, target = pred[:, slice(*term.columns)], target[:, slice(*term.columns)]
+    weight = _existing(_pair_weight(term, inputs, pairs), present, pred)
+    levels = inputs.priors.level_ids[pairs.prior]
+    per_pair = 1 if term.kind == 'box_decoded' else pred.shape[1]
+    count = _count(term, inputs, pairs, pred, weight=weight, levels=levels, per_row=per_pair)
+    return Comparison((pred,), target, weight, count, levels)
+
+
+def _distribution(term: LossTerm, inputs: LossInputs) -> Comparison:
+    """Distributions over bins, one for each of the four sides (GFL, Li et al. 2020)."""
+    pairs = inputs.pairs(term)
+    raw, present = inputs.pred_at(term.branch, pairs)
+    target = inputs.encoded_targets(pairs)  # (K, 4)
+    pred = raw.reshape(raw.shape[0] * 4, -1)  # (4K, bins)
+    target = target.reshape(-1).clamp(0, pred.shape[1] - 1 - 1e-3)
+    weight = _existing(_pair_weight(term, inputs, pairs), present, raw)
+    count = _count(term, inputs, pairs, pred, weight=weight) * 4
+    weight = None if weight is None else weight.repeat_interleave(4)
+    return Comparison((pred,), target, weight, count)
+
+
+PREPARE: dict[str, Callable[[LossTerm, LossInputs], Comparison]] = {
+    'classification': _class_rows,
+    'heatmap': _class_rows,
+    'objectness': _objectness,
+    'centerness': _centerness,
+    'box_encoded': _box,
+    'box_decoded': _box,
+    'distribution': _distribution,
+}
+
+
+def _target_values(term: LossTerm, inputs: LossInputs, pairs: Assignment) -> Tensor | None:
+    """``(K,)`` values of the positives; None for the assignment's own."""
+    if term.target_quality == 'assigned':
+        return None
+    if term.target_quality == 'one':
+        return torch.ones_like(pairs.quality)
+    return inputs.overlaps_at('bbox', pairs, term.target_quality)
+
+
+def _pair_weight(term: LossTerm, inputs: LossInputs, pairs: Assignment) -> Tensor | None:
+    """``(K,)`` weights of a box term; None where all are 1 by declaration."""
+    if term.pair_weight == 'none':
+        return None
+    if term.pair_weight == 'centerness':
+        value, inside = inputs.centerness_at(pairs)
+        # A prior outside its gt (assigners swapped) still learns its box.
+        return pairs.weight * torch.where(inside, value, 1.0)
+    if term.pair_weight == 'quality':
+        return pairs.weight * pairs.quality
+    if term.pair_weight == 'box_scale':
+        boxes, sizes = pairs.boxes_of(inputs.gt), inputs.gt.image_sizes[pairs.image]
+        share = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) / sizes.prod(dim=1)
+        return pairs.weight * (2 - share)
+    return pairs.weight
+
+
+def _negative_weight(term: LossTerm, targets: ClassTargets) -> Tensor | None:
+    """``(R,)`` row weights, ``negative_weight`` where a row has no positive."""
+    if term.negative_weight == 1:
+        return None
+    weight = torch.full_like(targets.ignored, term.negative_weight, dtype=torch.float32)
+    weight[targets.rows] = torch.where(targets.positive, 1.0, weight[targets.rows])
+    return weight
+
+
+def _existing(weight: Tensor | None, present: Tensor | None, pred: Tensor) -> Tensor | None:
+    """Zero weight for priors on levels where the branch does not exist."""
+    if present is None:
+        return weight
+    return present.to(pred.dtype) if weight is None else weight * present
+
+
+def _row_levels(inputs: LossInputs) -> Tensor:
+    """``(B * rows,)`` level of every class row."""
+    priors = inputs.priors
+    levels = priors.level_ids
+    if priors.class_row is not None:
+        rows = levels.new_zeros(priors.num_class_rows)
+        levels = rows.index_copy_(0, priors.class_row, levels)
+    return levels.repeat(inputs.assignment.batch_size)
+
+
+def _only_positive_rows(preds, targets: ClassTargets):
+    """Keep the class rows that hold a positive (sync: their number)."""
+    rows = torch.unique(targets.rows[targets.positive])
+    keep = targets.positive
+    reduced = ClassTargets(
+        rows=torch.searchsorted(rows, targets.rows[keep]),
+        classes=targets.classes[keep],
+        values=targets.values[keep],
+        positive=targets.positive[keep],
+        ignored=torch.zeros_like(rows, dtype=torch.bool),
+        num_classes=targets.num_classes,
+    )
+    return tuple(pred.index_select(0, rows) for pred in preds), reduced
+
+
+def _check_rows(term: LossTerm, pred: Tensor, rows: int) -> None:
+    if pred.shape[0] != rows:
+        raise PairingError(
+            f'{term.name}: branch {term.branch!r} has {pred.shape[0]} rows, the priors {rows}; '
+            'the head and its prior generator disagree on the number of priors a cell'
+        )
+
+
+def _count(
+    term: LossTerm,
+    inputs: LossInputs,
+    pairs: Assignment,
+    pred: Tensor,
+    *,
+    weight: Tensor | None = None,
+    targets: ClassTargets | None = None,
+    levels: Tensor | None = None,
+    per_row: int | None = None,
+) -> Tensor:
+    """This rank's normaliser of a term, a 0-d float32 (``(L,)`` for ``level_mean``)."""
+
+    def number(value: float) -> Tensor:
+        return torch.full((), float(value), device=pred.device)
+
+    name = term.normalizer
+    if name == 'positives':
+        return number(pairs.num_pairs)
+    if name == 'class_positives':
+        if targets is None:
+            targets = inputs.assignment.class_targets(inputs.gt, inputs.priors, inputs.num_classes)
+        return targets.positive.sum().float()
+    if name == 'quality_sum':
+        return pairs.quality.sum()
+    if name == 'weight_sum':
+        return number(pairs.num_pairs) if weight is None else weight.sum().float()
+    if name == 'sampled':
+        return (~inputs.assignment.ignored).sum().float()
+    if name == 'batch':
+        return number(pairs.batch_size)
+    if name == 'elements':
+        return number(pred.numel())
+    if name == 'none':
+        return number(1)
+    if name == 'level_mean' and levels is not None:
+        per_row = pred.shape[1] if per_row is None else per_row
+        counts = pred.new_zeros(len(inputs.priors.level_sizes), dtype=torch.float32)
+        ones = torch.full(levels.shape, float(per_row), device=pred.device)
+        return counts.index_add_(0, levels, ones)
+    raise ConfigError(f'{term.name}: normalizer {name!r} has no meaning for kind {term.kind!r}')

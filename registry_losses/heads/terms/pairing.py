@@ -1,0 +1,183 @@
+"""Which parts go together: refused when the config is built, not at the first step.
+
+Shapes: R rows, K pairs, C classes, D values a prior.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import ConfigError, PairingError
+from ...structures import ClassTargets, LossTerm
+from ...structures.loss_term import BOX_KINDS, PER_PRIOR_KINDS
+from .comparisons import PREPARE
+from .evaluation import averaging, call_loss, unchanged_buffers
+
+# What a loss may raise at shapes or values that it was not made for.
+_TRIAL_ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+def check_terms(terms: Sequence[LossTerm]) -> None:
+    """Refuse a loss whose kind is not its term's.
+
+    Raises:
+        PairingError: Naming the term, the loss, and the kinds on both sides.
+    """
+    for term in terms:
+        if term.loss is None:
+            raise ConfigError(f'{term.name}: this term of the head needs a loss, got None')
+        kinds = getattr(term.loss, 'kinds', None)
+        if kinds is not None and term.kind not in kinds:
+            raise PairingError(
+                f'{term.name}: {type(term.loss).__name__} serves {", ".join(kinds)}, but this '
+                f'term of the head is of kind {term.kind!r}; choose a loss that serves it'
+            )
+        if term.kind not in PREPARE:
+            raise PairingError(
+                f'{term.name}: no rule evaluates terms of kind {term.kind!r}; '
+                f'there are rules for {", ".join(PREPARE)}'
+            )
+
+
+def check_pairing(head: Any) -> None:
+    """Refuse parts of a head that cannot work together.
+
+    Args:
+        head: A :class:`~registry_losses.heads.DenseHead` with its loss terms.
+
+    Raises:
+        PairingError: Naming the term or part, and what to choose instead.
+    """
+    check_terms(head.loss_terms)
+    levels = head.prior_generator.num_levels
+    for term in head.loss_terms:
+        if term.level_weights is not None and len(term.level_weights) != levels:
+            raise ConfigError(
+                f'{term.name}: {len(term.level_weights)} level_weights for {levels} levels'
+            )
+        if term.kind in BOX_KINDS:
+            _check_box_term(term, head)
+        _try_loss(term, head)
+    needs = set(head.sampler.needs) | set(getattr(head.assigner, 'needs', ()))
+    if 'row_loss' in needs:
+        ranking_term(head)
+
+
+def ranking_term(head: Any) -> LossTerm:
+    """The term whose loss of a prior says how hard the prior is.
+
+    Raises:
+        PairingError: If no term charges the negatives.
+    """
+    for kind in PER_PRIOR_KINDS:
+        for term in head.loss_terms:
+            if term.kind == kind and term.rows == 'all':
+                return term
+    raise PairingError(
+        f'{type(head.sampler).__name__} ranks negatives by their loss, but '
+        f'{type(head).__name__} charges no loss on negatives; choose PseudoSampler'
+    )
+
+
+def _check_box_term(term: LossTerm, head: Any) -> None:
+    """Boxes need a coder, distributions bins, and losses of logits a coder of sigmoids."""
+    loss, coder = type(term.loss).__name__, head.bbox_coder
+    if coder is None:
+        raise PairingError(
+            f'{term.name}: {type(head).__name__} has no bbox_coder, so it predicts no boxes for '
+            f'{loss} to compare; leave the loss out, or give the head a bbox_coder'
+        )
+    if term.kind == 'distribution' and head.num_bins < 2:
+        raise PairingError(
+            f'{term.name}: {loss} compares distributions over bins, but {type(head).__name__} '
+            'predicts one number a side; choose a loss of boxes, such as SmoothL1Loss or GIoULoss'
+        )
+    if term.kind == 'box_encoded' and getattr(term.loss, 'activation', None) == 'sigmoid':
+        low, high = (torch.tensor(bound) for bound in coder.bounds())
+        part = slice(*term.columns) if term.columns is not None else slice(None)
+        if low[part].min() < 0 or high[part].max() > 1:
+            raise PairingError(
+                f'{term.name}: {loss} compares logits with values from 0 to 1, but what '
+                f'{type(coder).__name__} encodes here goes beyond; choose a loss of differences, '
+                'such as L1Loss, or a coder whose output is a sigmoid'
+            )
+
+
+# A trial of each loss -------------------------------------------------------------------
+
+
+def _try_loss(term: LossTerm, head: Any) -> None:
+    """Evaluate a loss on a few rows of the head's shape.
+
+    What kinds cannot say comes out here: a loss set up for another number of classes, one
+    that wants probabilities where the head gives logits, one of another calling convention.
+    """
+    _check_classes(term, head)
+    example = _example(term, head)
+    if example is None or _is_abstract(term.loss):
+        return
+    where = f'{term.name}: {type(term.loss).__name__} does not fit {type(head).__name__}'
+    pred, target = example
+    options: dict[str, Any] = dict(averaging(term, torch.ones(())))
+    with torch.no_grad(), unchanged_buffers(term.loss):
+        try:
+            value = call_loss(term.loss, pred, target, **options)
+        except _TRIAL_ERRORS as error:
+            raise PairingError(f'{where}: {error}') from error
+    if not isinstance(value, Tensor) or value.dim():
+        what = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise PairingError(
+            f'{where}: expected one number, got {what}; check its reduction (mean or sum)'
+        )
+    if not torch.isfinite(value):
+        raise PairingError(
+            f'{where}: its value at small outputs of the head is {float(value)}; does it expect '
+            'probabilities? The outputs are logits'
+        )
+
+
+def _check_classes(term: LossTerm, head: Any) -> None:
+    """A loss that is told the number of classes has to be told the head's."""
+    given = getattr(term.loss, 'num_classes', head.num_classes)
+    if term.kind == 'classification' and given != head.num_classes:
+        raise PairingError(
+            f'{term.name}: {type(term.loss).__name__} has num_classes={given}, but '
+            f'{type(head).__name__} has {head.num_classes}; give the loss '
+            f'num_classes={head.num_classes}'
+        )
+
+
+def _example(term: LossTerm, head: Any) -> tuple[Tensor, Any] | None:
+    """A few predictions and targets of a term; None for branches of unknown size."""
+    size = head.map_channels().get(term.branch)
+    if term.kind in BOX_KINDS:
+        return _box_example(term, head)
+    if size is None or term.kind not in (*PER_PRIOR_KINDS, 'centerness'):
+        return None
+    pred = torch.linspace(-2, 2, 3 * size, device='cpu').reshape(3, size)
+    if term.kind == 'centerness':
+        return pred, torch.full_like(pred, 0.4)
+    num_classes = 1 if term.kind == 'objectness' else head.num_classes
+    background = 0 if term.rows == 'positives' else num_classes
+    labels = torch.tensor([num_classes - 1, 0, background], device='cpu')
+    scores = torch.tensor([1.0, 0.6, 1.0], device='cpu')
+    return pred, ClassTargets.from_labels(labels, num_classes, scores=scores)
+
+
+def _box_example(term: LossTerm, head: Any) -> tuple[Tensor, Any]:
+    boxes = torch.tensor([[0.0, 0, 8, 8], [4, 2, 24, 20]], device='cpu')
+    if term.kind == 'box_decoded':
+        return boxes + 1, boxes
+    if term.kind == 'distribution':
+        return boxes.new_zeros(4, head.num_bins), boxes.new_full((4,), 0.5)
+    target = head.bbox_coder.clamp_encoded(boxes.new_full((2, head.bbox_coder.encode_size), 0.5))
+    target = target if term.columns is None else target[:, slice(*term.columns)]
+    return target + 0.1, target
+
+
+def _is_abstract(loss: nn.Module) -> bool:
+    """Whether a loss has tensors without values (built on the meta device)."""
+    tensors = [*loss.parameters(), *loss.buffers()] if isinstance(loss, nn.Module) else []
+    return any(tensor.device.type != 'cpu' for tensor in tensors)

@@ -1,0 +1,27 @@
+"""What depends on the device alone: whether the host may look, how much to hold at once."""
+
+import torch
+
+# Elements of one block of a streamed (B, n, M) computation: about a megabyte of float32
+# a temporary, which stays in a CPU's cache and well under 64 MB in all.
+CHUNK_ELEMENTS = 1 << 18
+
+_HOST_DEVICES = {'cpu'}
+
+
+def host_sync_is_free(device: torch.device) -> bool:
+    """Whether the host may read a tensor's values at will.
+
+    True on the CPU. Elsewhere reading one waits for the device to catch up, so that rules
+    there work with more than is needed rather than count what is.
+    """
+    return device.type in _HOST_DEVICES
+
+
+def block_elements(device: torch.device) -> int:
+    """Elements of the tensors worked on at a time.
+
+    On the CPU few enough to stay in cache; elsewhere more, since every block has its
+    launches, and often a wait.
+    """
+    return CHUNK_ELEMENTS if host_sync_is_free(device) else CHUNK_ELEMENTS * 16

@@ -1,0 +1,105 @@
+"""``tools/visualize_assignments.py``."""
+
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+
+from registry_losses.assigners import SimOTAAssigner
+from registry_losses.commands import visualize_assignments as tool
+from registry_losses.config import load_config
+from registry_losses.errors import ConfigError, DataError
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / 'configs' / 'retinanet' / 'retinanet_tiny_digits.py'
+
+
+def test_parse_assigner():
+    assert tool.parse_assigner('SimOTA') == ('SimOTA', dict(type='SimOTAAssigner'))
+    label, node = tool.parse_assigner("SimOTAAssigner(center_radius=1.5, quality='one')")
+    assert label == "SimOTA(center_radius=1.5, quality='one')"
+    assert node == dict(type='SimOTAAssigner', center_radius=1.5, quality='one')
+    assert tool.parse_assigner('MaxIoU(pos_iou_thr=0.7)')[1]['pos_iou_thr'] == 0.7
+    with pytest.raises(ConfigError, match='SimOTA'):
+        tool.parse_assigner('SimOtta')
+    for wrong in ('ATSS(topk=', 'ATSS(topk=open("x"))'):
+        with pytest.raises(ConfigError, match='NAME'):
+            tool.parse_assigner(wrong)
+
+
+def test_every_assigner_has_what_it_needs():
+    names = tool.assigner_names()
+    assert len(tool.build_assigners(names, None)) == len(names) >= 18
+    own = SimOTAAssigner()
+    assert tool.build_assigners(['config'], own) == {'SimOTA (config)': own}
+    with pytest.raises(ConfigError, match='without an assigner'):
+        tool.build_assigners(['config'], None)
+
+
+def test_pages_and_tables(tmp_path, capsys):
+    tool.visualize_main(
+        [str(CONFIG), '--synthetic', '--synthetic-size', '128', '--num', '2', '--panel', '64']
+        + ['--assigners', 'config', 'SimOTA', 'PAA', 'CenterNet', '--columns', '3']
+        + ['--out', str(tmp_path)]
+    )
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [f'synthetic_{i}_{j}.png' for i in (0, 1) for j in (1, 2)] + ['tables.md']
+    for name in names[:2]:  # two and two, rather than three and one
+        assert cv2.imread(str(tmp_path / name)).shape[1] == 92 + 2 * (64 + 12)
+    text = (tmp_path / 'tables.md').read_text()
+    for word in ('MaxIoU (config)', 'SimOTA', 'stride 16', 'gts without', 'synthetic_1'):
+        assert word in text
+    assert 'In all' in capsys.readouterr().out
+
+
+def test_look_leaves_the_model_as_it_was():
+    model, meta = tool.build_model(load_config(CONFIG), None, seed=0)
+    assert meta == {} and model.training
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    head = tool.head_of(model)
+    kept = head.assigner, head.sampler
+    (item,) = tool.synthetic_items(1, (100, 120), 10, seed=1)
+    looked = tool.look(model, item, tool.build_assigners(['config', 'FCOS'], head.assigner))
+    assert looked.image.shape == (112, 128, 3)  # padded to the divisor of the config
+    assert (head.assigner, head.sampler) == kept
+    assert all(torch.equal(v, model.state_dict()[k]) for k, v in state.items())
+    positives = [found.num_pairs for found in looked.found.values()]
+    assert min(positives) > 0
+    with pytest.raises(ConfigError, match='lays priors'):
+        tool.head_of(torch.nn.Identity())
+
+
+def test_says_why_nothing_fits(monkeypatch):
+    model, _ = tool.build_model(load_config(CONFIG), None, seed=0)
+    (item,) = tool.synthetic_items(1, (64, 64), 10, seed=1)
+    wrong = tool.build_assigners(['FCOS(regress_ranges=[(0, 8)])', 'ATSS'], None)
+    found = tool.look(model, item, wrong).found
+    assert 'one range for each' in found['FCOS(regress_ranges=[(0, 8)])']
+    with pytest.raises(ConfigError, match='no assigner fits'):
+        tool.look(model, item, dict(list(wrong.items())[:1]))
+
+
+class _Images:
+    def __len__(self):
+        return 2
+
+    def get_data_info(self, index):
+        return dict(img_path=f'/somewhere/{index}_b.png')
+
+
+def test_images_by_number_or_name():
+    data = _Images()
+    assert [tool._index_of(data, name) for name in ('1', '1_b', 'x/0_b.png')] == [1, 1, 0]
+    for name in ('2', 'cat.png'):
+        with pytest.raises(DataError, match=name):
+            tool._index_of(data, name)
+
+
+def test_an_option_that_an_assigner_lacks_and_sizes_that_cannot_be(capsys):
+    with pytest.raises(ConfigError, match=r"no option 'centre_radius'; nearest: center_radius"):
+        tool.build_assigners(['SimOTA(centre_radius=1.5)'], None)
+    for arguments in (['--num', '0'], ['--columns', '0'], ['--panel', '1']):
+        with pytest.raises(SystemExit):
+            tool.visualize_main([str(CONFIG), '--synthetic', *arguments])
+        assert 'expected at least' in capsys.readouterr().err
