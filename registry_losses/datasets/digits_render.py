@@ -353,7 +353,7 @@ def ink_box(mask: np.ndarray) -> tuple[float, float, float, float]:
     half = float(mask.max()) / 2
     x1, x2 = _extent(mask.max(0), half)
     y1, y2 = _extent(mask.max(1), half)
-    return x1, y1, x2, y2
+    return float(x1), float(y1), float(x2), float(y2)
 
 
 def _extent(profile: np.ndarray, half: float) -> tuple[float, float]:

@@ -214,6 +214,8 @@ class HeatmapLoss(BaseLoss):
 class KeypointMSELoss(HeatmapLoss):
     """Mean squared error of heatmaps, with keypoint weights and a mask.
 
+    The regression of joint heatmaps of Tompson et al. (2014), with MMPose's options.
+
     Args:
         use_target_weight: Whether ``target_weights`` count.
         skip_empty_channel: Leave out the maps that hold no keypoint.
