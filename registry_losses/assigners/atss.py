@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import ConfigError, ShapeError
 from ..ops.boxes import centers_inside, corners_of, take_boxes
-from ..ops.device import block_elements, host_sync_is_free
+from ..ops.device import host_sync_is_free
 from ..ops.iou import bbox_overlaps, iou_of_corners
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
@@ -20,7 +20,7 @@ from .base import BaseAssigner
 from .candidates.gt_rows import GtRows, gt_rows
 from .candidates.nearest import Search, Targets, nearest_topk
 from .candidates.prior_blocks import corners_of_priors
-from .matching.conflicts import winners
+from .matching.conflicts import best_of_all_gts, winners
 from .openmmlab import AssignResult, check_iou_calculator
 
 
@@ -126,14 +126,13 @@ class ATSSAssigner(BaseAssigner):
     ) -> Tensor:
         """``(K,)`` the gts of the priors, where one claimed twice is open to all gts."""
         at = contested.nonzero().squeeze(1)  # sync: contests
-        owner = owner.clone()
-        for part in at.split(max(block_elements(at.device) // gt.max_gts, 1)):
-            own, flat_index = image[part], prior[part]
-            overlap = bbox_overlaps(priors.boxes_at(own, flat_index)[:, None], gt.boxes[own])[:, 0]
-            overlap = torch.where(gt.valid[own], overlap, -1)  # (S, M)
-            best = overlap == overlap.amax(dim=1, keepdim=True)
-            owner[part] = best.int().argmax(dim=1)
-        return owner
+
+        def overlaps(image: Tensor, prior: Tensor) -> Tensor:
+            own = priors.boxes_at(image, prior)[:, None]
+            return bbox_overlaps(own, gt.boxes[image])[:, 0]  # (K', M)
+
+        best = best_of_all_gts(image[at], prior[at], gt, overlaps)
+        return owner.index_copy(0, at, best)
 
     def _candidates(
         self, priors: Priors, rows: GtRows, level_sizes: Sequence[int]

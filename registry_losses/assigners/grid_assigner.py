@@ -15,10 +15,8 @@ from .base import BaseAssigner
 from .candidates.grid import center_priors
 from .candidates.gt_rows import GtRows, gt_rows
 from .candidates.prior_overlaps import find_overlaps
+from .matching.conflicts import resolve_with_overrides
 from .openmmlab import AssignResult, check_iou_calculator, max_overlaps
-
-# Above the bits of any IoU: a gt that takes a prior outranks every threshold.
-_TAKEN = 1 << 62
 
 
 @TASK_UTILS.register_module()
@@ -120,11 +118,9 @@ class GridAssigner(BaseAssigner):
             first = prior.new_full((rows.num_rows,), n)
             first.scatter_reduce_(0, found.row, prior, 'amin')
             takes &= found.prior == first.index_select(0, found.row)
-        bits = iou.view(torch.int32).long()
-        strength = torch.where(iou > self.pos_thr, (bits << 32) | (0x7FFFFFFF - index), 0)
-        strength = torch.where(takes, index + _TAKEN, strength)
-        top = strength.new_zeros(b * n).scatter_reduce_(0, flat_index, strength, 'amax')
-        wins = (strength > 0) & (top.index_select(0, flat_index) == strength)
+        wins = resolve_with_overrides(
+            flat_index, iou, index, b * n, claims=iou > self.pos_thr, overrides=takes
+        )
         pair = wins.nonzero().squeeze(1)  # sync: compact pairs
         row = found.row.index_select(0, pair)
         image, prior = rows.image.index_select(0, row), found.prior.index_select(0, pair)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, MissingDependencyError
-from ..ops.segments import LOW_BITS, best_key
+from ..ops.segments import NO_KEY, best_key, split_best_key
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
@@ -23,12 +23,11 @@ from .candidates.prior_blocks import prior_chunks
 from .matching.costs import MatchCost, MatchInputs
 from .openmmlab import AssignResult
 
-_LOWEST = torch.iinfo(torch.int64).min
 # Stands for a pair that must not be, in place of infinity, which solvers refuse; a power of
 # two, so that it is the same number in float32.
 FORBIDDEN = 2.0**60
 # The device's solver reads the whole (B, M, N) cost.
-MOST_DEVICE_ELEMENTS = 1 << 24
+MOST_DEVICE_ELEMENTS = 2**24
 
 
 @TASK_UTILS.register_module()
@@ -120,8 +119,11 @@ class HungarianAssigner(BaseAssigner):
         self, priors: Priors, gt: GroundTruth, predictions: Predictions
     ) -> tuple[Tensor, Tensor, Tensor]:
         cheapest = self._cheapest(priors, gt, predictions)
-        keys = cheapest.cpu().numpy()  # sync: the one transfer of the batch
-        solved = [_solve_image(image_keys) for image_keys in keys]
+        keys = cheapest.cpu()  # sync: the one transfer of the batch
+        costs, prior_index = split_best_key(keys, largest=False)
+        exists = keys != NO_KEY
+        parts = zip(costs.numpy(), prior_index.numpy(), exists.numpy())
+        solved = [_solve_image(*image) for image in parts]
         images = np.concatenate([np.full(len(rows), i) for i, (rows, _) in enumerate(solved)])
         found = np.stack(
             (
@@ -137,7 +139,7 @@ class HungarianAssigner(BaseAssigner):
         """``(B, M, k)`` int64: the keys of each gt's cheapest priors, cost high, prior low."""
         b, m = gt.valid.shape
         k = min(m, priors.num_priors)
-        best = torch.full((b, m, 0), _LOWEST, device=gt.device)
+        best = torch.full((b, m, 0), NO_KEY, device=gt.device)
         for part in prior_chunks(priors, m, b):
             cost = self.cost(gt, predictions, part).transpose(1, 2)  # (B, M, n)
             prior_index = torch.arange(part.start, part.stop, device=gt.device)
@@ -145,7 +147,7 @@ class HungarianAssigner(BaseAssigner):
             allowed = gt.valid[..., None]
             if priors.valid is not None:
                 allowed = allowed & priors.valid[:, None, part]
-            best = torch.cat((best, torch.where(allowed, key, _LOWEST)), dim=-1)
+            best = torch.cat((best, torch.where(allowed, key, NO_KEY)), dim=-1)
             best = best.topk(min(k, best.shape[-1]), dim=-1).values
         return best
 
@@ -200,29 +202,27 @@ def _activate(scores: Tensor, costs: Sequence[MatchCost]) -> Tensor:
     return scores.sigmoid()
 
 
-def _solve_image(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Match one image from the keys ``(M, k)`` of each gt's cheapest priors.
+def _solve_image(
+    costs: np.ndarray, priors: np.ndarray, exists: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Match one image by each gt's cheapest priors.
+
+    Args:
+        costs: ``(M, k)`` float32.
+        priors: ``(M, k)`` int64, what costs that.
+        exists: ``(M, k)`` bool, which of them are priors that may be matched.
 
     Returns:
         The matched gts and their priors.
     """
-    exists = keys != _LOWEST
     rows = np.flatnonzero(exists.any(axis=1))
-    keys, exists = keys[rows], exists[rows]
-    prior_index = LOW_BITS - (keys & 0xFFFFFFFF)
-    used, column = np.unique(prior_index[exists], return_inverse=True)
+    costs, priors, exists = costs[rows], priors[rows], exists[rows]
+    used, column = np.unique(priors[exists], return_inverse=True)
     cost = np.full((len(rows), len(used)), FORBIDDEN)
-    cost[np.nonzero(exists)[0], column] = _costs_of(keys[exists])
+    cost[np.nonzero(exists)[0], column] = costs[exists]
     row, matched = _scipy_solver()(cost)
     kept = cost[row, matched] < FORBIDDEN
     return rows[row[kept]], used[matched[kept]]
-
-
-def _costs_of(keys: np.ndarray) -> np.ndarray:
-    """The float32 costs that :func:`best_key` packed."""
-    bits = (keys >> 32).astype(np.int32)
-    bits ^= (bits >> 31) & np.int32(LOW_BITS)
-    return -bits.view(np.float32)
 
 
 def _scipy_solver() -> Any:

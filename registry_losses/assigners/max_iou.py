@@ -16,6 +16,7 @@ from .base import BaseAssigner
 from .candidates.gt_rows import GtRows, gt_rows
 from .candidates.prior_blocks import nearest_priors
 from .candidates.prior_overlaps import UNKNOWN, Overlaps, find_overlaps
+from .matching.conflicts import resolve_with_overrides
 from .openmmlab import check_iou_calculator
 
 
@@ -116,23 +117,21 @@ class MaxIoUAssigner(BaseAssigner):
         flat_index = rows.image.index_select(0, found.row) * n + found.prior
         index = rows.index.index_select(0, found.row)
         ignored = _ignored(gt, rule, flat_index, found.iou, n)
-        bits = found.iou.view(torch.int32).long()
-        strength = torch.where(found.iou >= rule.pos_thr, (bits << 32) | (0x7FFFFFFF - index), 0)
+        iou, takes = found.iou, None
         if rule.low_quality:
-            takes, apart = _claims(rows, rule, found, n)
-            strength = torch.where(takes, index + _TAKEN, strength)
-            if found.num_lost and rule.min_pos <= 0:
-                lone = torch.arange(rows.num_rows, device=flat_index.device)
-                if found.num_lost != UNKNOWN:
-                    lone = apart.nonzero().squeeze(1)  # sync: where gts overlap nothing
-                near, exists = nearest_priors(priors, rows.part(lone))
-                exists &= apart[lone]
-                flat_index = torch.cat((flat_index, rows.image[lone] * n + near))
-                own = rows.index[lone]
-                index = torch.cat((index, own))
-                strength = torch.cat((strength, torch.where(exists, own + _TAKEN, 0)))
-        best = strength.new_zeros(b * n).scatter_reduce_(0, flat_index, strength, 'amax')
-        wins = (strength > 0) & (best.index_select(0, flat_index) == strength)
+            takes, overlaps_nothing = _best_priors(rows, rule, found, n)
+            if found.num_unmatched and rule.min_pos <= 0:
+                row = torch.arange(rows.num_rows, device=flat_index.device)
+                if found.num_unmatched != UNKNOWN:
+                    row = overlaps_nothing.nonzero().squeeze(1)  # sync: where gts overlap nothing
+                near, exists = nearest_priors(priors, rows.part(row))
+                flat_index = torch.cat((flat_index, rows.image[row] * n + near))
+                index = torch.cat((index, rows.index[row]))
+                iou = torch.cat((iou, iou.new_zeros(row.shape[0])))
+                takes = torch.cat((takes, exists & overlaps_nothing[row]))
+        wins = resolve_with_overrides(
+            flat_index, iou, index, b * n, claims=iou >= rule.pos_thr, overrides=takes
+        )
         pair = wins.nonzero().squeeze(1)  # sync: compact pairs
         pair = pair.index_select(0, order_of(flat_index.index_select(0, pair)))
         flat_index, index = flat_index.index_select(0, pair), index.index_select(0, pair)
@@ -153,10 +152,6 @@ class MaxIoUAssigner(BaseAssigner):
         return overlaps
 
 
-# Above the bits of any IoU: a gt that takes a prior outranks every threshold.
-_TAKEN = 1 << 62
-
-
 def _ignored(
     gt: GroundTruth, rule: MaxIoURule, flat_index: Tensor, iou: Tensor, num_priors: int
 ) -> Tensor:
@@ -171,7 +166,7 @@ def _ignored(
     return ignored[:-1].view(b, num_priors)
 
 
-def _claims(
+def _best_priors(
     rows: GtRows, rule: MaxIoURule, found: Overlaps, num_priors: int
 ) -> tuple[Tensor, Tensor]:
     """``(T,)`` bool, priors that a gt takes as its best; ``(G,)`` bool, gts without one."""

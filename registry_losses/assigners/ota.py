@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
-from ..ops.segments import count_of, segment_best
+from ..ops.segments import count_of
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
@@ -18,6 +18,7 @@ from .candidates.centers import around_center, find_candidates, inside_both, ins
 from .candidates.gt_rows import GtRows, gt_rows
 from .candidates.predicted_overlaps import sum_of_top_overlaps
 from .candidates.prior_blocks import nearest_priors
+from .matching.conflicts import resolve_conflicts
 from .matching.pairs import PairReader, Pairs, sum_over_classes
 
 IOU_EPS = 1e-7
@@ -266,7 +267,7 @@ class OTAAssigner(BaseAssigner):
             best = best.scatter_reduce(0, problem.column, value, 'amax')
             wins = value >= best.index_select(0, problem.column) - SAME_SHARE
         cost = torch.where(wins, problem.cost, torch.inf).float()
-        return segment_best(cost, problem.column, gt, columns, largest=False)
+        return resolve_conflicts(problem.column, cost, gt, columns, largest=False)
 
     @staticmethod
     def _rescaled(

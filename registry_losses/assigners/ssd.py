@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..ops.device import host_sync_is_free
-from ..ops.segments import LOW_BITS
+from ..ops.segments import rank_of, segment_max, split_rank
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
@@ -86,7 +86,7 @@ class _Pairs:
     Args:
         row: ``(T,)`` int64, the gt in the list of gts.
         flat_index: ``(T,)`` int64, ``image * N + prior``.
-        rank: ``(T,)`` int64 that order as the IoUs, see :func:`_rank_of`.
+        rank: ``(T,)`` int64 that order as the IoUs, see :func:`rank_of`.
     """
 
     row: Tensor
@@ -109,8 +109,7 @@ class _Pairs:
     def best_flat(self, num_rows: int) -> tuple[Tensor, Tensor]:
         """``(G,)`` each gt's best IoU, 0 without a pair, and the (lowest) prior it is at."""
         best = self.rank.new_zeros(num_rows)
-        best.scatter_reduce_(0, self.row, self.rank - self.flat_index, 'amax')
-        return (best >> 32).int().view(torch.float32), LOW_BITS - (best & 0xFFFFFFFF)
+        return split_rank(segment_max(self.rank - self.flat_index, self.row, best))
 
     def best_rows(self, flat: Tensor, board: Tensor) -> Tensor:
         """The gt that overlaps each prior most, of equals the lowest; nonsense without a pair.
@@ -120,24 +119,20 @@ class _Pairs:
             board: ``(B * N,)`` int64 to work on.
         """
         board.index_fill_(0, self.flat_index, 0)
-        board.scatter_reduce_(0, self.flat_index, self.rank - self.row, 'amax')
-        return LOW_BITS - (board.index_select(0, flat) & 0xFFFFFFFF)
-
-
-def _rank_of(iou: Tensor) -> Tensor:
-    """int64 that order as float32 >= 0 do, with room below for ties."""
-    return (iou.view(torch.int32).long() << 32) | LOW_BITS
+        segment_max(self.rank - self.row, self.flat_index, board)
+        return split_rank(board.index_select(0, flat))[1]
 
 
 def _to_host(found: Overlaps, rows: GtRows, num_priors: int) -> _Pairs:
     flat_index = (rows.image * num_priors).index_select(0, found.row).add_(found.prior)
-    row, rank = found.row, _rank_of(found.iou.clamp(min=0))
+    row, rank = found.row, rank_of(found.iou.clamp(min=0))
     if not host_sync_is_free(rank.device):
         row, flat_index, rank = torch.stack(
             (row, flat_index, rank)
         ).cpu()  # sync: pairs to the host
     pairs = _Pairs(row, flat_index, rank)
-    return pairs if found.num_lost == 0 else pairs.select(rank > LOW_BITS)
+    no_overlap = rank_of(torch.zeros(1))
+    return pairs if found.num_unmatched == 0 else pairs.select(rank > no_overlap)
 
 
 def match_bipartite(
@@ -212,7 +207,7 @@ def _over_threshold(
     """Gt row and prior of the pairs of the second step."""
     taken = torch.zeros(num_flat, dtype=torch.bool)
     taken[matched] = True
-    pairs = pairs.select(pairs.rank > _rank_of(torch.tensor([threshold])))
+    pairs = pairs.select(pairs.rank > rank_of(torch.tensor([threshold])))
     pairs = pairs.select(~taken.index_select(0, pairs.flat_index))
     board = torch.zeros(num_flat, dtype=torch.long)
     pairs = pairs.select(pairs.best_rows(pairs.flat_index, board) == pairs.row)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..ops.boxes import centers_inside
-from ..ops.device import block_elements
 from ..ops.iou import OverlapMode, bbox_overlaps
 from ..ops.segments import count_of, segment_topk
 from ..registry import TASK_UTILS
@@ -22,7 +21,7 @@ from .candidates.centers import candidate_blocks, inside_box
 from .candidates.gt_rows import gt_rows
 from .candidates.predicted_overlaps import GROUPS, RUN_LENGTH, OverlapBlock, overlapping_blocks
 from .matching.alignment import ALIGNMENT_EPS, alignment, normalized_alignment, power
-from .matching.conflicts import winners
+from .matching.conflicts import best_of_all_gts, winners
 from .matching.pairs import TINY_QUALITY, PairReader, Pairs
 from .openmmlab import AssignResult
 
@@ -129,6 +128,11 @@ class TaskAlignedAssigner(BaseAssigner):
         boxes, gts = reader.boxes(pairs), reader.gt_boxes(pairs)
         return bbox_overlaps(boxes, gts, mode=self._mode(), is_aligned=True).clamp(min=0)
 
+    def _overlaps_of_all_gts(self, reader: PairReader, image: Tensor, prior: Tensor) -> Tensor:
+        """``(K, M)`` overlaps of some priors' boxes with every gt of their image."""
+        columns = reader.columns(image, prior)
+        return self._overlaps(reader, columns).view(-1, reader.gt.max_gts)
+
     def _claims(self, reader: PairReader) -> Pairs:
         """The best of all priors, of which those inside stay."""
         gt, predictions = reader.gt, reader.predictions
@@ -214,15 +218,11 @@ class TaskAlignedAssigner(BaseAssigner):
         count = count_of(claims.flat_index, num_flat)
         shared = (count > 1).nonzero().squeeze(1)  # sync: priors in conflict
         if shared.numel():
-            n, m = reader.priors.num_priors, reader.gt.max_gts
-            image, prior, winner = shared // n, shared % n, torch.empty_like(shared)
-            step = max(2 * block_elements(image.device) // m, 1)
-            for start in range(0, shared.shape[0], step):
-                part = slice(start, start + step)
-                columns = reader.columns(image[part], prior[part])
-                overlaps = self._overlaps(reader, columns).view(-1, m)
-                overlaps = torch.where(reader.gt.valid[image[part]], overlaps, -1)
-                winner[part] = overlaps.argmax(dim=1)
+            n = reader.priors.num_priors
+            image, prior = shared // n, shared % n
+            winner = best_of_all_gts(
+                image, prior, reader.gt, lambda i, p: self._overlaps_of_all_gts(reader, i, p)
+            )
             single = claims.at(count.index_select(0, claims.flat_index) == 1)
             claims = Pairs.cat([single, reader.pairs(image, winner, prior)])
         return claims.at(order_of(claims.flat_index))

@@ -12,12 +12,12 @@ from ..errors import ConfigError
 from ..ops.boxes import xyxy_to_cxcywh
 from ..ops.device import block_elements
 from ..ops.iou import bbox_overlaps
-from ..ops.segments import segment_best
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
 from .candidates.gt_rows import GtRows, gt_rows
 from .candidates.prior_overlaps import predictions_over
+from .matching.conflicts import last_claims
 from .openmmlab import AssignResult, check_iou_calculator
 
 
@@ -84,8 +84,7 @@ class UniformAssigner(BaseAssigner):
         near = bbox_overlaps(boxes, rows.boxes[row], is_aligned=True) >= self.pos_ignore_thr
         exists = exists.reshape(-1) & rows.valid[row]
         flat_index = image * n + prior
-        rank = torch.where(exists, number, -1)
-        last = segment_best(rank.float(), flat_index, number, b * n) & exists
+        last = last_claims(flat_index, number, b * n, exists)
         flat = torch.cat((ignored.reshape(-1), ignored.new_zeros(1)))
         flat.index_fill_(0, torch.where(last & ~near, flat_index, b * n), True)
         pair = (last & near).nonzero().squeeze(1)  # sync: compact pairs

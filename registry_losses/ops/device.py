@@ -4,7 +4,7 @@ import torch
 
 # Elements of one block of a streamed (B, n, M) computation: about a megabyte of float32
 # a temporary, which stays in a CPU's cache and well under 64 MB in all.
-CHUNK_ELEMENTS = 1 << 18
+CHUNK_ELEMENTS = 2**18
 
 _HOST_DEVICES = {'cpu'}
 

@@ -10,14 +10,15 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..ops import bbox_overlaps
+from ..ops.segments import descending_bits, pack
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Priors
 from .base import BaseSampler, SamplingInputs, keep_only
 from .keyed import hashes_at, prior_hashes
-from .ranking import descending_bits, prior_ranks, take_smallest
+from .ranking import prior_ranks, take_smallest
 
 _INT32_MIN = -(2**31)
-_BUDGET = 1 << 22  # overlaps worked out at once
+_BUDGET = 2**22  # overlaps worked out at once
 
 
 class BudgetSampler(BaseSampler):
@@ -136,7 +137,7 @@ def hardest(inputs: SamplingInputs, count: Tensor, limit: int) -> Tensor:
     """
     assert inputs.row_loss is not None
     prior_index = torch.arange(inputs.assignment.num_priors, device=count.device)
-    keys = (descending_bits(inputs.row_loss) << 32) + prior_index
+    keys = pack(descending_bits(inputs.row_loss), prior_index)
     return take_smallest(keys, inputs.negatives, count, limit)
 
 

@@ -6,18 +6,8 @@ Shapes: B images, N priors, K pairs.
 import torch
 from torch import Tensor
 
+from ..ops.segments import pack
 from ..structures import Assignment
-
-_INT32_MAX = 2**31 - 1
-
-
-def descending_bits(values: Tensor) -> Tensor:
-    """Non-negative floats as int64 in [0, 2^31): the larger the float, the smaller.
-
-    Negative values count as 0. Not a number comes first, as the largest.
-    """
-    bits = values.detach().float().clamp(min=0).contiguous().view(torch.int32)
-    return _INT32_MAX - (bits & _INT32_MAX).long()
 
 
 def prior_ranks(assignment: Assignment, priority: Tensor) -> tuple[Tensor, Tensor]:
@@ -34,7 +24,7 @@ def prior_ranks(assignment: Assignment, priority: Tensor) -> tuple[Tensor, Tenso
     """
     image, flat_index = assignment.image, assignment.flat_index
     order = torch.argsort(flat_index, stable=True)
-    by_key = torch.argsort((image[order] << 32) + priority[order], stable=True)
+    by_key = torch.argsort(pack(image[order], priority[order]), stable=True)
     order = order[by_key]
     flat_index, image = flat_index[order], image[order]
     new = torch.ones_like(flat_index)

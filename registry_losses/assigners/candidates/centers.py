@@ -28,7 +28,7 @@ from .prior_blocks import prior_chunks
 Region = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 # Pairs held at once where all would be too many: about 50 MB of indices and terms.
-PAIRS_AT_ONCE = 1 << 19
+PAIRS_AT_ONCE = 2**19
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from .grid import Windows, combinations, expand_cells
 from .gt_rows import GtRows
 
 # Labels are packed beside priors in one integer.
-_LABEL_SPAN = 1 << 20
+_LABEL_SPAN = 2**20
 
 
 @dataclass(frozen=True, eq=False)

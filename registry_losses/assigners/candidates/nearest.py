@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ...ops.device import block_elements, host_sync_is_free
+from ...ops.segments import lowest_k
 from ...structures import Level, Priors
 
 # Off the CPU a level up to this size is searched whole: a certificate would cost a wait.
@@ -229,18 +230,15 @@ def _search_windows(
         flat = (prior_index + targets.image * priors.num_priors).reshape(-1)
         valid = priors.valid.reshape(-1).index_select(0, flat).view_as(prior_index)
         distance = torch.where(valid, distance, torch.inf)
-    # The bits of floats that are not negative order as they do.
-    key = torch.add(prior_index, distance.view(torch.int32).long(), alpha=1 << 32)
-    key = key.topk(min(k + 1, key.shape[0]), dim=0, largest=False).values
-    value = (key >> 32).int().view(torch.float32)
-    exists = torch.isfinite(value[:k]) if priors.valid is not None else torch.ones_like(key[:k])
+    value, index = lowest_k(distance, prior_index, min(k + 1, distance.shape[0]), dim=0)
+    exists = torch.isfinite(value[:k]) if priors.valid is not None else torch.ones_like(index[:k])
     failed = None
     if any(shape != (level.width, level.height) for level in levels):
         failed = value[k - 1] >= bound * (1 - 1e-4)
     if host_sync_is_free(priors.device) and levels[0].num_base == 1 and value.shape[0] > k:
         tie = (value[k] == value[k - 1]) & torch.isfinite(value[k - 1])
         failed = tie if failed is None else failed | tie
-    return (key[:k] & 0xFFFFFFFF).t(), exists.bool().t(), failed
+    return index[:k].t(), exists.bool().t(), failed
 
 
 def _windows(
@@ -284,10 +282,7 @@ def _windows(
 def _lowest(distance: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k lowest of each row, lowest first, of equal ones the earlier first."""
     column = torch.arange(distance.shape[1], device=distance.device)
-    # The bits of floats that are not negative order as they do.
-    key = torch.add(column, distance.view(torch.int32).long(), alpha=1 << 32)
-    position = key.topk(k, dim=1, largest=False).values & 0xFFFFFFFF
-    return distance.gather(1, position), position
+    return lowest_k(distance, column, k, dim=1)
 
 
 def _search_level(search: Search, k: int) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ...ops.device import block_elements, host_sync_is_free
 from ...ops.iou import OverlapMode, bbox_overlaps, iou_of_corners
-from ...ops.segments import count_of, segment_topk
+from ...ops.segments import count_of, segment_high, segment_topk
 from ...structures import GroundTruth
 
 RUN_LENGTH = 16
@@ -65,14 +65,7 @@ class OverlapBlock:
             ``(G, k)`` index of the runs, highest peak first, and their peaks, 0 where
             there is no run that overlaps the gt.
         """
-        place = torch.arange(self.row.shape[0], device=self.row.device)
-        # The bits of floats that are not negative order as they do.
-        key = torch.add(place, self.peaks.view(torch.int32).long(), alpha=1 << 32)
-        group = (place & (GROUPS - 1)).add_(self.row, alpha=GROUPS)
-        best = key.new_zeros(self.counts.shape[0] * GROUPS)
-        best.scatter_reduce_(0, group, key, 'amax')
-        top = best.view(-1, GROUPS).topk(k, dim=1).values
-        return top & 0xFFFFFFFF, (top >> 32).int().view(torch.float32)
+        return segment_high(self.peaks, self.row, self.counts.shape[0], k, groups=GROUPS)
 
 
 def overlapping_blocks(

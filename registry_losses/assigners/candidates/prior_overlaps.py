@@ -33,14 +33,14 @@ class Overlaps:
         row: ``(T,)`` int64, the gt in the list of gts.
         prior: ``(T,)`` int64 in [0, N).
         iou: ``(T,)`` float32; -1 where the prior is no candidate.
-        num_lost: Gts of which it is not known whether any prior overlaps them, or
+        num_unmatched: Gts of which it is not known whether any prior overlaps them, or
             :data:`UNKNOWN`.
     """
 
     row: Tensor
     prior: Tensor
     iou: Tensor
-    num_lost: int = 0
+    num_unmatched: int = 0
 
     def best(self, num_rows: int) -> Tensor:
         """``(G,)`` the largest IoU of each gt, -1 without any."""

@@ -20,16 +20,15 @@ from torch import Tensor
 from ...errors import ConfigError
 from ...ops.device import block_elements, host_sync_is_free
 from ...ops.iou import bbox_overlaps
-from ...ops.segments import ordered_key, segment_topk
+from ...ops.segments import count_of, segment_topk
 from ...structures import Assignment, GroundTruth, Predictions, Priors
 from ..base import BaseAssigner
 from ..candidates.centers import Candidates, Region, candidate_blocks
 from ..candidates.coverage import covered_priors
 from ..candidates.gt_rows import GtRows, gt_rows
 from ..candidates.predicted_overlaps import sum_of_top_overlaps
+from .conflicts import LowestOffers, best_of_all_gts
 from .pairs import TINY_QUALITY, PairReader, Pairs
-
-_HIGHEST = torch.iinfo(torch.int64).max
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,8 +160,7 @@ class _Matching:
         self.taking_part = taking_part
         self.k = k
         self.most = most
-        # (B * N,) the lowest cost at which each prior was offered, and to which gt.
-        self.best = torch.full((taking_part.numel(),), _HIGHEST, device=k.device)
+        self.offers = LowestOffers(taking_part.numel(), k.device)
 
     def run(self, rows: GtRows, neighbourhoods: tuple[Neighbourhood, ...]) -> Pairs:
         """The K pairs."""
@@ -186,7 +184,7 @@ class _Matching:
 
         So it is with scores that are high for many classes.
         """
-        if not host_sync_is_free(self.best.device):
+        if not host_sync_is_free(self.k.device):
             return False
         over = (self.terms.all_negative >= near.floor).view_as(self.taking_part)
         return bool(2 * (over & self.taking_part).sum() > self.taking_part.sum())
@@ -195,8 +193,7 @@ class _Matching:
         """The k cheapest near priors of the gts that they decide, and the other gts."""
         pairs = self.terms.pairs_of(near)
         cost = self.terms.near_cost(pairs, self.terms.overlaps(pairs))
-        key = torch.add(pairs.gt_at, ordered_key(cost), alpha=1 << 32)
-        self.best.scatter_reduce_(0, pairs.flat_index, key, 'amin')
+        self.offers.add(pairs.flat_index, cost, pairs.gt_at)
         index, exists = segment_topk(cost, near.counts, self.most, largest=False)
         wanted = torch.arange(self.most, device=cost.device)
         wanted = wanted < self.k[rows.image, rows.index][:, None]  # (G, most)
@@ -210,7 +207,7 @@ class _Matching:
     def _claim_whole_rows(self, rows: GtRows) -> list[Pairs]:
         """The k cheapest of all priors that take part."""
         n, claims = self.priors.num_priors, []
-        step = max(2 * block_elements(self.best.device) // n, 1)
+        step = max(2 * block_elements(self.k.device) // n, 1)
         for start in range(0, rows.num_rows, step):
             image, gt = (v[start : start + step] for v in (rows.image, rows.index))
             pairs = self.terms.rows(image, gt)
@@ -246,32 +243,31 @@ class _Matching:
 
     def _one_gt_a_prior(self, claims: Pairs, floor: float) -> Pairs:
         """A prior claimed by several gts goes to whom it is cheapest for, claimant or not."""
-        count = torch.zeros_like(self.best, dtype=torch.int32)
-        count.index_add_(
-            0, claims.flat_index, torch.ones_like(claims.flat_index, dtype=torch.int32)
-        )
+        count = count_of(claims.flat_index, self.taking_part.numel())
         shared = (count > 1).nonzero().squeeze(1)  # sync: priors in conflict
         if shared.numel() == 0:
             return claims
         single = claims.at(count.index_select(0, claims.flat_index) == 1)
         n = self.priors.num_priors
         image, prior = shared // n, shared % n
-        winner, open_ = self._best_offer(shared, floor)
-        if open_.numel():
-            pairs = self.terms.columns(image[open_], prior[open_])
-            cost = self.terms.cost(pairs, self.terms.overlaps(pairs))
-            cost = cost.view(-1, self.terms.gt.max_gts)
-            cost = torch.where(self.terms.gt.valid[image[open_]], cost, torch.inf)
-            winner[open_] = cost.argmin(dim=1)
+        cost, gt_at = self.offers.at(shared)
+        winner = gt_at - image * self.terms.gt.max_gts
+        undecided = (~(cost < floor)).nonzero().squeeze(1)  # sync: conflicts between far priors
+        if undecided.numel():
+            winner[undecided] = best_of_all_gts(
+                image[undecided],
+                prior[undecided],
+                self.terms.gt,
+                self._costs_of_all_gts,
+                largest=False,
+            )
         return Pairs.cat([single, self.terms.pairs(image, winner, prior)])
 
-    def _best_offer(self, prior_index: Tensor, floor: float) -> tuple[Tensor, Tensor]:
-        """To which gt priors were offered cheapest, and which of them at no less than the floor."""
-        key = self.best.index_select(0, prior_index)
-        floors = ordered_key(torch.full_like(key[:1], floor, dtype=torch.float32)) << 32
-        m, n = self.terms.gt.max_gts, self.priors.num_priors
-        gt = (key & 0xFFFFFFFF) - torch.div(prior_index, n, rounding_mode='floor') * m
-        return gt, (key >= floors).nonzero().squeeze(1)
+    def _costs_of_all_gts(self, image: Tensor, prior: Tensor) -> Tensor:
+        """``(K, M)`` costs of some priors for every gt of their image."""
+        pairs = self.terms.columns(image, prior)
+        cost = self.terms.cost(pairs, self.terms.overlaps(pairs))
+        return cost.view(-1, self.terms.gt.max_gts)
 
 
 def _cat_rows(parts: list[GtRows]) -> GtRows:
