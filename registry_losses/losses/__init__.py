@@ -5,6 +5,7 @@ reduction_override)``. Losses of classes take :class:`~registry_losses.structure
 int labels or dense values as target.
 """
 
+from .adaptive_wing import AdaptiveWingLoss, adaptive_wing_loss
 from .associative_embedding import AssociativeEmbeddingLoss, associative_embedding
 from .asymmetric import AsymmetricLoss, asymmetric_loss
 from .base import BaseLoss
@@ -13,12 +14,11 @@ from .dice import DiceLoss, dice_loss
 from .distribution_focal import DistributionFocalLoss, distribution_focal_loss
 from .focal import FocalLoss, sigmoid_focal_loss, softmax_focal_loss
 from .gaussian_focal import GaussianFocalLoss, gaussian_focal_loss
-from .ghm import GHMC, GHMR, ghmc_loss, ghmr_loss
+from .ghmc import GHMC, ghmc_loss
+from .ghmr import GHMR, ghmr_loss
 from .heatmap import (
-    AdaptiveWingLoss,
     KeypointMSELoss,
     KeypointOHKMMSELoss,
-    adaptive_wing_loss,
     keypoint_ohkm_mse_loss,
 )
 from .iou import (
@@ -45,7 +45,6 @@ from .iou_losses import (
     SIoULoss,
     YOLOIoULoss,
 )
-from .keypoint import OKSLoss, PAFLoss, oks_loss, paf_loss
 from .l1 import (
     BalancedL1Loss,
     L1Loss,
@@ -56,10 +55,13 @@ from .l1 import (
     mse_loss,
     smooth_l1_loss,
 )
+from .oks import OKSLoss, oks_loss
+from .paf import PAFLoss, paf_loss
 from .poly import PolyLoss, poly_loss
-from .quality import QualityFocalLoss, VarifocalLoss, quality_focal_loss, varifocal_loss
+from .quality_focal import QualityFocalLoss, quality_focal_loss
 from .reduction import reduce_loss
 from .seesaw import SeesawLoss, seesaw_loss
+from .varifocal import VarifocalLoss, varifocal_loss
 from .yolo import YOLOV1Loss, YOLOV3Loss, small_box_weight, yolov1_loss, yolov3_loss
 
 __all__ = [

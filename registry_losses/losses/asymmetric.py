@@ -1,90 +1,44 @@
-"""Asymmetric loss.
+"""Asymmetric loss: another focus for negatives, and easy negatives left out.
 
 Shapes: R rows (class vectors), C classes.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..registry import MODELS
-from ..structures import ClassTargets
 from .base import require_sigmoid
 from .checks import check_numbers
-from .fused.negatives import Negative, PowerNegative, Scratch, softplus
-from .sigmoid import Column, SigmoidLoss
+from .fused.clipped import ClippedNegative
+from .fused.negatives import Negative, PowerNegative, softplus
+from .sigmoid import SigmoidLoss, SigmoidRule, class_setting, sigmoid_loss
+from .targets import Target
 
 
-@dataclass(frozen=True)
-class ClippedNegative(Negative):
-    """``-d^gamma log(1 - d)`` with ``d = max(sigmoid(x) - clip, 0)`` and clip above 0.
+def asymmetric_elements(
+    x: Tensor, value: Tensor, gamma_pos: float, gamma_neg: float, clip: float
+) -> Tensor:
+    """``-v (1 - p)^gamma_pos log p - (1 - v) p_m^gamma_neg log(1 - p_m)``, single logits.
 
-    Its gradient is ``d^(gamma - 1) (d / (1 - d) - gamma log(1 - d)) p (1 - p)`` where d is
-    above 0.
+    ``p_m = max(p - clip, 0)`` shifts the probability of negatives: below ``clip`` they cost
+    nothing. T. Ridnik et al., Asymmetric Loss for Multi-Label Classification (2021),
+    equations 4 to 7.
     """
-
-    gamma: float
-    clip: float
-    closed_form = True
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """See the class."""
-        d = (torch.sigmoid(x) - self.clip).clamp(min=0)
-        loss = -torch.log1p(-d)
-        if self.gamma:
-            loss = loss * d.clamp(min=torch.finfo(x.dtype).tiny).pow(self.gamma)
-        return loss
-
-    def chunk(
-        self,
-        x: Tensor,
-        weigh: Callable[[Tensor], Tensor] | None,
-        collect: Callable[[Tensor, float], None],
-        scratch: Scratch,
-        grad: Tensor | None,
-        scale: float,
-        robust: bool,
-    ) -> None:
-        """See :meth:`Negative.chunk`; no logit overflows here, so robust runs are alike."""
-        d, s, power, gamma = scratch.a, scratch.b, scratch.c, self.gamma
-        p = torch.sigmoid(x, out=d if grad is None else grad)
-        torch.sub(p, self.clip, out=d).clamp_min_(0)
-        torch.neg(d, out=s).log1p_().neg_()  # -log(1 - d)
-        if grad is None:
-            _power(d, gamma, power).mul_(scale)
-            if weigh is not None:
-                weigh(power)
-            collect(s.mul_(power), 1.0)
-            return
-        # The slope of the bracket's first part, d / (1 - d), ends where d does.
-        bracket = torch.sub(d.new_ones(()), d, out=power)
-        torch.div(d, bracket, out=bracket).add_(s, alpha=gamma)
-        torch.ops.aten.sigmoid_backward.grad_input(bracket, p, grad_input=grad)
-        lower = _power(d, gamma - 1, power).mul_(scale)
-        if weigh is not None:
-            weigh(lower)
-        grad.mul_(lower)
-        collect(s.mul_(lower.mul_(d)), 1.0)
+    hit = torch.exp(gamma_pos * F.logsigmoid(-x)) * softplus(-x)
+    return value * hit + (1 - value) * _on_negatives(gamma_neg, clip)(x)
 
 
-def _power(d: Tensor, exponent: float, out: Tensor) -> Tensor:
-    """``d^exponent`` where d is above 0, and 0 where it is 0."""
-    if exponent == 1:
-        return out.copy_(d)
-    if exponent in (2, 3):
-        torch.square(d, out=out)
-        return out.mul_(d) if exponent == 3 else out
-    torch.pow(d, exponent, out=out)
-    # 0^0 is 1 and 0^-1 infinite, but nothing is charged below the clip.
-    return out.masked_fill_(d == 0, 0) if exponent <= 0 else out
+def _on_negatives(gamma: float, clip: float) -> Negative:
+    """``-p_m^gamma log(1 - p_m)``."""
+    return PowerNegative(gamma) if clip == 0 else ClippedNegative(gamma, clip)
 
 
 def asymmetric_loss(
     pred: Tensor,
-    target: Tensor | ClassTargets,
+    target: Target,
     weight: Tensor | None = None,
     reduction: str = 'mean',
     avg_factor: Tensor | float | None = None,
@@ -92,13 +46,46 @@ def asymmetric_loss(
     gamma_pos: float = 0.0,
     gamma_neg: float = 4.0,
     clip: float = 0.05,
-    class_weight: Sequence[float] | None = None,
+    class_weight: Sequence[float] | Tensor | None = None,
+    loss_weight: float = 1.0,
 ) -> Tensor:
-    """Asymmetric loss; see :class:`AsymmetricLoss`."""
-    loss = AsymmetricLoss(gamma_pos, gamma_neg, clip, reduction, class_weight=class_weight).placed(
-        pred
+    """Asymmetric loss: :func:`asymmetric_elements` of every logit.
+
+    Args:
+        pred: ``(R, C)`` logits.
+        target: :class:`ClassTargets`, int labels ``(R,)`` or dense values.
+        weight: ``(R,)`` or ``(R, C)``.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        avg_factor: What a mean divides by.
+        gamma_pos: Focusing of the positives, at least 0.
+        gamma_neg: Focusing of the negatives, at least 0.
+        clip: Negatives with a probability below it cost nothing, in [0, 1).
+        class_weight: C numbers of at least 0 that multiply the losses of each class.
+        loss_weight: The loss is multiplied by it.
+    """
+    _check('asymmetric_loss', gamma_pos, gamma_neg, clip)
+    rule = SigmoidRule(
+        on_targets=lambda x, value, positive, column: asymmetric_elements(
+            x, value, gamma_pos, gamma_neg, clip
+        ),
+        on_negatives=_on_negatives(gamma_neg, clip),
+        class_weight=class_setting('class_weight', class_weight, pred),
     )
-    return loss(pred, target, weight, avg_factor)
+    return sigmoid_loss(
+        pred,
+        target,
+        weight,
+        rule,
+        owner='AsymmetricLoss',
+        reduction=reduction,
+        avg_factor=avg_factor,
+        loss_weight=loss_weight,
+    )
+
+
+def _check(owner: object, gamma_pos: float, gamma_neg: float, clip: float) -> None:
+    check_numbers(owner, low=0, gamma_pos=gamma_pos, gamma_neg=gamma_neg)
+    check_numbers(owner, low=0, high=1, below=True, clip=clip)
 
 
 @MODELS.register_module()
@@ -106,10 +93,12 @@ class AsymmetricLoss(SigmoidLoss):
     """Focal loss with another gamma for negatives, and easy negatives left out.
 
     ``-v (1 - p)^gamma_pos log p - (1 - v) p_m^gamma_neg log(1 - p_m)`` with
-    ``p_m = max(p - clip, 0)``.
+    ``p_m = max(p - clip, 0)``, by :func:`asymmetric_loss`.
 
     Source: T. Ridnik et al., Asymmetric Loss for Multi-Label Classification (2021),
     equations 4 to 7.
+
+    Plain formula: ``asymmetric`` in ``testing/reference/losses/classes.py``.
 
     Args:
         gamma_pos: Focusing of the positives, at least 0.
@@ -134,19 +123,29 @@ class AsymmetricLoss(SigmoidLoss):
     ) -> None:
         super().__init__(reduction, loss_weight, class_weight)
         require_sigmoid(self, use_sigmoid)
-        check_numbers(self, low=0, gamma_pos=gamma_pos, gamma_neg=gamma_neg)
-        check_numbers(self, low=0, high=1, below=True, clip=clip)
+        _check(self, gamma_pos, gamma_neg, clip)
         self.gamma_pos = gamma_pos
         self.gamma_neg = gamma_neg
         self.clip = clip
 
-    def negative(self) -> Negative:
-        """``-p_m^gamma_neg log(1 - p_m)``."""
-        if self.clip == 0:
-            return PowerNegative(self.gamma_neg)
-        return ClippedNegative(self.gamma_neg, self.clip)
-
-    def at(self, x: Tensor, value: Tensor, positive: Tensor, column: Column) -> Tensor:
-        """See the class."""
-        hit = torch.exp(self.gamma_pos * F.logsigmoid(-x)) * softplus(-x)
-        return value * hit + (1 - value) * self.negative()(x)
+    def compute(
+        self,
+        pred: Tensor,
+        target: Target,
+        weight: Tensor | None,
+        reduction: str,
+        avg_factor: Tensor | float | None,
+    ) -> Tensor:
+        """:func:`asymmetric_loss`."""
+        return asymmetric_loss(
+            pred,
+            target,
+            weight,
+            reduction,
+            avg_factor,
+            gamma_pos=self.gamma_pos,
+            gamma_neg=self.gamma_neg,
+            clip=self.clip,
+            class_weight=self.class_weight,
+            loss_weight=self.loss_weight,
+        )

@@ -1,7 +1,6 @@
 """BaseLoss: what every loss of the package has in common."""
 
 import inspect
-from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -9,62 +8,10 @@ from torch import Tensor, nn
 from ..errors import ShapeError, UnsupportedModeError
 from ..structures import ClassTargets
 from ..structures.loss_term import Kind
-from .checks import (
-    check_flags,
-    check_floating,
-    check_labels,
-    check_numbers,
-    check_reduction,
-    check_same_shape,
-    check_weight,
-    owner_name,
-)
-from .reduction import fit_rows, in_float, like_pred, reduce_loss
-
-TargetFormat = Literal['sparse', 'labels', 'label_score', 'dense']
-Activation = Literal['sigmoid', 'softmax', 'identity']
-# What a loss may be compared with: values, labels and scores, or sparse class targets.
-Target = Tensor | tuple[Tensor, Tensor] | ClassTargets
-_Loss = TypeVar('_Loss', bound='BaseLoss')
-
-
-def is_labels(pred: Tensor, target: Tensor) -> bool:
-    """Whether ``target`` holds int labels ``(R,)`` for logits ``(R, C)``."""
-    rows = pred.dim() == 2 and target.dim() == 1 and target.shape[0] == pred.shape[0]
-    # Not bool: a mask of objects read as labels would be class 0 and class 1.
-    return rows and not target.is_floating_point() and target.dtype != torch.bool
-
-
-def from_labels(
-    owner: object, pred: Tensor, labels: Tensor, scores: Tensor | None = None
-) -> ClassTargets:
-    """The sparse target of labels ``(R,)`` for ``pred (R, C)``: C is background."""
-    check_labels(owner, labels, pred.shape[1], background=True)
-    return ClassTargets.from_labels(labels, pred.shape[1], scores=scores)
-
-
-def read_classes(owner: object, pred: Tensor, target: Target) -> Tensor | ClassTargets:
-    """Labels as sparse targets; dense values and sparse targets as they are.
-
-    Raises:
-        DataError: See :func:`.checks.check_labels`.
-        ShapeError: If it is none of these.
-    """
-    if isinstance(target, ClassTargets):
-        return target
-    if not isinstance(target, Tensor):
-        raise ShapeError(
-            f'target: {owner_name(owner)} expected ClassTargets, labels or dense values, got '
-            f'{type(target).__name__}'
-        )
-    if target.shape == pred.shape:
-        return like_pred(target, pred)
-    if not is_labels(pred, target):
-        raise ShapeError(
-            f'target: expected ClassTargets, int labels {tuple(pred.shape[:1])} or values '
-            f'{tuple(pred.shape)}, got {target.dtype} {tuple(target.shape)}'
-        )
-    return from_labels(owner, pred, target)
+from .checks import check_call, check_flags, check_numbers, check_reduction, check_same_shape
+from .declared import Activation, TargetFormat
+from .reduction import in_float, like_pred, reduce_loss
+from .targets import Target, read_classes, row_weight
 
 
 def call_order(
@@ -107,9 +54,9 @@ def need_tensor(loss: nn.Module, target: Target) -> Tensor:
 class BaseLoss(nn.Module):
     """A loss with OpenMMLab's call: ``loss(pred, target, weight, avg_factor, ...)``.
 
-    A subclass implements :meth:`elements`; one whose reduction is its own (a fused pass,
-    a loss without elements) implements :meth:`compute`. Half precision is widened to
-    float32 before either is called, and autocast is off inside.
+    A subclass implements :meth:`elements`; one whose function weighs and reduces by itself
+    implements :meth:`compute`. Half precision is widened to float32 for :meth:`elements`,
+    and autocast is off inside.
 
     Attributes:
         kinds: What the loss can serve, the primary one first; a head checks its terms
@@ -181,11 +128,6 @@ class BaseLoss(nn.Module):
         with torch.autocast(pred.device.type, enabled=False):
             return self.compute(pred, target, weight, reduction, avg_factor)
 
-    def placed(self: _Loss, pred: Tensor) -> _Loss:
-        """The loss with its buffers where ``pred`` is, for the functional forms."""
-        check_floating('pred', pred)
-        return self.to(pred.device)
-
     def check_call(
         self,
         pred: Tensor,
@@ -195,9 +137,7 @@ class BaseLoss(nn.Module):
     ) -> str:
         """The reduction of this call, once what every loss asks of a call holds."""
         reduction = self.reduction if reduction_override is None else reduction_override
-        check_reduction(reduction, avg_factor)
-        check_floating('pred', pred)
-        check_weight(weight)
+        check_call(pred, weight, reduction, avg_factor)
         return reduction
 
     def compute(
@@ -228,12 +168,3 @@ class BaseLoss(nn.Module):
         values = {name: getattr(self, name, None) for name in names if name != 'self'}
         plain = (bool, int, float, str, tuple)
         return ', '.join(f'{k}={v!r}' for k, v in values.items() if isinstance(v, plain))
-
-
-def row_weight(weight: Tensor | None, target: ClassTargets) -> Tensor:
-    """``(R, 1)`` or ``(R, C)`` weights that are 0 in the ignored rows of ``target``."""
-    kept = ~target.ignored[:, None]
-    if weight is None:
-        return kept.float()
-    weight = fit_rows(weight, target.num_rows, target.num_classes)
-    return torch.where(kept, weight, 0)

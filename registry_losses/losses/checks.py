@@ -1,7 +1,7 @@
 """What a loss refuses: settings out of their range, and calls that cannot be meant.
 
 Every message states what was expected and what came. Values of tensors are read where
-that costs no wait for a device (:func:`may_read`): on the CPU, outside of traced code.
+that needs no host sync (:func:`may_read`): on the CPU, outside of traced code.
 """
 
 import math
@@ -127,6 +127,20 @@ def check_weight(weight: object) -> None:
         )
 
 
+def check_call(
+    pred: object, weight: object, reduction: str, avg_factor: Tensor | float | None
+) -> None:
+    """What every loss asks of a call.
+
+    Raises:
+        ConfigError: See :func:`check_reduction`.
+        ShapeError: If ``pred`` holds no floating point numbers, or ``weight`` is no tensor.
+    """
+    check_reduction(reduction, avg_factor)
+    check_floating('pred', pred)
+    check_weight(weight)
+
+
 def check_same_shape(pred: Tensor, target: object) -> Tensor:
     """``target``; raise :class:`ShapeError` unless both are tensors of one shape."""
     if not isinstance(target, Tensor):
@@ -155,7 +169,7 @@ def is_transformed() -> bool:
 
 
 def may_read(tensor: Tensor) -> bool:
-    """Whether looking at values of ``tensor`` costs no wait and breaks no trace."""
+    """Whether looking at values of ``tensor`` needs no host sync and breaks no trace."""
     return tensor.device.type == 'cpu' and not is_compiling() and not is_transformed()
 
 
@@ -175,13 +189,38 @@ def check_probabilities(owner: object, pred: Tensor) -> None:
         )
 
 
+def check_indices(rows: object, labels: object, pred: Tensor) -> tuple[Tensor, Tensor]:
+    """Peaks ``(P,)`` by row and class, if they are places of ``pred (R, C)``.
+
+    Raises:
+        DataError: If one lies outside (looked at on the CPU alone).
+        ShapeError: If they are no pair of index vectors.
+    """
+    parts = tuple(part for part in (rows, labels) if isinstance(part, Tensor))
+    right = pred.dim() == 2 and len(parts) == 2 and parts[0].shape == parts[1].shape
+    if not right or any(part.dim() != 1 or part.dtype != torch.int64 for part in parts):
+        got = ' and '.join(
+            f'{part.dtype} {tuple(part.shape)}' if isinstance(part, Tensor) else repr(part)
+            for part in (rows, labels)
+        )
+        raise ShapeError(
+            'pos_inds and pos_labels: expected int64 (P,) both, beside pred (R, C), got '
+            f'{got} beside pred {tuple(pred.shape)}; the weight is the fifth argument'
+        )
+    for name, part, size in zip(('pos_inds', 'pos_labels'), parts, pred.shape):
+        if may_read(part) and part.numel() and not 0 <= int(part.min()) <= int(part.max()) < size:
+            raise DataError(
+                f'{name}: expected 0 to {size - 1}, got {int(part.min())} to {int(part.max())}'
+            )
+    return parts[0], parts[1]
+
+
 def check_labels(owner: object, labels: Tensor, columns: int, *, background: bool) -> None:
     """Refuse labels above the classes there are; negative ones are ignored rows.
 
-    On the CPU only. Elsewhere it would have to wait for the device: there a softmax fails
-    by the device's own check of indices, and a sigmoid loss takes such a label for
-    background, so labels are to be checked where data enters, as the data sets of this
-    package do.
+    On the CPU only. Elsewhere it would need a host sync: there a softmax fails by the
+    device's own check of indices, and a sigmoid loss takes such a label for background,
+    so labels are to be checked where data enters, as the data sets of this package do.
 
     Args:
         owner: The loss, or the name of the function.

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import ShapeError
 from ..registry import MODELS
 from ..structures import ClassTargets
-from .base import BaseLoss, Target, call_order, read_classes, require_sigmoid
+from .base import BaseLoss, call_order, require_sigmoid
 from .checks import (
     check_columns,
     check_flags,
@@ -21,7 +21,7 @@ from .checks import (
     column_tensor,
 )
 from .reduction import in_float, like_pred, reduce_loss
-from .sigmoid import dense_target
+from .targets import Target, dense_target, read_classes
 
 
 def dice_loss(

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from ..errors import ShapeError
 from ..registry import MODELS
-from .base import BaseLoss, Target, need_tensor
+from .base import BaseLoss, need_tensor
 from .checks import check_floating
 from .reduction import in_float, like_pred, reduce_loss
+from .targets import Target
 
 
 def distribution_focal_loss(

@@ -1,28 +1,37 @@
-"""Focal loss and its relatives: sigmoid, softmax, Poly.
+"""Focal loss: cross entropy that dwells on what is badly classified.
 
 Shapes: R rows (class vectors), C classes.
 """
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import ConfigError, UnsupportedModeError
+from ..errors import ConfigError
 from ..registry import MODELS
-from ..structures import ClassTargets
-from .base import Target
-from .checks import check_columns, check_flags, check_numbers, column_tensor
-from .fused.negatives import Negative, PowerNegative
-from .reduction import in_float, reduce_loss
-from .sigmoid import Column, SigmoidLoss, binary_cross_entropy
-from .softmax import exclusive_target, row_weights
+from .checks import check_flags, check_numbers, column_tensor, owner_name
+from .fused.negatives import PowerNegative
+from .sigmoid import (
+    SigmoidLoss,
+    SigmoidRule,
+    binary_cross_entropy,
+    class_setting,
+    of_columns,
+    sigmoid_loss,
+)
+from .softmax import choose_activation, softmax_loss
+from .targets import Target
+
+# The weight of positives against negatives: one number, one a class, or None for no balance.
+Alpha = float | Sequence[float] | Tensor | None
 
 
 def sigmoid_focal_elements(
-    x: Tensor, value: Tensor, gamma: float = 2.0, alpha: float | Tensor = 0.25
+    x: Tensor, value: Tensor, gamma: float = 2.0, alpha: float | Tensor | None = 0.25
 ) -> Tensor:
     """The focal loss of single logits.
 
@@ -35,10 +44,15 @@ def sigmoid_focal_elements(
         value: Targets in [0, 1].
         gamma: How fast well classified examples lose weight; 0 leaves the balanced cross
             entropy.
-        alpha: Weight of the positives against ``1 - alpha`` of the negatives.
+        alpha: Weight of the positives against ``1 - alpha`` of the negatives; None for 1 and 1.
     """
-    balance = alpha * value + (1 - alpha) * (1 - value)
-    return balance * power_of_miss(x, value, gamma) * binary_cross_entropy(x, value)
+    miss = power_of_miss(x, value, gamma)
+    return balance(value, alpha) * miss * binary_cross_entropy(x, value)
+
+
+def balance(value: Tensor, alpha: float | Tensor | None) -> Tensor | float:
+    """``alpha v + (1 - alpha) (1 - v)``, or 1 without an alpha."""
+    return 1.0 if alpha is None else alpha * value + (1 - alpha) * (1 - value)
 
 
 def power_of_miss(x: Tensor, value: Tensor, gamma: float) -> Tensor:
@@ -50,19 +64,45 @@ def power_of_miss(x: Tensor, value: Tensor, gamma: float) -> Tensor:
     return miss.clamp(min=torch.finfo(x.dtype).tiny).pow(gamma)
 
 
+def focal_elements_of_probabilities(
+    p: Tensor, value: Tensor, gamma: float, alpha: float | Tensor | None
+) -> Tensor:
+    """:func:`sigmoid_focal_elements` where probabilities are given in place of logits."""
+    miss = value * (1 - p) + (1 - value) * p
+    power = miss.clamp(min=torch.finfo(p.dtype).tiny).pow(gamma)
+    return balance(value, alpha) * power * F.binary_cross_entropy(p, value, reduction='none')
+
+
 def sigmoid_focal_loss(
     pred: Tensor,
-    target: Tensor | ClassTargets,
+    target: Target,
     weight: Tensor | None = None,
     *,
     gamma: float = 2.0,
-    alpha: float | Sequence[float] = 0.25,
+    alpha: Alpha = 0.25,
     reduction: str = 'mean',
     avg_factor: Tensor | float | None = None,
-    class_weight: Sequence[float] | None = None,
+    class_weight: Sequence[float] | Tensor | None = None,
+    loss_weight: float = 1.0,
+    activated: bool = False,
     compile: bool = False,
 ) -> Tensor:
-    """Focal loss of independent classes; see :class:`FocalLoss`.
+    """Focal loss of independent classes: :func:`sigmoid_focal_elements` of every logit.
+
+    Args:
+        pred: ``(R, C)`` logits, or probabilities if ``activated``.
+        target: :class:`ClassTargets`, int labels ``(R,)`` (C is background, negative ones
+            take no part), or values of the shape of ``pred``.
+        weight: ``(R,)`` or ``(R, C)``.
+        gamma: How fast well classified examples lose weight, at least 0.
+        alpha: Weight of the positives against ``1 - alpha`` of the negatives, in [0, 1], for
+            all classes or for each; None or -1 for no balance, both weigh 1.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        avg_factor: What a mean divides by.
+        class_weight: C numbers of at least 0 that multiply the losses of each class.
+        loss_weight: The loss is multiplied by it.
+        activated: Whether ``pred`` are probabilities already.
+        compile: On the CPU, run the fused pass as compiled C.
 
     Example:
         >>> import torch
@@ -72,46 +112,138 @@ def sigmoid_focal_loss(
         >>> round(loss.item(), 4)
         0.6931
     """
-    loss = FocalLoss(
-        True, gamma, alpha, reduction, class_weight=class_weight, compile=compile
-    ).placed(pred)
-    return loss(pred, target, weight, avg_factor)
+    check_numbers('sigmoid_focal_loss', low=0, gamma=gamma)
+    alpha = read_alpha('sigmoid_focal_loss', alpha, pred, highest=1.0)
+    rule = SigmoidRule(
+        on_targets=lambda x, value, positive, column: sigmoid_focal_elements(
+            x, value, gamma, alpha_of(alpha, column)
+        ),
+        on_negatives=PowerNegative(gamma),  # p^gamma softplus(x)
+        negative_weight=1.0 if alpha is None else 1 - alpha,
+        positive_weight=1.0 if alpha is None else alpha,
+        on_probabilities=lambda p, value, positive, column: focal_elements_of_probabilities(
+            p, value, gamma, alpha_of(alpha, column)
+        ),
+        class_weight=class_setting('class_weight', class_weight, pred),
+    )
+    return sigmoid_loss(
+        pred,
+        target,
+        weight,
+        rule,
+        owner='FocalLoss',
+        reduction=reduction,
+        avg_factor=avg_factor,
+        loss_weight=loss_weight,
+        activated=activated,
+        compile=compile,
+    )
+
+
+def softmax_focal_cost(
+    log_p: Tensor, gamma: float = 2.0, alpha: float | Tensor | None = 0.25
+) -> Tensor:
+    """``-alpha_y (1 - p_y)^gamma log p_y`` of every class y, were it the true one.
+
+    Args:
+        log_p: ``(R, K)`` logarithms of probabilities.
+        gamma: See :func:`sigmoid_focal_loss`.
+        alpha: A number or ``(K,)``; None for 1.
+    """
+    # A class that is masked out by a logit of -inf: no number times 0 may become of it.
+    log_p = log_p.clamp(min=torch.finfo(log_p.dtype).min)
+    # 1 - p by expm1: exact where p is nearly 1, which is where gamma works.
+    miss = -torch.expm1(log_p)
+    cost = -miss.clamp(min=torch.finfo(log_p.dtype).tiny).pow(gamma) * log_p
+    return cost if alpha is None else cost * alpha
 
 
 def softmax_focal_loss(
     pred: Tensor,
-    target: Tensor | ClassTargets,
+    target: Target,
     weight: Tensor | None = None,
     *,
     gamma: float = 2.0,
-    alpha: float | Sequence[float] = 0.25,
+    alpha: Alpha = 0.25,
     reduction: str = 'mean',
     avg_factor: Tensor | float | None = None,
-    class_weight: Sequence[float] | None = None,
+    class_weight: Sequence[float] | Tensor | None = None,
+    loss_weight: float = 1.0,
 ) -> Tensor:
-    """Focal loss of exclusive classes; see :class:`FocalLoss`."""
-    loss = FocalLoss(False, gamma, alpha, reduction, class_weight=class_weight).placed(pred)
-    return loss(pred, target, weight, avg_factor)
+    """Focal loss of exclusive classes, background last: :func:`softmax_focal_cost`, ``(R,)``.
+
+    Args:
+        pred: ``(R, C + 1)`` logits, or ``(R, C)`` without background; -inf masks a class out.
+        target: See :func:`.softmax.exclusive_target`.
+        weight: ``(R,)``.
+        gamma: How fast well classified rows lose weight, at least 0.
+        alpha: Weight of a row, at least 0; by its class if a list; None or -1 for 1.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        avg_factor: What a mean divides by.
+        class_weight: One number of at least 0 a column of ``pred`` that multiplies the losses
+            of its rows.
+        loss_weight: The loss is multiplied by it.
+    """
+    check_numbers('softmax_focal_loss', low=0, gamma=gamma)
+    alpha = read_alpha('softmax_focal_loss', alpha, pred)
+    return softmax_loss(
+        pred,
+        target,
+        weight,
+        lambda log_p: softmax_focal_cost(log_p, gamma, alpha),
+        owner='FocalLoss',
+        reduction=reduction,
+        avg_factor=avg_factor,
+        class_weight=class_weight,
+        loss_weight=loss_weight,
+    )
+
+
+def read_alpha(
+    owner: object, alpha: Alpha, pred: Tensor | None = None, *, highest: float = math.inf
+) -> float | Tensor | None:
+    """A number or ``(C,)``; None where there is no balance, also for -1.
+
+    Args:
+        owner: The loss, or the name of the function.
+        alpha: What was asked for.
+        pred: Where the numbers are to be, one a class of it; None to check the values alone.
+        highest: The largest that will do.
+    """
+    if alpha is None or (not hasattr(alpha, '__len__') and alpha == -1):
+        return None
+    if hasattr(alpha, '__len__') and not isinstance(alpha, str):
+        if pred is None:
+            return column_tensor(alpha, f'{owner_name(owner)}: alpha', highest)  # type: ignore
+        return class_setting('alpha', alpha, pred, highest=highest)  # type: ignore[arg-type]
+    check_numbers(owner, low=0, high=highest, alpha=alpha)
+    return float(alpha)  # type: ignore[arg-type]
+
+
+def alpha_of(alpha: float | Tensor | None, column: Tensor | slice) -> float | Tensor | None:
+    """The alpha of the classes in ``column``."""
+    return None if alpha is None else of_columns(alpha, column)
 
 
 @MODELS.register_module()
 class FocalLoss(SigmoidLoss):
     """Focal loss: cross entropy that dwells on what is badly classified.
 
-    Sigmoid: :func:`sigmoid_focal_elements` of every logit, ``(R, C)``. Softmax, for a row
-    of class y: ``-alpha_y (1 - p_y)^gamma log p_y``, ``(R,)``. At gamma 0 both are the
-    alpha-balanced cross entropy.
+    Sigmoid: :func:`sigmoid_focal_loss`, ``(R, C)``. Softmax, for a row of class y:
+    ``-alpha_y (1 - p_y)^gamma log p_y``, ``(R,)``, by :func:`softmax_focal_loss`. At gamma 0
+    both are the alpha-balanced cross entropy.
 
     Source: T.-Y. Lin et al., Focal Loss for Dense Object Detection (2017), equations 4
     and 5; the softmax form applies them to the probability of the true class.
+
+    Plain formula: ``focal`` and ``softmax_focal`` in ``testing/reference/losses/classes.py``.
 
     Args:
         use_sigmoid: Independent classes; False for a softmax with background last.
         gamma: How fast well classified examples lose weight, at least 0.
         alpha: Sigmoid: weight of the positives, ``1 - alpha`` of the negatives, in [0, 1],
             for all classes or for each. Softmax: weight of a row, at least 0, by its class
-            if a list. No number turns the balance off: for that take 0.5 and a
-            ``loss_weight`` of 2.
+            if a list. None or -1: no balance, all weigh 1.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
         activated: Whether ``pred`` are probabilities already (sigmoid only; the plain
@@ -126,7 +258,7 @@ class FocalLoss(SigmoidLoss):
         self,
         use_sigmoid: bool = True,
         gamma: float = 2.0,
-        alpha: float | Sequence[float] = 0.25,
+        alpha: float | Sequence[float] | None = 0.25,
         reduction: str = 'mean',
         loss_weight: float = 1.0,
         activated: bool = False,
@@ -145,54 +277,16 @@ class FocalLoss(SigmoidLoss):
             )
         self.gamma = gamma
         self.activated = activated
-        highest = 1.0 if self.use_sigmoid else math.inf
-        per_class = None
-        # Read where there is no number for each class.
-        self.alpha = 0.5
-        if hasattr(alpha, '__len__') and not isinstance(alpha, str):
-            name = f'{type(self).__name__}: alpha'
-            per_class = column_tensor(alpha, name, highest)  # type: ignore[arg-type]
-        else:
-            check_numbers(self, low=0, high=highest, alpha=alpha)
-            self.alpha = float(alpha)  # type: ignore[arg-type]
+        read = read_alpha(self, alpha, highest=1.0 if self.use_sigmoid else math.inf)
+        self.alpha = None if isinstance(read, Tensor) else read
+        per_class = read if isinstance(read, Tensor) else None
         self.register_buffer('class_alpha', per_class, persistent=False)
         self.class_alpha: Tensor | None
 
-    def negative(self) -> Negative:
-        """``p^gamma softplus(x)``."""
-        return PowerNegative(self.gamma)
-
-    def negative_weight(self) -> float | Tensor:
-        """``1 - alpha``."""
-        return 1 - (self.alpha if self.class_alpha is None else self.class_alpha)
-
-    def mirror(self, column: Tensor) -> float | Tensor | None:
-        """``alpha``."""
-        return self._alpha(column)
-
-    def at(self, x: Tensor, value: Tensor, positive: Tensor, column: Column) -> Tensor:
-        """See :func:`sigmoid_focal_elements`."""
-        return sigmoid_focal_elements(x, value, self.gamma, self._alpha(column))
-
-    def at_probability(self, p: Tensor, value: Tensor, positive: Tensor, column: Column) -> Tensor:
-        """See :func:`sigmoid_focal_elements`."""
-        alpha = self._alpha(column)
-        miss = value * (1 - p) + (1 - value) * p
-        balance = alpha * value + (1 - alpha) * (1 - value)
-        power = miss.clamp(min=torch.finfo(p.dtype).tiny).pow(self.gamma)
-        return balance * power * F.binary_cross_entropy(p, value, reduction='none')
-
-    def check_columns(self, pred: Tensor) -> None:
-        """As in :class:`SigmoidLoss`, and ``alpha``."""
-        super().check_columns(pred)
-        check_columns('alpha', self.class_alpha, self.num_columns(pred))
-
-    def exclusive_cost(self, log_p: Tensor) -> Tensor:
-        """``(R, K)`` loss of each class, were it the true one."""
-        # 1 - p by expm1: exact where p is nearly 1, which is where gamma works.
-        miss = -torch.expm1(log_p)
-        cost = -miss.clamp(min=torch.finfo(log_p.dtype).tiny).pow(self.gamma) * log_p
-        return cost * self._alpha(slice(None))
+    @property
+    def alphas(self) -> float | Tensor | None:
+        """``alpha``: a number, ``(C,)``, or None for no balance."""
+        return self.alpha if self.class_alpha is None else self.class_alpha
 
     def compute(
         self,
@@ -202,31 +296,17 @@ class FocalLoss(SigmoidLoss):
         reduction: str,
         avg_factor: Tensor | float | None,
     ) -> Tensor:
-        """See :meth:`BaseLoss.compute`."""
-        if self.use_sigmoid:
-            return super().compute(pred, target, weight, reduction, avg_factor)
-        self.check_columns(pred)
-        rows = exclusive_target(pred, target, owner=self)
-        cost = self.exclusive_cost(F.log_softmax(in_float(pred), dim=1))
-        if self.class_weight is not None:
-            cost = cost * self.class_weight.to(cost.dtype)
-        loss = rows.expect(cost)
-        weight = row_weights(weight, loss.shape[0])
-        return self.loss_weight * reduce_loss(loss, reduction, weight, avg_factor)
-
-    def _alpha(self, column: Column) -> float | Tensor:
-        return self.alpha if self.class_alpha is None else self.class_alpha[column]
-
-
-def choose_activation(loss: SigmoidLoss, use_sigmoid: bool, activation: str | None) -> None:
-    """Set a loss's ``activation``, and the kinds it serves, from its two options."""
-    check_flags(loss, use_sigmoid=use_sigmoid)
-    if activation not in (None, 'sigmoid', 'softmax'):
-        raise UnsupportedModeError(
-            f"{type(loss).__name__}: activation: expected 'sigmoid' or 'softmax', got "
-            f'{activation!r}'
+        """:func:`sigmoid_focal_loss` or :func:`softmax_focal_loss`."""
+        shared: dict[str, Any] = dict(
+            gamma=self.gamma,
+            alpha=self.alphas,
+            reduction=reduction,
+            avg_factor=avg_factor,
+            class_weight=self.class_weight,
+            loss_weight=self.loss_weight,
         )
-    softmax = activation == 'softmax' or (activation is None and not use_sigmoid)
-    loss.activation = 'softmax' if softmax else 'sigmoid'
-    if softmax:
-        loss.kinds = ('classification', 'objectness')
+        if not self.use_sigmoid:
+            return softmax_focal_loss(pred, target, weight, **shared)
+        return sigmoid_focal_loss(
+            pred, target, weight, **shared, activated=self.activated, compile=self.compiled
+        )

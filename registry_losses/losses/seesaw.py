@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import ShapeError, UnsupportedModeError
 from ..registry import MODELS
-from .base import BaseLoss, Target
+from .base import BaseLoss
 from .checks import (
     check_columns,
     check_counts,
@@ -23,6 +23,7 @@ from .checks import (
 )
 from .reduction import in_float, reduce_loss
 from .softmax import ExclusiveTarget, exclusive_target, row_weights
+from .targets import Target
 
 
 def seesaw_logits(

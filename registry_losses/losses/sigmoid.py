@@ -1,11 +1,15 @@
-"""SigmoidLoss: what the losses of independent classes share.
+"""The losses of independent classes: what one of them states, and how it is worked out.
 
-Shapes: R rows (class vectors), C classes, E non-zero entries of a sparse target.
+A loss states a :class:`SigmoidRule`, the plain formula of a single logit in two halves: what a
+logit costs where the target is 0, and what it costs elsewhere. :func:`sigmoid_loss` applies
+it: to sparse targets and labels in the fused pass of :mod:`.fused`, to dense values element
+by element.
+
+Shapes: R rows (class vectors), C classes, E entries of a sparse target.
 """
 
-import functools
-from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,23 +17,55 @@ from torch import Tensor
 from ..errors import ShapeError
 from ..structures import ClassTargets
 from ..structures.loss_term import Kind
-from .base import Activation, BaseLoss, Target, read_classes
+from .base import Activation, BaseLoss
 from .checks import (
+    check_call,
     check_columns,
     check_flags,
+    check_floating,
     check_probabilities,
     column_tensor,
     is_transformed,
-    may_read,
 )
 from .fused.dispatch import fused_elements, fused_sum
 from .fused.job import SparseJob
 from .fused.negatives import Negative, softplus
-from .reduction import divisor, expand_weight, fit_rows, in_float, like_pred, reduce_loss
+from .reduction import divisor, expand_weight, in_float, like_pred, reduce_loss
+from .targets import all_ones, dense_target, read_classes, split_weight
 
-# What a per-class setting is indexed with: classes (E,), or all of them.
+# What a setting of each class is indexed with: the classes (E,) of some logits, or all of them.
 Column = Tensor | slice
-ALL = slice(None)
+# Logits (or probabilities), their targets, which are positives (not Gaussian targets around
+# one), their classes; to the losses.
+OnTargets = Callable[[Tensor, Tensor, Tensor, Column], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class SigmoidRule:
+    """What a loss of independent classes charges a logit.
+
+    Args:
+        on_targets: The loss where the target is not 0.
+        on_negatives: The loss where the target is 0, up to ``negative_weight``.
+        negative_weight: A number or ``(C,)`` that multiplies ``on_negatives``.
+        positive_weight: A positive of value 1 costs that times ``on_negatives(-x)``: a number
+            or ``(C,)``; None where the two are not alike.
+        on_probabilities: As ``on_targets``, for probabilities in place of logits.
+        class_weight: ``(C,)``, multiplies the losses of each class, or None.
+        is_positive: Which dense values mark positives.
+        by_row: Whether the elements of the loss are rows, summed over the classes.
+        class_dim: The dimension of the classes.
+    """
+
+    on_targets: OnTargets
+    on_negatives: Negative
+    negative_weight: float | Tensor = 1.0
+    positive_weight: float | Tensor | None = None
+    on_probabilities: OnTargets | None = None
+    class_weight: Tensor | None = None
+    is_positive: Callable[[Tensor], Tensor] = lambda value: value > 0
+    by_row: bool = False
+    class_dim: int = -1
 
 
 def binary_cross_entropy(x: Tensor, value: Tensor) -> Tensor:
@@ -38,18 +74,198 @@ def binary_cross_entropy(x: Tensor, value: Tensor) -> Tensor:
     return value * softplus(-x) + (1 - value) * softplus(x)
 
 
-class SigmoidLoss(BaseLoss):
-    """A loss of logits ``(R, C)`` against values in [0, 1], class by class.
+def of_columns(setting: float | Tensor, column: Column) -> float | Tensor:
+    """A setting, of the classes in ``column`` where there is one a class."""
+    return setting[column] if isinstance(setting, Tensor) else setting
 
-    Beside dense values the logits may have any shape, ``(..., C)`` if a setting is one a
-    class. A subclass says what it costs to predict ``x`` where the target is 0
-    (:meth:`negative`) and where it is not (:meth:`at`). The target may be
+
+def class_setting(
+    name: str,
+    values: Sequence[float] | Tensor | None,
+    pred: Tensor,
+    *,
+    highest: float = float('inf'),
+    class_dim: int = -1,
+) -> Tensor | None:
+    """``(C,)`` float32 of a per-class setting where ``pred`` is, one number a class of it.
+
+    Raises:
+        ConfigError: See :func:`.checks.column_tensor`.
+        ShapeError: If there is another number of classes.
+    """
+    check_floating('pred', pred)
+    tensor = column_tensor(values, name, highest)
+    if tensor is None:
+        return None
+    check_columns(name, tensor, pred.shape[class_dim] if pred.dim() > 1 else 1)
+    return tensor.to(pred.device)
+
+
+def sigmoid_loss(
+    pred: Tensor,
+    target: object,
+    weight: Tensor | None,
+    rule: SigmoidRule,
+    *,
+    owner: str,
+    reduction: str = 'mean',
+    avg_factor: Tensor | float | None = None,
+    loss_weight: float = 1.0,
+    activated: bool = False,
+    compile: bool = False,
+) -> Tensor:
+    """The loss of logits ``(R, C)`` against values in [0, 1], class by class.
+
+    The target may be
 
     * :class:`ClassTargets`: one fused pass, no one-hot;
     * int labels ``(R,)``, where C is background and a negative label an ignored row:
       the same pass. A label above C is an error on the CPU; elsewhere, where looking
-      would wait for the device, it counts as background;
-    * dense values of the shape of the logits: the plain formula.
+      would be a host sync, it counts as background;
+    * dense values of the shape of the logits, any shape: the plain formula.
+
+    Args:
+        pred: ``(R, C)`` logits; beside dense values any shape.
+        target: See above.
+        weight: One weight a row or an element.
+        rule: What a logit costs.
+        owner: The name of the loss, for messages.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        avg_factor: What a mean divides by.
+        loss_weight: The loss is multiplied by it.
+        activated: Whether ``pred`` are probabilities already: the plain formula.
+        compile: Whether the CPU's pass is a loop in C.
+    """
+    check_call(pred, weight, reduction, avg_factor)
+    if activated:
+        check_probabilities(owner, pred)
+    target = read_classes(owner, pred, target)
+    weight = None if weight is None else like_pred(weight, pred)
+    with torch.autocast(pred.device.type, enabled=False):
+        if isinstance(target, Tensor):
+            formula = rule.on_probabilities if activated else rule.on_targets
+            loss = _dense(formula, pred, target, rule.is_positive(target), weight, rule)
+            return loss_weight * reduce_loss(loss, reduction, None, avg_factor)
+        if tuple(pred.shape) != (target.num_rows, target.num_classes):
+            raise ShapeError(
+                f'pred: expected {(target.num_rows, target.num_classes)}, the rows and classes '
+                f'of the targets, got {tuple(pred.shape)}'
+            )
+        if activated:
+            value, positive, weight = dense_target(target, weight)
+            value, weight = like_pred(value, pred), like_pred(weight, pred)
+            loss = _dense(rule.on_probabilities, pred, value, positive, weight, rule)
+            return loss_weight * reduce_loss(loss, reduction, None, avg_factor)
+        scale = _scale(pred, rule, reduction, avg_factor, loss_weight)
+        job = sparse_job(rule, target, weight, scale, compile=compile)
+        if target.values.requires_grad or is_transformed():
+            # The fused pass has no gradient for targets, nor rules for torch.func.
+            loss = job.elements(in_float(pred))
+            if reduction != 'none':
+                return loss.sum()
+        elif reduction != 'none':
+            return fused_sum(pred, job)
+        else:
+            loss = fused_elements(pred, job)
+        return loss.sum(dim=1) if rule.by_row else loss
+
+
+def _dense(
+    formula: OnTargets | None,
+    pred: Tensor,
+    value: Tensor,
+    positive: Tensor,
+    weight: Tensor | None,
+    rule: SigmoidRule,
+) -> Tensor:
+    """The weighted formula on every element, or row."""
+    assert formula is not None, 'a rule without on_probabilities takes no activated=True'
+    loss = formula(in_float(pred), value, positive, slice(None))
+    if rule.class_weight is not None:
+        classes = rule.class_weight.to(loss.dtype)
+        after = loss.dim() - 1 - rule.class_dim if rule.class_dim > 0 else 0
+        loss = loss * classes.reshape(-1, *[1] * after)
+    if weight is not None and (weight.dim() >= loss.dim() or not rule.by_row):
+        loss = loss * expand_weight(weight, loss)
+        weight = None
+    if rule.by_row and loss.dim() > 1:
+        loss = loss.flatten(1).sum(dim=1)
+    if weight is not None:
+        loss = loss * expand_weight(weight, loss)
+    return loss
+
+
+def _scale(
+    pred: Tensor,
+    rule: SigmoidRule,
+    reduction: str,
+    avg_factor: Tensor | float | None,
+    loss_weight: float,
+) -> Tensor | float:
+    if reduction != 'mean':
+        return loss_weight
+    if avg_factor is None:
+        return loss_weight / max(pred.shape[0] if rule.by_row else pred.numel(), 1)
+    return loss_weight / divisor(avg_factor, in_float(pred[:0]).dtype)
+
+
+def sparse_job(
+    rule: SigmoidRule,
+    target: ClassTargets,
+    weight: Tensor | None,
+    scale: Tensor | float,
+    *,
+    compile: bool = False,
+) -> SparseJob:
+    """The rule on a sparse target, as the fused pass reads it.
+
+    Args:
+        rule: What a logit costs.
+        target: E entries.
+        weight: See :func:`.targets.split_weight`.
+        scale: Multiplies the loss: a number or 0-d.
+        compile: Whether the CPU's pass is a loop in C.
+    """
+    rows, classes = target.rows, target.classes
+    row, full = split_weight(weight, target)
+    column, negative_weight = rule.class_weight, rule.negative_weight
+    if column is not None:
+        column = column.to(target.values.dtype)
+    target_weight: Tensor | float = 1.0
+    if row is not None:
+        target_weight = row.index_select(0, rows)
+    if full is not None:
+        target_weight = target_weight * full[rows, classes]
+    if column is not None:
+        target_weight = target_weight * column.index_select(0, classes)
+    if isinstance(negative_weight, Tensor):
+        column = negative_weight if column is None else column * negative_weight
+        negative_weight = 1.0
+    positive_weight = rule.positive_weight
+    if positive_weight is not None:
+        positive_weight = of_columns(positive_weight, classes) if all_ones(target) else None
+    return SparseJob(
+        on_negatives=rule.on_negatives,
+        flat=torch.add(classes, rows, alpha=target.num_classes),
+        on_targets=lambda x: rule.on_targets(
+            x, target.values.to(x.dtype), target.positive, classes
+        ),
+        negative_weight=negative_weight,
+        target_weight=target_weight,
+        row=row,
+        column=column,
+        full=full,
+        scale=scale,
+        positive_weight=positive_weight,
+        compile=compile,
+    )
+
+
+class SigmoidLoss(BaseLoss):
+    """The settings that the losses of independent classes share.
+
+    A subclass implements :meth:`BaseLoss.compute` by its function, which ends in
+    :func:`sigmoid_loss`.
 
     Args:
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
@@ -61,8 +277,6 @@ class SigmoidLoss(BaseLoss):
     kinds: tuple[Kind, ...] = ('classification', 'objectness', 'centerness', 'heatmap')
     target_format = 'sparse'
     activation: Activation = 'sigmoid'
-    # Whether the elements of the loss are rows, summed over the classes.
-    by_row = False
     # Whether ``pred`` holds probabilities, on which the plain formula works alone.
     activated = False
 
@@ -79,210 +293,6 @@ class SigmoidLoss(BaseLoss):
         check_flags(self, compile=compile)
         self.compiled = compile
 
-    @abstractmethod
-    def negative(self) -> Negative:
-        """The loss at target 0, up to :meth:`negative_weight`."""
-
-    def negative_weight(self) -> float | Tensor:
-        """A number or ``(C,)`` that multiplies :meth:`negative`."""
-        return 1.0
-
-    @abstractmethod
-    def at(self, x: Tensor, value: Tensor, positive: Tensor, column: Column) -> Tensor:
-        """The loss of logits whose targets are ``value``.
-
-        Args:
-            x: Logits, any shape.
-            value: Their targets in [0, 1].
-            positive: bool, which of them are positives, not Gaussian targets around one.
-            column: The classes of the logits, to index per-class settings with.
-        """
-
-    def mirror(self, column: Tensor) -> float | Tensor | None:
-        """Of objects whose target is 1: what :meth:`at` is times :meth:`negative` of ``-x``.
-
-        Args:
-            column: ``(E,)`` their classes.
-
-        Returns:
-            A number, ``(E,)``, or None where the two are not alike.
-        """
-        return None
-
-    def at_probability(self, p: Tensor, value: Tensor, positive: Tensor, column: Column) -> Tensor:
-        """As :meth:`at`, for probabilities in place of logits."""
-        raise NotImplementedError
-
-    def positive_at(self, value: Tensor) -> Tensor:
-        """Which dense target values are objects."""
-        return value > 0
-
-    def reads_probabilities(self, target: Target) -> bool:
+    def reads_probabilities(self, target: object) -> bool:
         """Whether ``pred`` is activated already, in a call with this target."""
         return self.activated
-
-    def spread(self, column: Tensor, loss: Tensor) -> Tensor:
-        """Class weights ``(C,)`` in a shape that multiplies an element-wise loss."""
-        return column
-
-    def num_columns(self, pred: Tensor) -> int:
-        """C, of ``(..., C)``; 1 of logits without classes."""
-        return pred.shape[-1] if pred.dim() > 1 else 1
-
-    def check_columns(self, pred: Tensor) -> None:
-        """Refuse per-class settings that do not fit ``pred``."""
-        check_columns('class_weight', self.class_weight, self.num_columns(pred))
-
-    def column_weight(self) -> Tensor | None:
-        """``(C,)`` that multiplies positive and negative terms alike."""
-        return self.class_weight
-
-    def read_target(self, pred: Tensor, target: Target) -> Tensor | ClassTargets:
-        """Labels to sparse targets; dense values and sparse targets as they are."""
-        return read_classes(self, pred, target)
-
-    def compute(
-        self,
-        pred: Tensor,
-        target: Target,
-        weight: Tensor | None,
-        reduction: str,
-        avg_factor: Tensor | float | None,
-    ) -> Tensor:
-        """See :meth:`BaseLoss.compute`."""
-        self.check_columns(pred)
-        activated = self.reads_probabilities(target)
-        if activated:
-            check_probabilities(self, pred)
-        target = self.read_target(pred, target)
-        dense = functools.partial(
-            self._dense, pred, reduction=reduction, avg_factor=avg_factor, activated=activated
-        )
-        if isinstance(target, Tensor):
-            return dense(target, self.positive_at(target), weight)
-        if tuple(pred.shape) != (target.num_rows, target.num_classes):
-            raise ShapeError(
-                f'pred: expected {(target.num_rows, target.num_classes)}, the rows and classes '
-                f'of the targets, got {tuple(pred.shape)}'
-            )
-        if activated:
-            value, positive, weight = dense_target(target, weight)
-            return dense(like_pred(value, pred), positive, like_pred(weight, pred))
-        scale = self._scale(pred, reduction, avg_factor)
-        job = self._job(target, weight, scale)
-        if target.values.requires_grad or is_transformed():
-            # The fused pass has no gradient for targets, nor rules for torch.func.
-            loss = job.elements(in_float(pred))
-            if reduction != 'none':
-                return loss.sum()
-        elif reduction != 'none':
-            return fused_sum(pred, job)
-        else:
-            loss = fused_elements(pred, job)
-        return loss.sum(dim=1) if self.by_row else loss
-
-    def _dense(
-        self,
-        pred: Tensor,
-        value: Tensor,
-        positive: Tensor,
-        weight: Tensor | None,
-        *,
-        reduction: str,
-        avg_factor: Tensor | float | None,
-        activated: bool,
-    ) -> Tensor:
-        """The plain formula on every element."""
-        formula = self.at_probability if activated else self.at
-        loss = formula(in_float(pred), value, positive, ALL)
-        column = self.column_weight()
-        if column is not None:
-            loss = loss * self.spread(column.to(loss.dtype), loss)
-        if weight is not None and (weight.dim() >= loss.dim() or not self.by_row):
-            loss = loss * expand_weight(weight, loss)
-            weight = None
-        if self.by_row and loss.dim() > 1:
-            loss = loss.flatten(1).sum(dim=1)
-        if weight is not None:
-            loss = loss * expand_weight(weight, loss)
-        return self.loss_weight * reduce_loss(loss, reduction, None, avg_factor)
-
-    def _scale(
-        self, pred: Tensor, reduction: str, avg_factor: Tensor | float | None
-    ) -> Tensor | float:
-        if reduction != 'mean':
-            return self.loss_weight
-        if avg_factor is None:
-            return self.loss_weight / max(pred.shape[0] if self.by_row else pred.numel(), 1)
-        return self.loss_weight / divisor(avg_factor, in_float(pred[:0]).dtype)
-
-    def _job(self, target: ClassTargets, weight: Tensor | None, scale: Tensor | float) -> SparseJob:
-        rows, classes = target.rows, target.classes
-        row, full = split_weight(weight, target)
-        column, factor = self.column_weight(), self.negative_weight()
-        if column is not None:
-            column = column.to(target.values.dtype)
-        entry_weight: Tensor | float = 1.0
-        if row is not None:
-            entry_weight = row.index_select(0, rows)
-        if full is not None:
-            entry_weight = entry_weight * full[rows, classes]
-        if column is not None:
-            entry_weight = entry_weight * column.index_select(0, classes)
-        if isinstance(factor, Tensor):
-            column, factor = factor if column is None else column * factor, 1.0
-        return SparseJob(
-            negative=self.negative(),
-            flat=torch.add(classes, rows, alpha=target.num_classes),
-            entry=lambda x: self.at(x, target.values.to(x.dtype), target.positive, classes),
-            factor=factor,
-            entry_weight=entry_weight,
-            row=row,
-            column=column,
-            full=full,
-            scale=scale,
-            mirror=self.mirror(classes) if is_hard(target) else None,
-            compile=self.compiled,
-        )
-
-
-def dense_target(target: ClassTargets, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Values, positives and weights ``(R, C)`` of a sparse target."""
-    row, full = split_weight(weight, target)
-    value = target.dense()
-    positive = torch.zeros_like(value, dtype=torch.bool)
-    positive.index_put_((target.rows, target.classes), target.positive)
-    dense = torch.ones_like(value) if full is None else full
-    return value, positive, dense if row is None else dense * row[:, None]
-
-
-def is_hard(target: ClassTargets) -> bool:
-    """Whether every entry is known to be an object of value 1."""
-    values, positive = target.values, target.positive
-    if not may_read(values):
-        return False
-    # NumPy reads a few numbers in a fraction of the time.
-    return bool((in_float(values.detach()).numpy() == 1).all() and positive.numpy().all())
-
-
-def split_weight(
-    weight: Tensor | None, target: ClassTargets
-) -> tuple[Tensor | None, Tensor | None]:
-    """A loss's weight as ``(R,)`` row weights, 0 in ignored rows, and ``(R, C)`` weights.
-
-    Raises:
-        ShapeError: See :func:`.reduction.fit_rows`.
-    """
-    row = full = None
-    if weight is not None:
-        weight = fit_rows(weight, target.num_rows, target.num_classes)
-        if weight.shape[1] == 1:
-            row = weight[:, 0]
-        else:
-            full = weight
-    # Reading one flag is free on the CPU and a wait on any other device.
-    if may_read(target.ignored) and not target.ignored.numpy().any():
-        return row, full
-    if row is None:
-        return (~target.ignored).float(), full
-    return torch.where(target.ignored, 0.0, row), full

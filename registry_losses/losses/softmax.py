@@ -1,18 +1,75 @@
-"""What the losses of mutually exclusive classes share.
+"""The losses of mutually exclusive classes: what they share.
 
-Shapes: R rows (class vectors), C classes without background.
+Shapes: R rows (class vectors), C classes without background, K columns: C + 1, or C where
+there is no background.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import ShapeError
+from ..errors import ShapeError, UnsupportedModeError
 from ..structures import ClassTargets
-from .base import Target
-from .checks import check_labels
-from .reduction import fit_rows, like_pred
+from .base import BaseLoss
+from .checks import check_call, check_columns, check_flags, check_labels, column_tensor
+from .reduction import fit_rows, in_float, like_pred, reduce_loss
+from .targets import Target
+
+
+def softmax_loss(
+    pred: Tensor,
+    target: Target,
+    weight: Tensor | None,
+    cost_of: Callable[[Tensor], Tensor],
+    *,
+    owner: str,
+    reduction: str = 'mean',
+    avg_factor: Tensor | float | None = None,
+    class_weight: Sequence[float] | Tensor | None = None,
+    loss_weight: float = 1.0,
+) -> Tensor:
+    """The loss of rows ``(R,)``: what the true class costs.
+
+    Args:
+        pred: ``(R, K)`` logits.
+        target: See :func:`exclusive_target`.
+        weight: ``(R,)``.
+        cost_of: From the logarithms of the probabilities ``(R, K)``, what each class costs
+            were it the true one, ``(R, K)``.
+        owner: The name of the loss, for messages.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        avg_factor: What a mean divides by.
+        class_weight: K numbers of at least 0 that multiply the costs of each class.
+        loss_weight: The loss is multiplied by it.
+    """
+    check_call(pred, weight, reduction, avg_factor)
+    with torch.autocast(pred.device.type, enabled=False):
+        classes = column_tensor(class_weight)
+        check_columns('class_weight', classes, pred.shape[-1] if pred.dim() > 1 else 1)
+        rows = exclusive_target(pred, target, owner=owner)
+        cost = cost_of(F.log_softmax(in_float(pred), dim=1))
+        if classes is not None:
+            cost = cost * classes.to(cost)
+        loss = rows.expect(cost)
+        weight = row_weights(weight, loss.shape[0])
+        return loss_weight * reduce_loss(loss, reduction, weight, avg_factor)
+
+
+def choose_activation(loss: BaseLoss, use_sigmoid: bool, activation: str | None) -> None:
+    """Set a loss's ``activation``, and the kinds it serves, from its two options."""
+    check_flags(loss, use_sigmoid=use_sigmoid)
+    if activation not in (None, 'sigmoid', 'softmax'):
+        raise UnsupportedModeError(
+            f"{type(loss).__name__}: activation: expected 'sigmoid' or 'softmax', got "
+            f'{activation!r}'
+        )
+    softmax = activation == 'softmax' or (activation is None and not use_sigmoid)
+    loss.activation = 'softmax' if softmax else 'sigmoid'
+    if softmax:
+        loss.kinds = ('classification', 'objectness')
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +94,9 @@ class ExclusiveTarget:
         Args:
             cost: ``(R, K)`` what each answer would cost.
         """
+        if self.mass is not None or self.score is not None:
+            # The cost of a class that a logit of -inf masks out; 0 times inf is no number.
+            cost = cost.clamp(max=torch.finfo(cost.dtype).max)
         if self.mass is not None:
             return (self.mass * cost).sum(dim=1)
         loss = cost.gather(1, self.label[:, None]).squeeze(1)

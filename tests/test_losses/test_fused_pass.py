@@ -9,7 +9,7 @@ import torch.nn.functional as F
 import registry_losses.losses as losses
 from registry_losses.losses.fused import cpu_chunks as fused_cpu
 from registry_losses.losses.fused.negatives import ElementNegative
-from registry_losses.losses.sigmoid import SigmoidLoss
+from registry_losses.losses.sigmoid import SigmoidRule, sigmoid_loss
 from registry_losses.structures import ClassTargets
 
 FUSED = {
@@ -207,19 +207,18 @@ def test_target_values_of_another_dtype(dtype):
     torch.testing.assert_close(losses.FocalLoss()(x, other), losses.FocalLoss()(x, target))
 
 
-def test_a_loss_by_autograd_may_mirror_its_negatives():
-    class Squared(SigmoidLoss):
-        def negative(self):
-            return ElementNegative(lambda x: F.softplus(x) ** 2)
+def test_a_rule_by_autograd_may_mirror_its_negatives():
+    rule = SigmoidRule(
+        on_targets=lambda x, value, positive, column: F.softplus(-x) ** 2,
+        on_negatives=ElementNegative(lambda x: F.softplus(x) ** 2),
+        positive_weight=1.0,
+    )
 
-        def at(self, x, value, positive, column):
-            return F.softplus(-x) ** 2
-
-        def mirror(self, column):
-            return 1.0
+    def loss(x, target, avg_factor):
+        return sigmoid_loss(x, target, None, rule, owner='Squared', avg_factor=avg_factor)
 
     x, target = big(-2.0, rows=40)
-    got = value_and_gradient(Squared(), x, target)
-    want = value_and_gradient(Squared(), x.double(), target)
+    got = value_and_gradient(loss, x, target)
+    want = value_and_gradient(loss, x.double(), target)
     torch.testing.assert_close(got[0].double(), want[0])
     torch.testing.assert_close(got[1].double(), want[1], rtol=1e-5, atol=1e-7)

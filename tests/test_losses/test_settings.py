@@ -26,7 +26,7 @@ PER_CLASS = ['x', [[1.0]], [-1.0], [float('nan')], ['a'], 2.0]
 MORE = {
     'eps': [0],
     'loss_weight': [-2],
-    'FocalLoss.alpha': [3, 1.01, [0.5, 1.5]],
+    'FocalLoss.alpha': [3, 1.01, -2, [0.5, 1.5]],
     'PolyLoss.alpha': [3, [0.5, -0.5]],
     'clip': [1, 1.5],
     'momentum': [1, 1.5],
@@ -56,7 +56,9 @@ MORE = {
 }
 # Any finite number will do; None means something; there is one value alone.
 SIGNED = {'PolyLoss.epsilon'}
-OPTIONAL = {'PolyLoss.alpha'}
+OPTIONAL = {'FocalLoss.alpha', 'PolyLoss.alpha'}
+# -1 means no balance, as in torchvision.
+MINUS_ONE = OPTIONAL
 LISTS = {'FocalLoss.alpha', 'PolyLoss.alpha'}
 SETTINGS = [
     (name, parameter.name)
@@ -79,6 +81,8 @@ def bad_values(name, setting, default):
             bad.remove([1.0])
         if full in OPTIONAL:
             bad.remove(None)
+        if full in MINUS_ONE:
+            bad.remove(-1)
     elif isinstance(default, str):
         bad += ['cubic', 2]
     elif setting == 'use_sigmoid':  # None chooses by the target
@@ -101,7 +105,7 @@ def test_a_setting_out_of_its_range(name, setting):
 @pytest.mark.parametrize(
     'build',
     [
-        lambda: losses.FocalLoss(False, alpha=-1),
+        lambda: losses.FocalLoss(False, alpha=-2),
         lambda: losses.FocalLoss(False, alpha=[0.5, -1]),
         lambda: losses.FocalLoss(False, activated=True),
         lambda: losses.FocalLoss(0.25, 2.0),
@@ -180,7 +184,7 @@ KEYWORDS_AFTER_WEIGHT = (
 )  # fmt: skip
 WITHOUT_AVG_FACTOR = ('ghmc_loss', 'ghmr_loss', 'keypoint_ohkm_mse_loss')
 BAD_OPTIONS = {
-    'gamma': -1, 'alpha': -1, 'beta': -1, 'eps': 0, 'bins': 0, 'mu': 0, 'clip': 1, 'topk': 0,
+    'gamma': -1, 'alpha': -0.5, 'beta': -1, 'eps': 0, 'bins': 0, 'mu': 0, 'clip': 1, 'topk': 0,
     'gamma_pos': -1, 'gamma_neg': -1, 'epsilon': float('nan'), 'smooth_point': 0, 'constant': 0,
     'theta': 0, 'omega': 0, 'pos_weight': -1, 'neg_weight': -1, 'label_smoothing': 1,
     'class_weight': [-1.0], 'mode': 'cubic', 'iou_mode': 'cubic', 'bbox_format': 'cubic',

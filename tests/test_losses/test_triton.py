@@ -6,12 +6,14 @@ installed (``pip install triton``).
 Shapes: R rows (class vectors), C classes.
 """
 
+import dataclasses
 import importlib.util
 
 import pytest
 import torch
 
 import registry_losses.losses as losses
+from registry_losses.losses import sigmoid
 from registry_losses.losses.fused.cpu_chunks import chunked_pass
 from registry_losses.structures import ClassTargets
 
@@ -27,6 +29,19 @@ LOSSES = {
     'quality': lambda c: losses.QualityFocalLoss(),
     'weighted': lambda c: losses.FocalLoss(class_weight=torch.linspace(0.5, 2, c).tolist()),
 }
+
+
+@pytest.fixture
+def job_of(monkeypatch):
+    """What a loss hands to the fused pass."""
+
+    def job_of(loss, x, target, weight, scale):
+        jobs = []
+        monkeypatch.setattr(sigmoid, 'fused_sum', lambda x, job: jobs.append(job) or x.sum())
+        loss(x, target, weight, reduction_override='sum')
+        return dataclasses.replace(jobs[0], scale=scale)
+
+    return job_of
 
 
 @pytest.fixture
@@ -60,15 +75,16 @@ def moved(target, device):
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize('rows, classes', [(1000, 3), (100, 80), (6, 1203)])
 @pytest.mark.parametrize('name', LOSSES)
-def test_equals_the_pass_on_the_cpu(name, rows, classes, dtype, device):
+def test_equals_the_pass_on_the_cpu(name, rows, classes, dtype, device, job_of):
     from registry_losses.losses.fused.triton import triton_pass
 
     x, target = problem(rows, classes, dtype)
     loss = LOSSES[name](classes)
     for weight in (None, torch.rand(rows), torch.rand(rows, classes)):
-        want = chunked_pass(x, loss._job(target, weight, torch.tensor(0.3)), True)
+        want = chunked_pass(x, job_of(loss, x, target, weight, torch.tensor(0.3)), True)
         weight = None if weight is None else weight.to(device)
-        job = loss.to(device)._job(moved(target, device), weight, torch.tensor(0.3, device=device))
+        there = (loss.to(device), x.to(device), moved(target, device), weight)
+        job = job_of(*there, torch.tensor(0.3, device=device))
         got = triton_pass(x.to(device), job, True)
         loss.to('cpu')
         torch.testing.assert_close(got[0].cpu(), want[0], rtol=1e-5, atol=0)
@@ -80,16 +96,13 @@ def test_equals_the_pass_on_the_cpu(name, rows, classes, dtype, device):
         )
 
 
-def test_without_a_gradient_there_is_none(device):
+def test_without_a_gradient_there_is_none(device, job_of):
     from registry_losses.losses.fused.triton import triton_pass
 
-    x, _ = problem(100, 80, torch.float32)
-    job = (
-        losses.FocalLoss()
-        .to(device)
-        ._job(ClassTargets.from_labels(torch.full((100,), 80, device=device), 80), None, 1.0)
-    )
-    value, grad = triton_pass(x.to(device), job, False)
+    x = problem(100, 80, torch.float32)[0].to(device)
+    target = ClassTargets.from_labels(torch.full((100,), 80, device=device), 80)
+    job = job_of(losses.FocalLoss().to(device), x, target, None, 1.0)
+    value, grad = triton_pass(x, job, False)
     assert grad is None and torch.isfinite(value)
 
 

@@ -56,18 +56,18 @@ class _Few:
     def of(cls, x: Tensor, job: SparseJob, need_grad: bool) -> _Few:
         """Look at contiguous logits."""
         flat, e = x.view(-1), job.flat.numel()
-        if job.mirror is None:
+        if job.positive_weight is None:
             losses, slopes = job.entries(x, need_grad)
         with _quick(job):
             sample = in_float(_sample(flat))
             low, high = (end.item() for end in sample.aminmax())
             at, end = in_float(flat.index_select(0, job.flat)), e + sample.numel()
             # One call for all: few numbers cost what an operation costs.
-            if job.mirror is None:
-                value, _ = value_and_gradient(job.negative, torch.cat((at, sample)), False)
+            if job.positive_weight is None:
+                value, _ = value_and_gradient(job.on_negatives, torch.cat((at, sample)), False)
             else:
                 all_few = torch.cat((at, sample, -at))
-                value, slope = value_and_gradient(job.negative, all_few, need_grad)
+                value, slope = value_and_gradient(job.on_negatives, all_few, need_grad)
                 losses, slopes = job.mirrored(value[end:], None if slope is None else slope[end:])
             weighed = job.weigh_entries(value[:e], x.shape[1]).double()
             apart, size = weighed.sum().item(), weighed.abs().sum().item()
@@ -97,8 +97,8 @@ def chunked_pass(
     few = _Few.of(x, job, need_grad)
     grad = torch.empty_like(x) if need_grad else None
     scale = float(job.scale)
-    factor = scale * job.factor
-    slack = x.numel() * job.negative.slack() * abs(factor)
+    factor = scale * job.negative_weight
+    slack = x.numel() * job.on_negatives.slack() * abs(factor)
     # Elements that are handed out count each for itself.
     exact = values is not None or x.dtype == torch.float64 or few.high < LOW
     robust, masked = False, few.size > _APART * few.guess
@@ -150,13 +150,13 @@ def _pass(
     rows, classes = x.shape
     step = chunk_rows(rows, classes)
     size = step * classes
-    scale = float(job.scale) * job.factor
+    scale = float(job.scale) * job.negative_weight
     wide = in_float(x[:0]).dtype
     # A wrong guess costs time alone: denormal numbers are slow, not false.
     scratch = Scratch.of_size(
         size,
         x.new_empty(0, dtype=wide),
-        damp=few.low < job.negative.damped_below(wide),
+        damp=few.low < job.on_negatives.damped_below(wide),
         exact=exact,
     )
     widen = wide != x.dtype
@@ -175,7 +175,7 @@ def _pass(
         if weighted:
             weigh = functools.partial(_weigh, job=job, classes=classes, start=i * step)
         collect.out = out
-        job.negative.chunk(
+        job.on_negatives.chunk(
             spare_x[:n].copy_(chunk) if widen else chunk,
             weigh,
             collect,
@@ -216,7 +216,7 @@ class _Collector:
 
 def _quick(job: SparseJob) -> contextlib.AbstractContextManager:
     """A mode in which an operation starts sooner, for a loss that needs no autograd."""
-    return torch.inference_mode() if job.negative.closed_form else contextlib.nullcontext()
+    return torch.inference_mode() if job.on_negatives.closed_form else contextlib.nullcontext()
 
 
 def _sample(flat: Tensor) -> Tensor:

@@ -25,7 +25,10 @@ from ..checks import is_compiling, is_transformed
 from ..reduction import in_float
 from .cpu_chunks import chunked_pass
 from .job import SparseJob
+from .native import native_pass
 from .negatives import PowerNegative
+from .triton import available as triton_available
+from .triton import scale_in_place, triton_pass
 
 
 def fused_sum(x: Tensor, job: SparseJob) -> Tensor:
@@ -51,29 +54,23 @@ def _plain(x: Tensor, job: SparseJob) -> bool:
     """
     if is_compiling() or x.numel() == 0:
         return True
-    weights = (job.row, job.column, job.full, job.scale, job.entry_weight)
+    weights = (job.row, job.column, job.full, job.scale, job.target_weight)
     if any(isinstance(w, Tensor) and w.requires_grad for w in weights):
         return True
     return x.device.type != 'cpu' and not _has_kernel(x, job)
 
 
 def _has_kernel(x: Tensor, job: SparseJob) -> bool:
-    if x.device.type != 'cuda' or not isinstance(job.negative, PowerNegative):
+    if x.device.type != 'cuda' or not isinstance(job.on_negatives, PowerNegative):
         return False
-    from . import triton as fused_triton
-
-    return fused_triton.available() and x.dtype != torch.float64
+    return triton_available() and x.dtype != torch.float64
 
 
 def _run(x: Tensor, job: SparseJob, need_grad: bool) -> tuple[Tensor, Tensor | None]:
     """Scaled sum and its gradient, by the fastest pass there is for ``x``."""
     if x.device.type == 'cuda':
-        from .triton import triton_pass
-
         return triton_pass(x, job, need_grad)
-    if job.compile and isinstance(job.negative, PowerNegative):
-        from .native import native_pass
-
+    if job.compile and isinstance(job.on_negatives, PowerNegative):
         done = native_pass(x, job, need_grad)
         if done is not None:
             return done
@@ -129,8 +126,6 @@ class _FusedSum(torch.autograd.Function):
         if x.device.type == 'cpu':
             factor = float(grad_out)
             return grad if factor == 1.0 else grad.mul_(factor), None, None
-        from .triton import scale_in_place
-
         return scale_in_place(grad, grad_out), None, None
 
 

@@ -64,7 +64,7 @@ def native_pass(x: Tensor, job: SparseJob, need_grad: bool) -> tuple[Tensor, Ten
     """
     if x.dtype not in _DTYPES:
         return None
-    gamma, poly = job.negative.gamma, job.negative.poly  # type: ignore[attr-defined]
+    gamma, poly = job.on_negatives.gamma, job.on_negatives.poly  # type: ignore[attr-defined]
     kernel = _kernel(x.dtype, float(gamma), float(poly))
     if kernel is None:
         return None
@@ -90,10 +90,10 @@ def native_pass(x: Tensor, job: SparseJob, need_grad: bool) -> tuple[Tensor, Ten
         first.data_ptr(),
         x.numel(),
         x.shape[1],
-        scale * job.factor,
+        scale * job.negative_weight,
         torch.get_num_threads(),
     )
-    total = (sums.sum() * job.factor + losses.sum(dtype=torch.float64)) * scale
+    total = (sums.sum() * job.negative_weight + losses.sum(dtype=torch.float64)) * scale
     if grad is not None and slopes is not None:
         grad.view(-1).index_copy_(0, job.flat, (slopes * scale).to(grad.dtype))
     return total.float(), grad

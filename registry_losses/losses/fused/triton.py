@@ -7,7 +7,10 @@ Shapes: R rows, C classes.
 
 from __future__ import annotations
 
+import functools
+import importlib
 import importlib.util
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -22,6 +25,12 @@ BLOCK = 2048
 def available() -> bool:
     """Whether Triton can be imported."""
     return importlib.util.find_spec('triton') is not None
+
+
+@functools.cache
+def _kernels() -> ModuleType:
+    """The kernels: the one place where Triton, which is optional, is imported."""
+    return importlib.import_module('.triton_kernels', __package__)
 
 
 def first_labels(x: Tensor, flat: Tensor) -> tuple[Tensor, Tensor]:
@@ -40,7 +49,7 @@ def first_labels(x: Tensor, flat: Tensor) -> tuple[Tensor, Tensor]:
 
 def further_entries(x: Tensor, job: SparseJob, masked: Tensor) -> Tensor:
     """What the other entries of these rows add to the kernel's sum, to be taken off."""
-    loss = job.negative(x.detach().reshape(-1).index_select(0, job.flat).float())
+    loss = job.on_negatives(x.detach().reshape(-1).index_select(0, job.flat).float())
     loss = job.weigh_entries(loss, x.shape[1])
     return torch.where(masked, 0.0, loss).sum(dtype=torch.float64)
 
@@ -72,8 +81,6 @@ def negatives_pass(
     Returns:
         Float32 sums of blocks, unscaled, and ``(R, C)`` gradient of the dtype of ``x``.
     """
-    from .triton_kernels import power_kernel
-
     size = x.numel()
     blocks = (size + BLOCK - 1) // BLOCK
     sums = torch.empty(blocks, dtype=torch.float32, device=x.device)
@@ -83,7 +90,7 @@ def negatives_pass(
     def pointer(tensor: Tensor | None, dtype: torch.dtype = torch.float32) -> Tensor:
         return unused if tensor is None else tensor.to(dtype).contiguous()
 
-    power_kernel[(blocks,)](
+    _kernels().power_kernel[(blocks,)](
         x,
         unused if grad is None else grad,
         sums,
@@ -123,15 +130,15 @@ def triton_pass(x: Tensor, job: SparseJob, need_grad: bool) -> tuple[Tensor, Ten
         job.row,
         job.column,
         job.full,
-        scale * job.factor,
-        job.negative.gamma,  # type: ignore[attr-defined]
-        job.negative.poly,  # type: ignore[attr-defined]
+        scale * job.negative_weight,
+        job.on_negatives.gamma,  # type: ignore[attr-defined]
+        job.on_negatives.poly,  # type: ignore[attr-defined]
         need_grad,
     )
     total = sums.sum(dtype=torch.float64)
     if masked is not None:
         total = total - further_entries(x, job, masked)
-    total = (total * job.factor + losses.sum(dtype=torch.float64)) * scale
+    total = (total * job.negative_weight + losses.sum(dtype=torch.float64)) * scale
     if grad is not None and slopes is not None:
         grad.view(-1).index_copy_(0, job.flat, (slopes * scale).to(grad.dtype))
     return total.float(), grad
@@ -139,10 +146,8 @@ def triton_pass(x: Tensor, job: SparseJob, need_grad: bool) -> tuple[Tensor, Ten
 
 def scale_in_place(grad: Tensor, factor: Tensor) -> Tensor:
     """Multiply a gradient by a 0-d factor on the device; free where that is 1."""
-    from .triton_kernels import scale_kernel
-
     size = grad.numel()
-    scale_kernel[((size + BLOCK - 1) // BLOCK,)](
+    _kernels().scale_kernel[((size + BLOCK - 1) // BLOCK,)](
         grad, factor.float().contiguous(), size, BLOCK=BLOCK, num_warps=4
     )
     return grad
