@@ -5,6 +5,7 @@ from .assignments import draw_assignments
 from .comparison import RunSummary, markdown_table, plot_runs, read_run
 from .curves import find_logs, plot_curves, read_scalars
 from .draw import draw_boxes
+from .heat_map import draw_heat_map
 from .sheet import draw_prediction_sheet
 from .visualizer import DetVisualizer
 
@@ -16,6 +17,7 @@ __all__ = [
     'count_tables',
     'draw_assignments',
     'draw_boxes',
+    'draw_heat_map',
     'draw_prediction_sheet',
     'find_logs',
     'gt_table',
