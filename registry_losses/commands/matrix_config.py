@@ -164,6 +164,10 @@ def set_budget(cfg: Config, steps: int) -> None:
         for key in ('begin', 'end', 'T_max', 'total_iters', 'step_size'):
             if part.get(key) is not None:
                 part[key] = round(part[key] * scale)
+        if part.get('end') is not None:
+            part['end'] = max(part['end'], part.get('begin', 0) + 1)
+        if part.get('T_max') is not None:
+            part['T_max'] = max(part['T_max'], 1)
         if part.get('milestones'):
             part['milestones'] = [round(m * scale) for m in part['milestones']]
         part['by_epoch'] = False

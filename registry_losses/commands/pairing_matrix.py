@@ -18,7 +18,7 @@ import numpy as np
 from mmengine.config import Config
 
 from .. import __version__
-from ..config import ConfigOption
+from ..config import TOP_LEVEL_KEYS, ConfigOption
 from ..errors import ConfigError, DataError, PairingError
 from ..registry import MODELS
 from ..visualization import find_logs, read_run, read_scalars
@@ -175,8 +175,8 @@ def _config(cell: Pairing, args: argparse.Namespace, steps: int) -> Config:
 def _train(cfg: Config, folder: Path, threads: int) -> subprocess.CompletedProcess[str]:
     """Train in a process of its own, from the newest checkpoint where there is one."""
     folder.mkdir(parents=True, exist_ok=True)
-    # Underscored names are helpers of the files that this config came from.
-    plain = {k: v for k, v in cfg.to_dict().items() if not k.startswith('_')}
+    # Other names are helpers of the files that this config came from.
+    plain = {k: v for k, v in cfg.to_dict().items() if k in TOP_LEVEL_KEYS}
     Config(plain).dump(str(folder / 'pairing.py'))
     words = [sys.executable, '-c', _TRAIN, str(folder / 'pairing.py'), '--work-dir', str(folder)]
     words += ['--resume'] if any(folder.glob('*.pth')) else []
