@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..heads import LossInputs
+from ..losses.declared import declared
 from ..structures.loss_term import BOX_KINDS
 from ..visualization import Counts, Table
 from ..visualization.assignment_counts import SIZE_NAMES, size_group
@@ -66,8 +67,8 @@ def term_table(found: Inspection) -> Table:
     """Each loss term as the head states it, and its value."""
     rows = []
     for term in found.head.loss_terms:
-        normalizer = 'sum' if getattr(term.loss, 'reduction', '') == 'sum' else term.normalizer
-        weight = term.factor * getattr(term.loss, 'loss_weight', 1.0)
+        normalizer = 'sum' if declared(term.loss).reduction == 'sum' else term.normalizer
+        weight = term.factor * declared(term.loss).loss_weight
         extra = [f'x {weight:g}']
         extra += [f'target {term.target_quality}'] if term.target_quality != 'assigned' else []
         extra += [f'pair {term.pair_weight}'] if term.pair_weight != 'assigned' else []

@@ -16,6 +16,7 @@ from mmengine.config import Config
 
 from ..config import configs_folder
 from ..errors import PairingError
+from ..losses.declared import declared
 from ..registry import MODELS, TASK_UTILS
 from ..structures import GroundTruth, Priors
 from ..visualization import Table
@@ -183,7 +184,7 @@ def loss_table() -> Table:
         served: dict[str, list[str]] = {}
         for label, options in _forms(target):
             built = MODELS.build(dict(type=name, **options))
-            for kind in getattr(built, 'kinds', ()):
+            for kind in declared(built).kinds or ():
                 served.setdefault(kind, []).append(label)
         every = len(list(_forms(target)))
         cells = [

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..assigners import wrap_assigner
 from ..errors import ConfigError, PairingError
+from ..losses.declared import declared
 from ..registry import MODELS, TASK_UTILS
 from ..structures import Assignment, DetDataSample, GroundTruth, LossTerm
 from ..structures.loss_term import Kind
@@ -94,7 +95,8 @@ class DenseHead(MapReader):
         sampler = self.train_cfg.get('sampler') or dict(type='PseudoSampler')
         self.sampler = build(TASK_UTILS, sampler, 'sampler')
         self._init_layers()
-        self.loss_terms = self._changed_terms(loss_terms or {})
+        self._changes = loss_terms or {}
+        self.loss_terms = self._changed_terms(self._changes)
         check_pairing(self)
 
     # What a head states ---------------------------------------------------------------
@@ -125,7 +127,17 @@ class DenseHead(MapReader):
     def box_kind(self, loss: Any = None) -> Kind:
         """The kind of a box loss: on encoded or on decoded boxes."""
         loss = self.loss_bbox if loss is None else loss
-        kinds = getattr(loss, 'kinds', ('box_encoded',))
+        stated = self._changes.get('loss_bbox', {}).get('kind')
+        if stated is not None or loss is None:
+            return stated or 'box_encoded'
+        kinds = declared(loss).kinds
+        if kinds is None:
+            raise PairingError(
+                f'{type(self).__name__}.loss_bbox: {type(loss).__name__} does not say whether it '
+                "compares encoded or decoded boxes; give its class kinds = ('box_encoded',) or "
+                "('box_decoded',), or the head loss_terms=dict(loss_bbox=dict(kind=...)), as "
+                'reg_decoded_bbox=True does for decoded ones'
+            )
         order: tuple[Kind, ...] = ('box_decoded', 'box_encoded', 'distribution')
         for kind in order:
             if kind in kinds:

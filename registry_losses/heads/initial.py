@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..losses.declared import declared
+
 
 def prior_sides(prior_generator: Any) -> tuple[float, float]:
     """Width and height, in cells, of the first prior of a cell of the first level."""
@@ -32,7 +34,7 @@ def start_rare_classes(bias: Tensor, num_classes: int, loss: Any, prob: float = 
         loss: Its ``activation`` turns outputs to probabilities.
         prob: How likely an object is to begin with.
     """
-    activation = getattr(loss, 'activation', None) or 'sigmoid'
+    activation = declared(loss).class_activation
     if activation == 'softmax':
         by_prior = bias.zero_().view(-1, num_classes + 1)
         by_prior[:, -1] = math.log(num_classes * (1 - prob) / prob)

@@ -10,6 +10,7 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ..losses.declared import declared
 from ..ops import clip_boxes
 from ..structures import DetDataSample, HeadOutput, Predictions, Priors, flatten_maps
 from .prediction import rescale_instances, suppress, top_candidates
@@ -37,7 +38,7 @@ class MapReader(BaseModule):
     @property
     def class_activation(self) -> str:
         """What turns class outputs into probabilities, as their loss declares."""
-        return getattr(self.loss_cls, 'activation', None) or 'sigmoid'
+        return declared(self.loss_cls).class_activation
 
     @property
     def objectness_channels(self) -> int:
@@ -208,7 +209,7 @@ class MapReader(BaseModule):
 
 def num_outputs(num_classes: int, loss) -> int:
     """Outputs of a branch: C, and one for the background where its loss has a softmax."""
-    return num_classes + int(getattr(loss, 'needs_background', False))
+    return num_classes + int(declared(loss).needs_background)
 
 
 def probabilities(logits: Tensor, loss) -> Tensor:
@@ -219,7 +220,7 @@ def probabilities(logits: Tensor, loss) -> Tensor:
         loss: Its ``activation`` is ``'sigmoid'`` (also where it declares none),
             ``'softmax'`` over the last dimension, or ``'identity'``.
     """
-    activation = getattr(loss, 'activation', None) or 'sigmoid'
+    activation = declared(loss).class_activation
     if activation == 'softmax':
         return logits.float().softmax(dim=-1)
     return logits.float().sigmoid() if activation == 'sigmoid' else logits.float().clamp(0, 1)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..errors import ConfigError, RegistryLossesError
 from ..losses import GHMC, GHMR, BaseLoss
+from ..losses.declared import declared
 from ..losses.sigmoid import SigmoidLoss
 from ..registry import MODELS
 from ..structures import ClassTargets
@@ -126,7 +127,7 @@ def loss_curve(label: str, loss: torch.nn.Module, *, points: int = 400) -> Curve
     Raises:
         ConfigError: If the loss is no function of one such number.
     """
-    kinds = getattr(loss, 'kinds', ())
+    kinds = declared(loss).kinds or ()
     if not isinstance(loss, BaseLoss):
         raise ConfigError(f'{label}: a loss of several parts has no curve')
     if loss.activation in ('sigmoid', 'softmax') or isinstance(loss, SigmoidLoss):
@@ -158,7 +159,7 @@ def _class_curve(label: str, loss: BaseLoss, points: int) -> Curve:
             return loss(batch, torch.ones_like(batch), reduction_override='none')[:points, 0]
 
     elif loss.activation == 'softmax':
-        columns = int(getattr(loss, 'num_classes', 1)) + 1
+        columns = (declared(loss).num_classes or 1) + 1
         label_of = torch.zeros(points, dtype=torch.long)
         loss.eval()
 

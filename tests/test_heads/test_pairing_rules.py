@@ -208,3 +208,32 @@ def test_objects_start_rare_whatever_the_activation(head, loss):
     prior = 0.1 if head == 'centernet' else 0.01
     expected = prior / CLASSES if activation == 'softmax' else prior
     assert torch.allclose(scores, torch.full_like(scores, expected), rtol=1e-3)
+
+
+class Boxes(nn.Module):
+    """A box loss of another package, which declares no kind."""
+
+    def forward(self, pred, target, weight=None, avg_factor=None, reduction_override=None):
+        weight = torch.ones_like(pred[:, 0]) if weight is None else weight
+        return ((pred - target).abs().sum(1) * weight).sum() / avg_factor
+
+
+def test_a_foreign_box_loss_says_its_kind_or_is_refused():
+    for name, kind in (('L1Loss', 'box_encoded'), ('GIoULoss', 'box_decoded')):
+        loss = type(name, (Boxes,), {})()
+        terms = build(changed('retinanet', loss_bbox=loss)).bbox_head.loss_terms
+        assert {term.name: term.kind for term in terms}['loss_bbox'] == kind
+    with pytest.raises(PairingError, match=r'loss_bbox: Boxes does not say whether.*kinds ='):
+        build(changed('retinanet', loss_bbox=Boxes()))
+    stated = dict(loss_bbox=dict(kind='box_decoded'))
+    terms = build(changed('retinanet', loss_bbox=Boxes(), loss_terms=stated)).bbox_head.loss_terms
+    assert {term.name: term.kind for term in terms}['loss_bbox'] == 'box_decoded'
+
+
+def test_a_box_loss_below_zero_is_refused():
+    class BelowIoU(Boxes):
+        def forward(self, *args, **options):
+            return -super().forward(*args, **options)
+
+    with pytest.raises(PairingError, match=r'loss_bbox: BelowIoU .* no loss of boxes is below 0'):
+        build(changed('retinanet', loss_bbox=BelowIoU()))

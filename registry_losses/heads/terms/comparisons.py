@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ConfigError, PairingError
+from ...losses.declared import declared
 from ...structures import Assignment, ClassTargets, LossTerm
 from .loss_inputs import LossInputs
 
@@ -33,18 +34,11 @@ class Comparison:
     levels: Tensor | None = None
 
 
-def wants_one_label(loss) -> bool:
-    """Whether a loss can take only one gt a row (softmax and label losses)."""
-    softmax = getattr(loss, 'activation', None) == 'softmax'
-    labels = getattr(loss, 'target_format', 'labels') in ('labels', 'label_score')
-    return softmax or labels
-
-
 def _class_rows(term: LossTerm, inputs: LossInputs) -> Comparison:
     """Classification and heatmaps: class rows against the assignment's labels."""
     if term.rows == 'positives':
         return _class_of_pairs(term, inputs)
-    one_label = wants_one_label(term.loss)
+    one_label = declared(term.loss).one_label
     pairs = inputs.pairs(term)
     targets = pairs.class_targets(
         inputs.gt,
@@ -127,7 +121,7 @@ def _box(term: LossTerm, inputs: LossInputs) -> Comparison:
     else:
         target = inputs.encoded_targets(pairs)
         # A loss with a sigmoid of its own (YOLOv3's xy) reads logits.
-        logits = getattr(term.loss, 'activation', None) == 'sigmoid'
+        logits = declared(term.loss).reads_logits
         pred = raw if logits else inputs._coder.activate(raw.float())
     if term.columns is not None:
         pred, target = pred[:, slice(*term.columns)], target[:, slice(*term.columns)]

@@ -14,6 +14,7 @@ from mmengine import dist
 from torch import Tensor, nn
 
 from ...errors import ConfigError
+from ...losses.declared import declared
 from ...structures import ClassTargets, LossTerm
 from .comparisons import PREPARE, Comparison
 from .loss_inputs import LossInputs
@@ -45,7 +46,7 @@ def fit_target(loss, targets: ClassTargets) -> tuple[object, Tensor | None]:
 
     A loss that declares no ``target_format`` (OpenMMLab's) gets int labels.
     """
-    form = getattr(loss, 'target_format', 'labels')
+    form = declared(loss).target_format
     if form == 'sparse':
         return targets, None
     if form == 'dense':
@@ -95,7 +96,7 @@ def unchanged_buffers(loss) -> Iterator[None]:
 def averaging(term: LossTerm, count: Tensor) -> dict[str, Tensor | str]:
     """How a term asks its loss to reduce: over ``count``, or a sum."""
     summed = term.normalizer in ('none', 'level_mean')
-    if summed or getattr(term.loss, 'reduction', 'mean') == 'sum':
+    if summed or declared(term.loss).reduction == 'sum':
         return {'reduction_override': 'sum'}
     return {'avg_factor': count}
 

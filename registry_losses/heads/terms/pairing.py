@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ConfigError, PairingError
+from ...losses.declared import declared
 from ...structures import ClassTargets, LossTerm
 from ...structures.loss_term import BOX_KINDS, PER_PRIOR_KINDS
 from .comparisons import PREPARE
@@ -28,7 +29,7 @@ def check_terms(terms: Sequence[LossTerm]) -> None:
     for term in terms:
         if term.loss is None:
             raise ConfigError(f'{term.name}: this term of the head needs a loss, got None')
-        kinds = getattr(term.loss, 'kinds', None)
+        kinds = declared(term.loss).kinds
         if kinds is not None and term.kind not in kinds:
             raise PairingError(
                 f'{term.name}: {type(term.loss).__name__} serves {", ".join(kinds)}, but this '
@@ -94,7 +95,7 @@ def _check_box_term(term: LossTerm, head: Any) -> None:
             f'{term.name}: {loss} compares distributions over bins, but {type(head).__name__} '
             'predicts one number a side; choose a loss of boxes, such as SmoothL1Loss or GIoULoss'
         )
-    if term.kind == 'box_encoded' and getattr(term.loss, 'activation', None) == 'sigmoid':
+    if term.kind == 'box_encoded' and declared(term.loss).reads_logits:
         low, high = (torch.tensor(bound) for bound in coder.bounds())
         part = slice(*term.columns) if term.columns is not None else slice(None)
         if low[part].min() < 0 or high[part].max() > 1:
@@ -131,6 +132,11 @@ def _try_loss(term: LossTerm, head: Any) -> None:
         raise PairingError(
             f'{where}: expected one number, got {what}; check its reduction (mean or sum)'
         )
+    if term.kind in BOX_KINDS and value < 0:
+        raise PairingError(
+            f'{where}: its value at boxes close to their targets is {float(value):g}, and no loss '
+            f'of boxes is below 0; does it compare boxes of another kind than {term.kind!r}?'
+        )
     if not torch.isfinite(value):
         raise PairingError(
             f'{where}: its value at small outputs of the head is {float(value)}; does it expect '
@@ -140,8 +146,8 @@ def _try_loss(term: LossTerm, head: Any) -> None:
 
 def _check_classes(term: LossTerm, head: Any) -> None:
     """A loss that is told the number of classes has to be told the head's."""
-    given = getattr(term.loss, 'num_classes', head.num_classes)
-    if term.kind == 'classification' and given != head.num_classes:
+    given = declared(term.loss).num_classes
+    if term.kind == 'classification' and given not in (None, head.num_classes):
         raise PairingError(
             f'{term.name}: {type(term.loss).__name__} has num_classes={given}, but '
             f'{type(head).__name__} has {head.num_classes}; give the loss '
