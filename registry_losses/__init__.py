@@ -3,7 +3,9 @@
 Importing the package registers everything it has, in scope ``registry_losses``.
 """
 
+import sys as _sys
 from importlib import import_module as _import_module
+from pathlib import PurePath as _PurePath
 
 from ._version import __version__
 from .errors import MissingDependencyError as _MissingDependencyError
@@ -26,8 +28,6 @@ def _require_mmcv() -> None:
         raise _MissingDependencyError(f'{wanted} Found version {version!r}.')
 
 
-_require_mmcv()
-
 # In the order of the layers: what stands further down may import what stands above it.
 _SUBPACKAGES = (
     'structures',
@@ -47,7 +47,25 @@ _SUBPACKAGES = (
     'visualization',
     'engine',
 )
-for _name in _SUBPACKAGES:
-    _import_module(f'{__name__}.{_name}')
 
-__all__ = ['__version__']
+
+def load_parts() -> None:
+    """Import every subpackage, which registers what it has; importing the package does so."""
+    _require_mmcv()
+    for name in _SUBPACKAGES:
+        _import_module(f'{__name__}.{name}')
+
+
+def _only_help() -> bool:
+    """Whether this process is one of our command lines and shows its help alone."""
+    program = _PurePath(_sys.argv[0] if _sys.argv else '')
+    ours = program.name.startswith('registry-losses-') or program.parent.name == 'tools'
+    return ours and bool({'-h', '--help'} & set(_sys.argv[1:]))
+
+
+# Loading PyTorch takes seconds, which `tools/train.py --help` need not wait for; where the
+# process turns out to do more, commands/cli.py calls load_parts.
+if not _only_help():
+    load_parts()
+
+__all__ = ['__version__', 'load_parts']

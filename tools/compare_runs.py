@@ -6,7 +6,7 @@ from pathlib import Path
 # A checkout works without being installed; an installed package comes first.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from registry_losses.commands.compare_runs import compare_main
+from registry_losses.commands.compare_runs import compare_runs_main
 
 if __name__ == '__main__':
-    compare_main()
+    compare_runs_main()

@@ -1,4 +1,4 @@
-"""The command line of ``tools/check_config.py``: what a config pairs, before any training."""
+"""``tools/check_config.py``: what a config pairs, before any training."""
 
 from __future__ import annotations
 
@@ -7,78 +7,10 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-from mmengine.logging import MMLogger
-from mmengine.registry import init_default_scope
-from rich.table import Table as RichTable
-
-from ..config import ConfigOption, load_config
-from ..errors import NonFiniteLossError
-from ..registry import MODELS
-from ..visualization import Table
-from .cli import positive_int, run_command, table_console
-from .infer import _without_init
-from .inspection import first_batch, inspect_model, synthetic_batch, training_size
-from .inspection_tables import (
-    gradient_table,
-    level_table,
-    pairing_table,
-    size_table,
-    term_table,
-    warnings_of,
-)
-from .visualize_assignments import head_of
+from .cli import add_cfg_options, positive_int, run_command
 
 
-def check(args: argparse.Namespace) -> None:
-    """Build, run one pass, print.
-
-    Raises:
-        NonFiniteLossError: If a loss or gradient is not finite.
-    """
-    cfg = load_config(args.config, options=args.cfg_options)
-    init_default_scope(cfg.default_scope)
-    torch.manual_seed(args.seed)
-    logging.getLogger('mmengine').setLevel(logging.WARNING)
-    MMLogger.get_current_instance().setLevel(logging.WARNING)
-    model: Any = MODELS.build(_without_init(cfg.model))
-    model.init_weights()
-    console = table_console()
-    if args.data:
-        data, what = first_batch(cfg, model), 'first batch of the training data'
-    else:
-        size = tuple(args.size) if args.size else training_size(cfg)
-        data = synthetic_batch(size, head_of(model).num_classes, batch=args.batch, seed=args.seed)
-        what = f'{args.batch} synthetic images of {size[0]} x {size[1]}'
-    found = inspect_model(model, data)
-    console.print(f'{args.config}: {type(model).__name__}, {what}', markup=False)
-    tables = (pairing_table(found.head, cfg.model), term_table(found), level_table(found))
-    for table in (*tables, size_table(found), gradient_table(found)):
-        console.print(_rich(table))
-    wrong = [name for name, value in found.losses.items() if not _finite(value)]
-    wrong += [part for part, (_, norm, _) in found.gradients.items() if not _finite(norm)]
-    if wrong:
-        raise NonFiniteLossError(f'{args.config}: not finite: {", ".join(wrong)}')
-    for note in warnings_of(found):
-        console.print(f'note: {note}', markup=False)
-    total = sum(found.losses.values())
-    console.print(f'The config builds and trains: total loss {total:.4g}, all gradients finite.')
-
-
-def _finite(value: float) -> bool:
-    return value - value == 0
-
-
-def _rich(table: Table) -> RichTable:
-    shown = RichTable(title=table.title, title_justify='left', title_style='bold')
-    for name in table.head:
-        shown.add_column(name, overflow='fold')
-    for row in table.rows:
-        shown.add_row(*row)
-    return shown
-
-
-def check_parser() -> argparse.ArgumentParser:
+def check_config_parser() -> argparse.ArgumentParser:
     """The arguments of ``tools/check_config.py``."""
     parser = argparse.ArgumentParser(
         description='Build a config, run one forward and backward pass, and show what it pairs. '
@@ -101,16 +33,69 @@ def check_parser() -> argparse.ArgumentParser:
         '--batch', type=positive_int, default=2, help='synthetic images (default 2)'
     )
     parser.add_argument('--seed', type=int, default=0, help='of weights and synthetic images')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=ConfigOption,
-        metavar='KEY=VALUE',
-        help='override config keys, e.g. "model.train_cfg.assigner=dict(type=\'ATSSAssigner\')"',
-    )
+    add_cfg_options(parser, '"model.train_cfg.assigner=dict(type=\'ATSSAssigner\')"')
     return parser
 
 
-def check_main(argv: Sequence[str] | None = None) -> None:
+def check_config(args: argparse.Namespace) -> None:
+    """Build, run one pass, print.
+
+    Raises:
+        NonFiniteLossError: If a loss or gradient is not finite.
+    """
+    import torch
+    from mmengine.logging import MMLogger
+    from mmengine.registry import init_default_scope
+
+    from ..config import load_config
+    from ..engine.weights import without_pretrained
+    from ..errors import NonFiniteLossError
+    from ..registry import MODELS
+    from .assignment_looks import head_of
+    from .inspection import first_batch, inspect_model, synthetic_batch, training_size
+    from .inspection_tables import (
+        gradient_table,
+        level_table,
+        pairing_table,
+        size_table,
+        term_table,
+        warnings_of,
+    )
+    from .tables import print_table, table_console
+
+    cfg = load_config(args.config, options=args.cfg_options)
+    init_default_scope(cfg.default_scope)
+    torch.manual_seed(args.seed)
+    logging.getLogger('mmengine').setLevel(logging.WARNING)
+    MMLogger.get_current_instance().setLevel(logging.WARNING)
+    model: Any = MODELS.build(without_pretrained(cfg.model))
+    model.init_weights()
+    console = table_console()
+    if args.data:
+        data, what = first_batch(cfg, model), 'first batch of the training data'
+    else:
+        size = tuple(args.size) if args.size else training_size(cfg)
+        data = synthetic_batch(size, head_of(model).num_classes, batch=args.batch, seed=args.seed)
+        what = f'{args.batch} synthetic images of {size[0]} x {size[1]}'
+    found = inspect_model(model, data)
+    console.print(f'{args.config}: {type(model).__name__}, {what}', markup=False)
+    tables = (pairing_table(found.head, cfg.model), term_table(found), level_table(found))
+    for table in (*tables, size_table(found), gradient_table(found)):
+        print_table(console, table)
+    wrong = [name for name, value in found.losses.items() if not _finite(value)]
+    wrong += [part for part, (_, norm, _) in found.gradients.items() if not _finite(norm)]
+    if wrong:
+        raise NonFiniteLossError(f'{args.config}: not finite: {", ".join(wrong)}')
+    for note in warnings_of(found):
+        console.print(f'note: {note}', markup=False)
+    total = sum(found.losses.values())
+    console.print(f'The config builds and trains: total loss {total:.4g}, all gradients finite.')
+
+
+def _finite(value: float) -> bool:
+    return value - value == 0
+
+
+def check_config_main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``tools/check_config.py``."""
-    run_command(check_parser(), check, argv)
+    run_command(check_config_parser(), check_config, argv)

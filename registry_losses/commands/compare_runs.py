@@ -1,4 +1,4 @@
-"""The command line of ``tools/compare_runs.py``."""
+"""``tools/compare_runs.py``: runs of training beside each other."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import DataError
-from ..visualization import markdown_table, plot_runs, read_run
-from ..visualization.comparison import AP
 from .cli import run_command
 
 
-def compare_parser() -> argparse.ArgumentParser:
+def compare_runs_parser() -> argparse.ArgumentParser:
     """The arguments."""
     parser = argparse.ArgumentParser(
         description='Compare runs of tools/train.py: a table, best first, and their curves.'
     )
     parser.add_argument('work_dirs', nargs='+', metavar='WORK_DIR')
-    parser.add_argument('--metric', default=AP, help='ranks the runs (default: %(default)s)')
+    parser.add_argument(
+        '--metric', default='coco/bbox_mAP', help='ranks the runs (default: %(default)s)'
+    )
     parser.add_argument('--out', metavar='FILE.png', help='draw the curves as well')
     return parser
 
 
-def compare(args: argparse.Namespace) -> None:
+def compare_runs(args: argparse.Namespace) -> None:
     """Print the table; draw the picture if asked.
 
     Folders that hold no run, among others that do, are left out with a note.
@@ -31,6 +31,8 @@ def compare(args: argparse.Namespace) -> None:
     Raises:
         DataError: If none holds a run.
     """
+    from ..visualization import markdown_table, plot_runs, read_run
+
     if args.out and not args.out.lower().endswith('.png'):
         raise DataError(f'--out: expected a name that ends in .png, got {args.out!r}')
     runs, problems = [], []
@@ -48,6 +50,6 @@ def compare(args: argparse.Namespace) -> None:
         print(f'Curves: {plot_runs(runs, args.out)}')
 
 
-def compare_main(argv: Sequence[str] | None = None) -> None:
+def compare_runs_main(argv: Sequence[str] | None = None) -> None:
     """Entry point of ``tools/compare_runs.py``."""
-    run_command(compare_parser(), compare, argv)
+    run_command(compare_runs_parser(), compare_runs, argv)

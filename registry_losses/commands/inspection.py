@@ -22,7 +22,7 @@ from ..errors import ConfigError
 from ..heads import LossInputs, evaluate_terms
 from ..heads.dense_head import pad_shapes
 from ..structures import DetDataSample, GroundTruth
-from .visualize_assignments import head_of
+from .assignment_looks import head_of
 
 LONGEST_SIDE = 512  # of synthetic images: enough for every size of gt, and seconds on a CPU
 

@@ -12,7 +12,8 @@ from mmengine.config import Config
 
 from ..config import configs_folder, load_config
 from ..errors import ConfigError, nearest_names
-from .visualize_assignments import OWN, parse_assigner
+from .assigner_names import parse_assigner
+from .cli import OWN_ASSIGNER as OWN
 
 # Where a model holds its assigner, the first that is there.
 ASSIGNER_AT = (

@@ -20,7 +20,7 @@ from ..losses.declared import declared
 from ..registry import MODELS, TASK_UTILS
 from ..structures import GroundTruth, Priors
 from ..visualization import Table
-from .visualize_assignments import PRESETS
+from .assigner_names import PRESETS
 
 KINDS = {
     'classification': 'classification',

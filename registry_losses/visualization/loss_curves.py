@@ -301,22 +301,3 @@ def plot_losses(
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     return path
-
-
-def plot_losses_main(argv: Sequence[str] | None = None) -> None:
-    """The command line of ``tools/plot_losses.py``."""
-    import argparse
-
-    parser = argparse.ArgumentParser(
-        prog='plot_losses.py',
-        description='Draw losses and their gradients against p_t, the error or the shift.',
-    )
-    parser.add_argument('losses', nargs='+', metavar='NAME[:OPTION=VALUE,...]')
-    parser.add_argument('--out', default='losses.png', metavar='FILE.png')
-    parser.add_argument('--title', default='')
-    parser.add_argument('--max-loss', type=float, default=None)
-    args = parser.parse_args(argv)
-    try:
-        print(plot_losses(args.losses, args.out, title=args.title, max_loss=args.max_loss))
-    except ConfigError as error:
-        parser.exit(2, f'plot_losses.py: {error}\n')

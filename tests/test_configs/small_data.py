@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from mmengine.config import Config
 
-from registry_losses.commands.infer import category_ids
+from registry_losses.commands.detector import category_ids
 from registry_losses.config import load_config
 from registry_losses.datasets.metainfo import COCO_CLASSES, VOC_CLASSES
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from registry_losses.commands.cli import train_main
+from registry_losses.commands.train import train_main
 from registry_losses.engine import find_resumable, load_checkpoint_file
 from registry_losses.errors import CheckpointError
 from registry_losses.testing.training import (

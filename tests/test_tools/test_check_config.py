@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from registry_losses.commands import check_config as tool
+from registry_losses.commands import inspection as tool
+from registry_losses.commands.check_config import check_config_main
 from registry_losses.config import load_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -23,13 +24,13 @@ def wide(monkeypatch):
 
 
 def run(capsys, *arguments) -> str:
-    tool.check_main([str(a) for a in arguments])
+    check_config_main([str(a) for a in arguments])
     return capsys.readouterr().out
 
 
 def refused(capsys, *arguments) -> str:
     with pytest.raises(SystemExit) as end:
-        tool.check_main([str(a) for a in arguments])
+        check_config_main([str(a) for a in arguments])
     assert end.value.code == 1
     return capsys.readouterr().err
 
@@ -162,7 +163,7 @@ train_dataloader = dict(
 @pytest.mark.parametrize('arguments', [('--batch', '0'), ('--size', '0', '64')])
 def test_sizes_start_at_one(capsys, arguments):
     with pytest.raises(SystemExit):
-        tool.check_main([str(RETINA), *arguments])
+        check_config_main([str(RETINA), *arguments])
     assert 'expected at least 1, got 0' in capsys.readouterr().err
 
 

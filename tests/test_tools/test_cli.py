@@ -1,13 +1,17 @@
 """The command lines: what each option does to the config, and how a mistake looks."""
 
+import importlib
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from registry_losses.commands import cli
+from registry_losses.commands import cli, train
+from registry_losses.commands import test as evaluate
+from registry_losses.engine.distributed import LAUNCHERS
 from registry_losses.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +24,7 @@ def toy_project(monkeypatch):
 
 
 def config(*arguments):
-    return cli.train_config(cli.train_parser().parse_args([str(TOY), *map(str, arguments)]))
+    return train.train_config(train.train_parser().parse_args([str(TOY), *map(str, arguments)]))
 
 
 def test_defaults():
@@ -68,7 +72,7 @@ def test_resume_path(tmp_path):
 def test_train_then_test_in_mixed_precision_with_a_scaled_rate(tmp_path, capsys):
     """The whole way: train, then evaluate the checkpoint and write the predictions."""
     work_dir, out = tmp_path / 'run', tmp_path / 'out' / 'predictions.pkl'
-    cli.train_main(
+    train.train_main(
         [str(TOY), '--work-dir', str(work_dir), '--amp', '--auto-scale-lr', '--cfg-options']
         + ['train_dataloader.batch_size=8', 'train_cfg.max_epochs=2', 'experiment_name=cli']
         + ['param_scheduler=None', "custom_hooks=[dict(type='NonFiniteLossHook')]"]
@@ -77,7 +81,7 @@ def test_train_then_test_in_mixed_precision_with_a_scaled_rate(tmp_path, capsys)
     assert 'Scaling the original LR by 2.0' in text
     assert 'lr: 2.0000e-02' in text
     checkpoint = work_dir / 'epoch_2.pth'
-    cli.test_main(
+    evaluate.test_main(
         [str(TOY), str(checkpoint), '--work-dir', str(tmp_path / 'test'), '--out', str(out)]
         + ['--cfg-options', 'experiment_name=clitest', 'custom_hooks=None']
     )
@@ -104,7 +108,7 @@ def test_train_then_test_in_mixed_precision_with_a_scaled_rate(tmp_path, capsys)
 )
 def test_mistakes_are_one_message_without_a_traceback(arguments, message, capsys):
     with pytest.raises(SystemExit) as end:
-        cli.test_main(arguments)
+        evaluate.test_main(arguments)
     assert end.value.code == 1
     error = capsys.readouterr().err
     assert error.startswith('ConfigError: ')
@@ -115,13 +119,13 @@ def test_mistakes_are_one_message_without_a_traceback(arguments, message, capsys
 def test_the_traceback_on_demand(monkeypatch):
     monkeypatch.setenv(cli.TRACEBACK, '1')
     with pytest.raises(ConfigError):
-        cli.train_main(['nowhere.py'])
+        train.train_main(['nowhere.py'])
 
 
 def test_a_checkpoint_of_another_model_or_a_broken_one(tmp_path, capsys):
     (tmp_path / 'broken.pth').write_bytes(b'PK\x03\x04 not the rest')
     with pytest.raises(SystemExit):
-        cli.test_main(
+        evaluate.test_main(
             [str(TOY), str(tmp_path / 'broken.pth'), '--work-dir', str(tmp_path)]
             + ['--cfg-options', 'experiment_name=broken']
         )
@@ -151,6 +155,31 @@ def test_slurm_script_builds_the_command(tmp_path):
     assert '--ntasks=4' in words
     assert not [w for w in words if w.startswith('--gres')]
     assert words[-4:] == ['c.py', '--launcher', 'slurm', '--amp']
+
+
+TOOLS = sorted(p.stem for p in (ROOT / 'tools').glob('*.py'))
+
+
+@pytest.mark.parametrize('tool', TOOLS)
+def test_a_tool_its_module_and_its_functions_bear_one_name(tool):
+    module = importlib.import_module(f'registry_losses.commands.{tool}')
+    for name in (tool, f'{tool}_main', f'{tool}_parser'):
+        assert callable(getattr(module, name))
+    entry = f'registry-losses-{tool.replace("_", "-")} = {module.__name__}:{tool}_main\n'
+    assert entry in (ROOT / 'setup.cfg').read_text()
+
+
+@pytest.mark.parametrize('tool', TOOLS)
+def test_help_answers_without_loading_torch(tool):
+    """What a tool imports is what it takes: seconds for PyTorch, a tenth without."""
+    command = [sys.executable, '-X', 'importtime', str(ROOT / 'tools' / f'{tool}.py'), '--help']
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f'usage: {tool}.py')
+    assert not re.search(r'\| +(torch|mmengine|mmcv|rich|numpy)$', done.stderr, re.MULTILINE)
+
+
+def test_launchers_are_those_of_the_engine():
+    assert cli.LAUNCHERS == LAUNCHERS
 
 
 def test_mmcv_that_is_missing_is_named_in_both_forms(tmp_path):

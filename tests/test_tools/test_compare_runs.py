@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from registry_losses.commands.compare_runs import compare_main
+from registry_losses.commands.compare_runs import compare_runs_main
 from registry_losses.visualization import read_run
 
 
@@ -33,20 +33,20 @@ def test_table_and_picture(tmp_path, capsys):
     worse = write_run(tmp_path / 'worse', [(0.1, 0.7), (0.3, 0.6)])
     better = write_run(tmp_path / 'better', [(0.4, 0.5)], pace=1.2)
     picture = tmp_path / 'new' / 'curves.png'
-    compare_main([str(worse), str(better), '--out', str(picture)])
+    compare_runs_main([str(worse), str(better), '--out', str(picture)])
     rows = capsys.readouterr().out.splitlines()
     assert rows[0] == '| run | AP | AP50 | AP75 | best at step | steps | minutes |'
     assert rows[2] == '| better | 0.400 | 0.500 |  | 100 | 100 | 2.0 |'
     assert rows[3] == '| worse | 0.300 | 0.600 |  | 200 | 200 | 1.7 |'
     assert picture.read_bytes().startswith(b'\x89PNG')
-    compare_main([str(worse), str(better), '--metric', 'coco/bbox_mAP_50'])
+    compare_runs_main([str(worse), str(better), '--metric', 'coco/bbox_mAP_50'])
     assert capsys.readouterr().out.splitlines()[2].startswith('| worse | 0.100 | 0.700 |')
 
 
 def test_a_folder_without_a_run_among_runs_is_left_out(tmp_path, capsys):
     run = write_run(tmp_path / 'a', [(0.1, 0.7)])
     (tmp_path / 'assignments').mkdir()
-    compare_main([str(run), str(tmp_path / 'assignments')])
+    compare_runs_main([str(run), str(tmp_path / 'assignments')])
     shown = capsys.readouterr()
     assert '| a | 0.100' in shown.out and 'assignments: no run of tools/train.py' in shown.err
 
@@ -62,5 +62,5 @@ def test_a_folder_without_a_run_among_runs_is_left_out(tmp_path, capsys):
 def test_errors(tmp_path, capsys, arguments, message):
     write_run(tmp_path / 'a', [(0.1, 0.2)])
     with pytest.raises(SystemExit):
-        compare_main([a.format(tmp_path) for a in arguments])
+        compare_runs_main([a.format(tmp_path) for a in arguments])
     assert message in capsys.readouterr().err

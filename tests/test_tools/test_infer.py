@@ -9,14 +9,14 @@ import pytest
 import torch
 from pycocotools.coco import COCO
 
-from registry_losses.commands.image_files import find_images, image_ids, picture_names
-from registry_losses.commands.infer import (
+from registry_losses.commands.detector import (
     Detector,
     category_ids,
     class_names,
-    infer_main,
     inference_pipeline,
 )
+from registry_losses.commands.image_files import find_images, image_ids, picture_names
+from registry_losses.commands.infer import infer_main
 from registry_losses.config import load_config
 from registry_losses.datasets.metainfo import COCO_CLASSES
 from registry_losses.engine import build_model

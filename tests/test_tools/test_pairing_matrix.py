@@ -13,7 +13,8 @@ import pytest
 from registry_losses.commands import matrix_results
 from registry_losses.commands.matrix_config import Pairing, pairing_config, set_budget
 from registry_losses.commands.matrix_results import Matrix, Result
-from registry_losses.commands.pairing_matrix import matrix_main, matrix_parser, pairings, shard
+from registry_losses.commands.matrix_runs import pairings, shard
+from registry_losses.commands.pairing_matrix import pairing_matrix_main, pairing_matrix_parser
 from registry_losses.config import load_config
 from registry_losses.datasets import DigitsSpec, prepare_digits
 from registry_losses.errors import ConfigError
@@ -47,7 +48,7 @@ def rows(out: Path) -> list[Result]:
 def test_a_matrix(data, tmp_path, capsys):
     common = ['--heads', 'retinanet', '--losses', 'GIoULoss', 'DistributionFocalLoss']
     common += ['--steps', '4', '--data', data, '--out', str(tmp_path)]
-    matrix_main(common)
+    pairing_matrix_main(common)
     trained, refused = rows(tmp_path)
     assert (trained.status, trained.steps, trained.loss) == ('trained', 4, 'GIoULoss')
     assert 0 <= trained.AP <= trained.AP50 <= 1
@@ -58,7 +59,7 @@ def test_a_matrix(data, tmp_path, capsys):
     assert '| retinanet | ' in page and 'refused' in page and '2 of 2 runs' in page
     assert (tmp_path / 'matrix.png').stat().st_size > 5000
     capsys.readouterr()
-    matrix_main(common)  # nothing is left to do
+    pairing_matrix_main(common)  # nothing is left to do
     assert capsys.readouterr().out == '' and len(rows(tmp_path)) == 2
 
 
@@ -84,7 +85,7 @@ def test_a_killed_matrix_goes_on(data, tmp_path):
 
 def test_shares_are_whole_and_disjoint():
     words = ['--heads', 'a', 'b', '--assigners', 'X', 'Y', 'Z', '--seeds', '0', '1', '--steps', '1']
-    cells = pairings(matrix_parser().parse_args(words))
+    cells = pairings(pairing_matrix_parser().parse_args(words))
     assert len(set(cells)) == 12 and {c.seed for c in cells[:6]} == {0}
     shares = [shard(cells, f'{i}/5') for i in range(1, 6)]
     assert sorted(itertools.chain(*shares), key=cells.index) == cells

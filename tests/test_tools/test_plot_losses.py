@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
+from registry_losses.commands.plot_losses import plot_losses_main
 from registry_losses.errors import ConfigError
 from registry_losses.visualization.loss_curves import (
     loss_curve,
     parse_loss,
     plot_losses,
-    plot_losses_main,
     registered_losses,
 )
 
@@ -90,7 +90,7 @@ def test_losses_of_probabilities_have_the_curve_of_their_logits(of_logits, of_pr
 def test_a_setting_of_several_classes_is_refused(capsys):
     with pytest.raises(SystemExit) as stop:
         plot_losses_main(['FocalLoss:alpha=[0.1,0.2]'])
-    assert stop.value.code == 2 and 'alpha: expected 1 numbers' in capsys.readouterr().err
+    assert stop.value.code == 1 and 'alpha: expected 1 numbers' in capsys.readouterr().err
 
 
 def test_lists_and_combinations():
@@ -112,13 +112,13 @@ def test_errors_tell_the_way_out(text, message, capsys):
         parse_loss(text)
     with pytest.raises(SystemExit) as stop:
         plot_losses_main([text])
-    assert stop.value.code == 2 and message in capsys.readouterr().err
+    assert stop.value.code == 1 and message in capsys.readouterr().err
 
 
 def test_a_file_name_of_no_picture_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         plot_losses_main(['L1Loss', '--out', str(tmp_path / 'curves.xyz')])
-    assert stop.value.code == 2 and 'expected a name that ends in' in capsys.readouterr().err
+    assert stop.value.code == 1 and 'expected a name that ends in' in capsys.readouterr().err
 
 
 def test_the_tool_draws_every_kind_of_curve(tmp_path):

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from registry_losses.commands import cli
+from registry_losses.commands.test import test_main as evaluate
+from registry_losses.commands.train import train_main
 from registry_losses.datasets import DigitsSpec, prepare_digits
 from registry_losses.engine import find_resumable
 from registry_losses.testing.training import (
@@ -61,7 +62,7 @@ def options(tmp_path_factory):
 
 def train(work_dir, options, *arguments):
     """Train in this process."""
-    cli.train_main(
+    train_main(
         [CONFIG, '--work-dir', str(work_dir), *arguments, '--cfg-options', *options]
         + [f'experiment_name={work_dir.name}']
     )
@@ -126,7 +127,7 @@ def test_two_processes_equal_one_with_the_doubled_batch(tmp_path, options):
 
 
 def test_test_reports_writes_and_draws(trained, tmp_path, options, capsys):
-    cli.test_main(
+    evaluate(
         [CONFIG, str(trained / 'iter_9.pth'), '--work-dir', str(tmp_path / 'test')]
         + ['--out', str(tmp_path / 'out.pkl'), '--show-dir', str(tmp_path / 'pictures')]
         + ['--cfg-options', *options, 'experiment_name=test_of_digits']

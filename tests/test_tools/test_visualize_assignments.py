@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from registry_losses.assigners import SimOTAAssigner
-from registry_losses.commands import visualize_assignments as tool
+from registry_losses.commands import assigner_names, assignment_looks
+from registry_losses.commands.visualize_assignments import visualize_assignments_main
 from registry_losses.config import load_config
 from registry_losses.errors import ConfigError, DataError
 
@@ -16,29 +17,29 @@ CONFIG = ROOT / 'configs' / 'retinanet' / 'retinanet_tiny_digits.py'
 
 
 def test_parse_assigner():
-    assert tool.parse_assigner('SimOTA') == ('SimOTA', dict(type='SimOTAAssigner'))
-    label, node = tool.parse_assigner("SimOTAAssigner(center_radius=1.5, quality='one')")
+    assert assigner_names.parse_assigner('SimOTA') == ('SimOTA', dict(type='SimOTAAssigner'))
+    label, node = assigner_names.parse_assigner("SimOTAAssigner(center_radius=1.5, quality='one')")
     assert label == "SimOTA(center_radius=1.5, quality='one')"
     assert node == dict(type='SimOTAAssigner', center_radius=1.5, quality='one')
-    assert tool.parse_assigner('MaxIoU(pos_iou_thr=0.7)')[1]['pos_iou_thr'] == 0.7
+    assert assigner_names.parse_assigner('MaxIoU(pos_iou_thr=0.7)')[1]['pos_iou_thr'] == 0.7
     with pytest.raises(ConfigError, match='SimOTA'):
-        tool.parse_assigner('SimOtta')
+        assigner_names.parse_assigner('SimOtta')
     for wrong in ('ATSS(topk=', 'ATSS(topk=open("x"))'):
         with pytest.raises(ConfigError, match='NAME'):
-            tool.parse_assigner(wrong)
+            assigner_names.parse_assigner(wrong)
 
 
 def test_every_assigner_has_what_it_needs():
-    names = tool.assigner_names()
-    assert len(tool.build_assigners(names, None)) == len(names) >= 18
+    names = assigner_names.assigner_names()
+    assert len(assigner_names.build_assigners(names, None)) == len(names) >= 18
     own = SimOTAAssigner()
-    assert tool.build_assigners(['config'], own) == {'SimOTA (config)': own}
+    assert assigner_names.build_assigners(['config'], own) == {'SimOTA (config)': own}
     with pytest.raises(ConfigError, match='without an assigner'):
-        tool.build_assigners(['config'], None)
+        assigner_names.build_assigners(['config'], None)
 
 
 def test_pages_and_tables(tmp_path, capsys):
-    tool.visualize_main(
+    visualize_assignments_main(
         [str(CONFIG), '--synthetic', '--synthetic-size', '128', '--num', '2', '--panel', '64']
         + ['--assigners', 'config', 'SimOTA', 'PAA', 'CenterNet', '--columns', '3']
         + ['--out', str(tmp_path)]
@@ -54,30 +55,32 @@ def test_pages_and_tables(tmp_path, capsys):
 
 
 def test_look_leaves_the_model_as_it_was():
-    model, meta = tool.build_model(load_config(CONFIG), None, seed=0)
+    model, meta = assignment_looks.build_model(load_config(CONFIG), None, seed=0)
     assert meta == {} and model.training
     state = {k: v.clone() for k, v in model.state_dict().items()}
-    head = tool.head_of(model)
+    head = assignment_looks.head_of(model)
     kept = head.assigner, head.sampler
-    (item,) = tool.synthetic_items(1, (100, 120), 10, seed=1)
-    looked = tool.look(model, item, tool.build_assigners(['config', 'FCOS'], head.assigner))
+    (item,) = assignment_looks.synthetic_items(1, (100, 120), 10, seed=1)
+    looked = assignment_looks.look(
+        model, item, assigner_names.build_assigners(['config', 'FCOS'], head.assigner)
+    )
     assert looked.image.shape == (112, 128, 3)  # padded to the divisor of the config
     assert (head.assigner, head.sampler) == kept
     assert all(torch.equal(v, model.state_dict()[k]) for k, v in state.items())
     positives = [found.num_pairs for found in looked.found.values()]
     assert min(positives) > 0
     with pytest.raises(ConfigError, match='lays priors'):
-        tool.head_of(torch.nn.Identity())
+        assignment_looks.head_of(torch.nn.Identity())
 
 
 def test_says_why_nothing_fits(monkeypatch):
-    model, _ = tool.build_model(load_config(CONFIG), None, seed=0)
-    (item,) = tool.synthetic_items(1, (64, 64), 10, seed=1)
-    wrong = tool.build_assigners(['FCOS(regress_ranges=[(0, 8)])', 'ATSS'], None)
-    found = tool.look(model, item, wrong).found
+    model, _ = assignment_looks.build_model(load_config(CONFIG), None, seed=0)
+    (item,) = assignment_looks.synthetic_items(1, (64, 64), 10, seed=1)
+    wrong = assigner_names.build_assigners(['FCOS(regress_ranges=[(0, 8)])', 'ATSS'], None)
+    found = assignment_looks.look(model, item, wrong).found
     assert 'one range for each' in found['FCOS(regress_ranges=[(0, 8)])']
     with pytest.raises(ConfigError, match='no assigner fits'):
-        tool.look(model, item, dict(list(wrong.items())[:1]))
+        assignment_looks.look(model, item, dict(list(wrong.items())[:1]))
 
 
 class _Images:
@@ -90,16 +93,20 @@ class _Images:
 
 def test_images_by_number_or_name():
     data = _Images()
-    assert [tool._index_of(data, name) for name in ('1', '1_b', 'x/0_b.png')] == [1, 1, 0]
+    assert [assignment_looks._index_of(data, name) for name in ('1', '1_b', 'x/0_b.png')] == [
+        1,
+        1,
+        0,
+    ]
     for name in ('2', 'cat.png'):
         with pytest.raises(DataError, match=name):
-            tool._index_of(data, name)
+            assignment_looks._index_of(data, name)
 
 
 def test_an_option_that_an_assigner_lacks_and_sizes_that_cannot_be(capsys):
     with pytest.raises(ConfigError, match=r"no option 'centre_radius'; nearest: center_radius"):
-        tool.build_assigners(['SimOTA(centre_radius=1.5)'], None)
+        assigner_names.build_assigners(['SimOTA(centre_radius=1.5)'], None)
     for arguments in (['--num', '0'], ['--columns', '0'], ['--panel', '1']):
         with pytest.raises(SystemExit):
-            tool.visualize_main([str(CONFIG), '--synthetic', *arguments])
+            visualize_assignments_main([str(CONFIG), '--synthetic', *arguments])
         assert 'expected at least' in capsys.readouterr().err

@@ -1,0 +1,183 @@
+"""A trained detector for image files.
+
+Shapes: n detections of an image.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from ..config import load_config
+from ..datasets.metainfo import COCO_CLASSES, make_palette
+from ..engine.weights import load_weights, without_pretrained
+from ..errors import ConfigError, DataError
+from ..evaluation.samples import predictions_of
+from ..registry import DATASETS, MODELS, TRANSFORMS
+from ..structures import DetDataSample
+
+# COCO numbers its 80 categories up to 90; these numbers are not used.
+_COCO_GAPS = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
+
+
+class Detector:
+    """A trained detector for image files.
+
+    Args:
+        config: A path, a ``registry_losses::`` name, or a config.
+        checkpoint: Weights: a local file, or a URL.
+        device: Where to run; None takes a GPU where there is one.
+        options: Dotted keys that override the config's.
+
+    Raises:
+        ConfigError: If the config is wrong, or has no test pipeline.
+        CheckpointError: If the weights are not this model's.
+    """
+
+    def __init__(
+        self,
+        config: str | os.PathLike | Config,
+        checkpoint: str | os.PathLike,
+        *,
+        device: str | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        cfg = load_config(config, options=options)
+        init_default_scope(cfg.default_scope)
+        self.device = find_device(device)
+        self.model = MODELS.build(without_pretrained(cfg.model))
+        meta = load_weights(self.model, checkpoint)
+        self.model.to(self.device).eval()
+        self.classes = class_names(cfg, meta)
+        saved = (meta.get('dataset_meta') or {}).get('palette') or ()
+        # The colours of the training where it had one a class, so that pictures look alike.
+        self.palette = (
+            [tuple(colour) for colour in saved]
+            if len(saved) == len(self.classes)
+            else make_palette(max(80, len(self.classes)))
+        )
+        self.pipeline = [TRANSFORMS.build(node) for node in inference_pipeline(cfg)]
+
+    def __call__(self, paths: Sequence[str | os.PathLike]) -> list[DetDataSample]:
+        """The detections of a batch of images, in pixels of the files.
+
+        Raises:
+            DataError: If an image cannot be read; the message names it.
+        """
+        batch = [self._load(str(path), i) for i, path in enumerate(paths)]
+        data = {key: [item[key] for item in batch] for key in ('inputs', 'data_samples')}
+        with torch.no_grad():
+            return self.model.test_step(data)
+
+    def _load(self, path: str, index: int) -> dict:
+        results = dict(img_path=path, sample_idx=index, instances=[])
+        for transform in self.pipeline:
+            changed = transform(results)
+            if changed is None:
+                raise DataError(f'{path}: {type(transform).__name__} could not use this image')
+            results = changed
+            # Only now: the message of a file that cannot be read names the file alone.
+            results.setdefault('img_id', index)
+        return results
+
+
+def find_device(name: str | None) -> torch.device:
+    """The device of that name; None takes a GPU where there is one.
+
+    Raises:
+        ConfigError: If there is no such device here.
+    """
+    if name is None:
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        raise ConfigError(
+            f'--device {name}: no such device here; there is cpu'
+            + ''.join(f', cuda:{i}' for i in range(gpus))
+        ) from error
+    return device
+
+
+def inference_pipeline(cfg: Config) -> list[dict]:
+    """The config's test pipeline without annotations, and without a cache.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    pipeline = _dataset_node(cfg).get('pipeline')
+    if not pipeline:
+        raise ConfigError('test_dataloader.dataset.pipeline: inference needs a test pipeline')
+    nodes = []
+    for node in pipeline:
+        kind = str(node['type']).rpartition('.')[2]
+        if kind == 'LoadAnnotations':
+            continue
+        if kind == 'CachedLoadImage':
+            options = {key: value for key, value in node.items() if key != 'max_mb'}
+            node = dict(options, type='LoadImageFromFile')
+        nodes.append(dict(node))
+    return nodes
+
+
+def class_names(cfg: Config, checkpoint_meta: Mapping) -> tuple[str, ...]:
+    """The names of the classes: the checkpoint's, else the data set's, else numbers.
+
+    A source with another number of classes than the head is passed over.
+    """
+    saved = checkpoint_meta.get('dataset_meta') or {}
+    node = _dataset_node(cfg)
+    kind = DATASETS.get(node['type']) if node.get('type') else None
+    # OpenMMLab 2 wrote the names in lower case, OpenMMLab 1 beside the rest of the meta.
+    sources = (
+        saved.get('classes') or saved.get('CLASSES') or checkpoint_meta.get('CLASSES'),
+        (node.get('metainfo') or {}).get('classes'),
+        getattr(kind, 'METAINFO', {}).get('classes'),
+    )
+    count = (cfg.model.get('bbox_head') or {}).get('num_classes')
+    for classes in sources:
+        if classes and count in (None, len(classes)):
+            return tuple(classes)
+    return tuple(str(i) for i in range(count or 0))
+
+
+def _dataset_node(cfg: Config) -> Mapping:
+    """The innermost data set of the test (or validation) loader."""
+    loader = cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}
+    node = loader.get('dataset') or {}
+    while 'pipeline' not in node and ('dataset' in node or 'datasets' in node):
+        node = node['dataset'] if 'dataset' in node else node['datasets'][0]
+    return node
+
+
+def category_ids(classes: Sequence[str]) -> list[int]:
+    """The category of each label: COCO's own numbers for its classes, else 1, 2, 3 ..."""
+    if tuple(classes) == COCO_CLASSES:
+        return [i for i in range(1, 91) if i not in _COCO_GAPS]
+    return list(range(1, len(classes) + 1))
+
+
+def result_rows(sample: DetDataSample, image: int, name: str, ids: Sequence[int]) -> list[dict]:
+    """The detections of one image as rows of a COCO results file, best first.
+
+    ``bbox`` is x, y, width, height in pixels; ``file_name`` is an addition.
+    """
+    found = predictions_of(sample)
+    rows = zip(found['bboxes'].tolist(), found['scores'].tolist(), found['labels'].tolist())
+    return [
+        dict(
+            image_id=image,
+            category_id=ids[label],
+            bbox=[round(v, 2) for v in (x1, y1, x2 - x1, y2 - y1)],
+            score=round(score, 5),
+            file_name=name,
+        )
+        for (x1, y1, x2, y2), score, label in rows
+    ]
