@@ -9,9 +9,11 @@ from .adaptive_wing import AdaptiveWingLoss, adaptive_wing_loss
 from .associative_embedding import AssociativeEmbeddingLoss, associative_embedding
 from .asymmetric import AsymmetricLoss, asymmetric_loss
 from .base import BaseLoss
+from .bounded_iou import BoundedIoULoss, bounded_iou_loss
 from .cross_entropy import CrossEntropyLoss, cross_entropy
 from .dice import DiceLoss, dice_loss
 from .distribution_focal import DistributionFocalLoss, distribution_focal_loss
+from .eiou import EfficientIoULoss, EIoULoss, efficient_iou_loss, eiou_loss
 from .focal import FocalLoss, sigmoid_focal_loss, softmax_focal_loss
 from .gaussian_focal import GaussianFocalLoss, gaussian_focal_loss
 from .ghmc import GHMC, ghmc_loss
@@ -22,28 +24,16 @@ from .heatmap import (
     keypoint_ohkm_mse_loss,
 )
 from .iou import (
-    bounded_iou_loss,
-    ciou_loss,
-    diou_loss,
-    efficient_iou_loss,
-    eiou_loss,
-    giou_loss,
-    iou_loss,
-    nwd_loss,
-    siou_loss,
-    yolo_iou_loss,
-)
-from .iou_losses import (
-    BoundedIoULoss,
     CIoULoss,
     DIoULoss,
-    EfficientIoULoss,
-    EIoULoss,
     GIoULoss,
     IoULoss,
-    NWDLoss,
     SIoULoss,
-    YOLOIoULoss,
+    ciou_loss,
+    diou_loss,
+    giou_loss,
+    iou_loss,
+    siou_loss,
 )
 from .l1 import (
     BalancedL1Loss,
@@ -55,6 +45,7 @@ from .l1 import (
     mse_loss,
     smooth_l1_loss,
 )
+from .nwd import NWDLoss, nwd_loss
 from .oks import OKSLoss, oks_loss
 from .paf import PAFLoss, paf_loss
 from .poly import PolyLoss, poly_loss
@@ -63,6 +54,7 @@ from .reduction import reduce_loss
 from .seesaw import SeesawLoss, seesaw_loss
 from .varifocal import VarifocalLoss, varifocal_loss
 from .yolo import YOLOV1Loss, YOLOV3Loss, small_box_weight, yolov1_loss, yolov3_loss
+from .yolo_iou import YOLOIoULoss, yolo_iou_loss
 
 __all__ = [
     'GHMC',

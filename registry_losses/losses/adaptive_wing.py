@@ -59,6 +59,8 @@ class AdaptiveWingLoss(HeatmapLoss):
     Deviation from OpenMMLab: a weight multiplies the loss, not prediction and target; of
     weights 0 and 1 the outcome is the same.
 
+    Plain formula: ``adaptive_wing`` in ``testing/reference/losses/differences.py``.
+
     Args:
         alpha: See :func:`adaptive_wing_loss`.
         omega: Scale of the curved part.

@@ -176,6 +176,8 @@ class AssociativeEmbeddingLoss(nn.Module):
     maps, as in MMPose; MMDetection's loss of this name is CornerNet's, of matched corners,
     with other arguments.
 
+    Plain formula: ``associative_embedding`` in ``testing/reference/losses/pose.py``.
+
     Args:
         loss_weight: Both terms are multiplied by it.
         push_loss_factor: The push term is multiplied by it too.

@@ -71,6 +71,8 @@ class DiceLoss(BaseLoss):
 
     With sparse targets or int labels a sample is a class, over all rows that take part.
 
+    Plain formula: ``dice`` in ``testing/reference/losses/classes.py``.
+
     Args:
         use_sigmoid: The activation; there is no other.
         activate: Whether ``pred`` are logits.

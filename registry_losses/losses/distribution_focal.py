@@ -58,6 +58,8 @@ def distribution_focal_loss(
 class DistributionFocalLoss(BaseLoss):
     """:func:`distribution_focal_loss`, for boxes whose sides are distributions.
 
+    Plain formula: ``distribution_focal`` in ``testing/reference/losses/classes.py``.
+
     Args:
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.

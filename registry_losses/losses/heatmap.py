@@ -175,6 +175,8 @@ class KeypointMSELoss(HeatmapLoss):
 
     The regression of joint heatmaps of Tompson et al. (2014), with MMPose's options.
 
+    Plain formula: ``mse`` in ``testing/reference/losses/differences.py``.
+
     Args:
         use_target_weight: Whether ``target_weights`` count.
         skip_empty_channel: Leave out the maps that hold no keypoint.
@@ -211,6 +213,8 @@ class KeypointMSELoss(HeatmapLoss):
 @MODELS.register_module()
 class KeypointOHKMMSELoss(HeatmapLoss):
     """:func:`keypoint_ohkm_mse_loss` with keypoint weights and a mask.
+
+    Plain formula: ``ohkm`` in ``testing/reference/losses/differences.py``.
 
     Args:
         use_target_weight: Whether ``target_weights`` count.

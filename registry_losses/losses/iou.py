@@ -1,30 +1,21 @@
-"""Losses of decoded boxes by their overlap: the IoU family.
+"""Losses of decoded boxes by their overlap: IoU, GIoU, DIoU, CIoU, SIoU.
 
-Values and gradients are finite for boxes of no area, inverted, equal or far apart; the
-measures themselves stand in :mod:`registry_losses.ops.iou`.
+A loss is a function, and a class that names it. Values and gradients are finite for boxes of no
+area, inverted, equal or far apart; the measures stand in :mod:`registry_losses.ops.iou`. More of
+the family: :mod:`.eiou`, :mod:`.nwd`, :mod:`.bounded_iou`, :mod:`.yolo_iou`.
 
 Shapes: K pairs; boxes are xyxy in pixels.
 """
 
-import torch
 from torch import Tensor
 
 from .. import ops
-from ..errors import ShapeError
-from .checks import check_choice, check_numbers
+from ..registry import MODELS
+from .checks import check_choice, check_flags
+from .overlap import OverlapLoss, check_boxes
 from .reduction import reducible
 
 IOU_MODES = ('linear', 'square', 'log')
-NWD_MODES = ('linear', 'log')
-YOLO_MODES = ('ciou', 'giou', 'siou')
-BOX_FORMATS = ('xyxy', 'xywh')
-
-
-def _check(name: str, pred: Tensor, **above_zero: float) -> None:
-    """Refuse what is no box, and settings that are not above 0."""
-    if pred.dim() == 0 or pred.shape[-1] != 4:
-        raise ShapeError(f'{name}: pred: expected boxes (K, 4), got {tuple(pred.shape)}')
-    check_numbers(name, low=0, above=True, **above_zero)  # type: ignore[arg-type]
 
 
 @reducible
@@ -40,7 +31,7 @@ def iou_loss(pred: Tensor, target: Tensor, *, mode: str = 'log', eps: float = 1e
         eps: The IoU counts as at least this much; pairs that do not meet have a loss but
             no gradient.
     """
-    _check('iou_loss', pred, eps=eps)
+    check_boxes('iou_loss', pred, eps=eps)
     check_choice('iou_loss', 'mode', mode, IOU_MODES)
     overlap = ops.iou(pred, target).clamp(min=eps)
     if mode == 'log':
@@ -51,14 +42,14 @@ def iou_loss(pred: Tensor, target: Tensor, *, mode: str = 'log', eps: float = 1e
 @reducible
 def giou_loss(pred: Tensor, target: Tensor, *, eps: float = 1e-6) -> Tensor:
     """``1 - GIoU``; H. Rezatofighi et al., Generalized IoU (2019), algorithm 1."""
-    _check('giou_loss', pred, eps=eps)
+    check_boxes('giou_loss', pred, eps=eps)
     return 1 - ops.giou(pred, target, eps=eps)
 
 
 @reducible
 def diou_loss(pred: Tensor, target: Tensor, *, eps: float = 1e-6) -> Tensor:
     """``1 - DIoU``; Z. Zheng et al., Distance-IoU Loss (2020), equation 7."""
-    _check('diou_loss', pred, eps=eps)
+    check_boxes('diou_loss', pred, eps=eps)
     return 1 - ops.diou(pred, target, eps=eps)
 
 
@@ -68,35 +59,8 @@ def ciou_loss(pred: Tensor, target: Tensor, *, eps: float = 1e-6) -> Tensor:
 
     A perfect prediction costs 0.
     """
-    _check('ciou_loss', pred, eps=eps)
+    check_boxes('ciou_loss', pred, eps=eps)
     return 1 - ops.ciou(pred, target, eps=eps).clamp(min=-1, max=1)
-
-
-@reducible
-def eiou_loss(
-    pred: Tensor, target: Tensor, *, smooth_point: float = 0.1, eps: float = 1e-6
-) -> Tensor:
-    """Smoothed ``1 - EIoU`` with the *extended* IoU, which has a slope for boxes apart.
-
-    With ``l = 1 - EIoU``: ``l^2 / (2 smooth_point)`` below ``smooth_point``, else
-    ``l - smooth_point / 2``. H. Peng and S. Yu, A Systematic IoU-Related Method (2021),
-    section III. The other loss of this abbreviation is :func:`efficient_iou_loss`.
-    """
-    _check('eiou_loss', pred, eps=eps, smooth_point=smooth_point)
-    loss = 1 - ops.extended_iou(pred, target, eps=eps)
-    return torch.where(
-        loss < smooth_point, 0.5 * loss.square() / smooth_point, loss - 0.5 * smooth_point
-    )
-
-
-@reducible
-def efficient_iou_loss(pred: Tensor, target: Tensor, *, eps: float = 1e-6) -> Tensor:
-    """``1 - EIoU`` with the *efficient* IoU.
-
-    Y.-F. Zhang et al., Focal and Efficient IOU Loss (2022), equation 4.
-    """
-    _check('efficient_iou_loss', pred, eps=eps)
-    return 1 - ops.efficient_iou(pred, target, eps=eps)
 
 
 @reducible
@@ -112,91 +76,91 @@ def siou_loss(
         neg_gamma: The sign of the distance cost's exponent. True is the paper's; False,
             the default of OpenMMLab, rewards distance.
     """
-    _check('siou_loss', pred, eps=eps)
+    check_boxes('siou_loss', pred, eps=eps)
     return 1 - ops.siou(pred, target, eps=eps, neg_gamma=neg_gamma).clamp(min=-1, max=1)
 
 
-@reducible
-def nwd_loss(
-    pred: Tensor, target: Tensor, *, constant: float = 12.8, mode: str = 'linear'
-) -> Tensor:
-    """``1 - NWD`` (linear) or ``-ln NWD`` (log), by the Wasserstein distance of Gaussians.
+@MODELS.register_module()
+class IoULoss(OverlapLoss):
+    """:func:`iou_loss` with weights and reduction.
 
-    J. Wang et al., A Normalized Gaussian Wasserstein Distance (2021), equation 7.
+    Name and arguments are MMDetection's; MMYOLO's loss of this name, with ``iou_mode``, is
+    :class:`~registry_losses.losses.YOLOIoULoss`.
 
-    Args:
-        pred: ``(K, 4)`` xyxy.
-        target: ``(K, 4)`` xyxy.
-        constant: Scale in pixels, about the size of the objects.
-        mode: ``'linear'`` as in the paper, whose slope dies out with distance, or
-            ``'log'``, the distance itself over ``constant``.
-    """
-    _check('nwd_loss', pred, constant=constant)
-    check_choice('nwd_loss', 'mode', mode, NWD_MODES)
-    similarity = ops.nwd(pred, target, constant=constant)
-    if mode == 'linear':
-        return 1 - similarity
-    return -similarity.clamp(min=torch.finfo(similarity.dtype).tiny).log()
-
-
-@reducible
-def bounded_iou_loss(
-    pred: Tensor, target: Tensor, *, beta: float = 0.2, eps: float = 1e-3
-) -> Tensor:
-    """Smoothed upper bounds of the IoU, one a coordinate: ``(K, 4)`` of x, y, w, h.
-
-    ``1 - max((w - 2 |dx|) / (w + 2 |dx|), 0)`` of the centre and ``1 - min(w / w', w' / w)``
-    of the size, under a smooth L1 loss.
-
-    Source: L. Tychsen-Smith and L. Petersson, Improving Object Localization with Fitness
-    NMS and Bounded IoU Loss (2018), equations 10 to 13.
+    Plain formula: ``iou`` in ``testing/reference/losses/boxes.py``.
 
     Args:
-        pred: ``(K, 4)`` xyxy.
-        target: ``(K, 4)`` xyxy; takes no gradient.
-        beta: Where the parabola of the smooth L1 loss ends.
-        eps: Keeps denominators from 0.
+        linear: The same as ``mode='linear'``.
+        eps: The IoU counts as at least this much; above 0.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        loss_weight: The loss is multiplied by it.
+        mode: ``'linear'``, ``'square'`` or ``'log'``.
     """
-    _check('bounded_iou_loss', pred, beta=beta, eps=eps)
-    target = target.detach()
-    sizes = (pred[..., 2:] - pred[..., :2]).clamp(min=0)
-    target_sizes = (target[..., 2:] - target[..., :2]).clamp(min=0)
-    gap = ((target[..., 2:] + target[..., :2]) - (pred[..., 2:] + pred[..., :2])).abs()  # 2 |dx|
-    center = 1 - ((target_sizes - gap) / (target_sizes + gap + eps)).clamp(min=0)
-    size = 1 - torch.min(target_sizes / (sizes + eps), sizes / (target_sizes + eps))
-    loss = torch.cat((center, size), dim=-1)
-    return torch.where(loss < beta, 0.5 * loss.square() / beta, loss - 0.5 * beta)
+
+    function = staticmethod(iou_loss)
+    settings = ('eps', 'mode')
+
+    def __init__(
+        self,
+        linear: bool = False,
+        eps: float = 1e-6,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+        mode: str = 'log',
+    ) -> None:
+        super().__init__(eps, reduction, loss_weight)
+        check_flags(self, linear=linear)
+        check_choice(self, 'mode', mode, IOU_MODES)
+        self.mode = 'linear' if linear else mode
 
 
-@reducible
-def yolo_iou_loss(
-    pred: Tensor,
-    target: Tensor,
-    *,
-    iou_mode: str = 'ciou',
-    bbox_format: str = 'xywh',
-    eps: float = 1e-7,
-) -> Tensor:
-    """``1 - IoU`` of any mode, in the forms the YOLO family trains with.
+@MODELS.register_module()
+class GIoULoss(OverlapLoss):
+    """:func:`giou_loss`; settings as in :class:`.OverlapLoss`.
 
-    CIoU without the threshold on alpha, SIoU with the paper's sign.
-
-    Args:
-        pred: ``(K, 4)``, see ``bbox_format``.
-        target: ``(K, 4)``.
-        iou_mode: ``'ciou'``, ``'giou'`` or ``'siou'``.
-        bbox_format: ``'xywh'`` (centre and size) or ``'xyxy'``.
-        eps: Keeps denominators from 0.
+    Plain formula: ``giou`` in ``testing/reference/losses/boxes.py``.
     """
-    _check('yolo_iou_loss', pred, eps=eps)
-    check_choice('yolo_iou_loss', 'bbox_format', bbox_format, BOX_FORMATS)
-    check_choice('yolo_iou_loss', 'iou_mode', iou_mode, YOLO_MODES)
-    if bbox_format == 'xywh':
-        pred, target = ops.cxcywh_to_xyxy(pred), ops.cxcywh_to_xyxy(target)
-    if iou_mode == 'ciou':
-        overlap = ops.ciou(pred, target, eps=eps, alpha_threshold=None)
-    elif iou_mode == 'giou':
-        overlap = ops.giou(pred, target, eps=eps)
-    else:
-        overlap = ops.siou(pred, target, eps=eps)
-    return 1 - overlap.clamp(min=-1, max=1)
+
+    function = staticmethod(giou_loss)
+
+
+@MODELS.register_module()
+class DIoULoss(OverlapLoss):
+    """:func:`diou_loss`; settings as in :class:`.OverlapLoss`.
+
+    Plain formula: ``diou`` in ``testing/reference/losses/boxes.py``.
+    """
+
+    function = staticmethod(diou_loss)
+
+
+@MODELS.register_module()
+class CIoULoss(OverlapLoss):
+    """:func:`ciou_loss`; settings as in :class:`.OverlapLoss`.
+
+    Plain formula: ``ciou`` in ``testing/reference/losses/boxes.py``.
+    """
+
+    function = staticmethod(ciou_loss)
+
+
+@MODELS.register_module()
+class SIoULoss(OverlapLoss):
+    """:func:`siou_loss`; settings as in :class:`.OverlapLoss`, and ``neg_gamma``.
+
+    Plain formula: ``siou`` in ``testing/reference/losses/boxes.py``.
+    """
+
+    function = staticmethod(siou_loss)
+    settings = ('eps', 'neg_gamma')
+
+    def __init__(
+        self,
+        eps: float = 1e-6,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+        neg_gamma: bool = False,
+    ) -> None:
+        super().__init__(eps, reduction, loss_weight)
+        check_flags(self, neg_gamma=neg_gamma)
+        self.neg_gamma = neg_gamma

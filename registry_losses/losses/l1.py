@@ -84,6 +84,8 @@ class _DifferenceLoss(BaseLoss):
 class L1Loss(_DifferenceLoss):
     """:func:`l1_loss` with weights and reduction; the arguments are MMDetection's.
 
+    Plain formula: ``l1`` in ``testing/reference/losses/differences.py``.
+
     Args:
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
         loss_weight: The loss is multiplied by it.
@@ -101,6 +103,8 @@ class MSELoss(BaseLoss):
     The arguments are MMDetection's: MMPose's loss of this name has ``use_target_weight`` in
     the first place, where here weights that are given count. Of classes (YOLOv1's) the
     target may be sparse, or int labels with C for background.
+
+    Plain formula: ``mse`` in ``testing/reference/losses/differences.py``.
 
     Args:
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
@@ -135,6 +139,8 @@ class MSELoss(BaseLoss):
 class SmoothL1Loss(_DifferenceLoss):
     """:func:`smooth_l1_loss` with weights and reduction; the arguments are MMDetection's.
 
+    Plain formula: ``smooth_l1`` in ``testing/reference/losses/differences.py``.
+
     Args:
         beta: Where the parabola meets the line, at least 0; 0 is the L1 loss.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``.
@@ -156,6 +162,8 @@ class SmoothL1Loss(_DifferenceLoss):
 @MODELS.register_module()
 class BalancedL1Loss(_DifferenceLoss):
     """:func:`balanced_l1_loss` with weights and reduction.
+
+    Plain formula: ``balanced_l1`` in ``testing/reference/losses/differences.py``.
 
     Args:
         alpha: Slope of the small differences, above 0.

@@ -101,6 +101,8 @@ class OKSLoss(BaseLoss):
     place; this one has the call of all other losses, the mean of what is visible, and
     ``area`` and ``visible`` by keyword.
 
+    Plain formula: ``oks`` in ``testing/reference/losses/pose.py``.
+
     Args:
         sigmas: Per-keypoint constants for ``(K, V, 2)``; COCO's by default.
         corner_sigma: The constant of a box's corners.

@@ -36,6 +36,8 @@ def paf_loss(pred: Tensor, target: Tensor) -> Tensor:
 class PAFLoss(BaseLoss):
     """:func:`paf_loss` with a mask of the places that are annotated.
 
+    Plain formula: ``mse`` in ``testing/reference/losses/differences.py``.
+
     Args:
         reduction: ``'none'``, ``'mean'`` (over all components, masked or not) or ``'sum'``.
         loss_weight: The loss is multiplied by it.

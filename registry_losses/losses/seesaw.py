@@ -125,6 +125,8 @@ class SeesawLoss(BaseLoss):
     of each training batch. Deviation from OpenMMLab: the sum of both parts comes back,
     not a dict, unless ``return_dict`` says otherwise.
 
+    Plain formula: ``seesaw`` in ``testing/reference/losses/classes.py``.
+
     Args:
         use_sigmoid: Must be False.
         p: Strength of the mitigation, at least 0.

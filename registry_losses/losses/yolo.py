@@ -206,6 +206,8 @@ class _SumOfSquares(nn.Module):
 class YOLOV1Loss(_SumOfSquares):
     """:func:`yolov1_loss` as a module.
 
+    Plain formula: ``yolov1`` in ``testing/reference/losses/systems.py``.
+
     Args:
         lambda_coord: Weight of the coordinates.
         lambda_noobj: Weight of the confidence where there is no object.
@@ -253,6 +255,8 @@ class YOLOV1Loss(_SumOfSquares):
 @MODELS.register_module()
 class YOLOV3Loss(_SumOfSquares):
     """:func:`yolov3_loss` as a module.
+
+    Plain formula: ``yolov3`` in ``testing/reference/losses/systems.py``.
 
     Args:
         lambda_coord: Weight of the boxes.

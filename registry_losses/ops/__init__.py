@@ -1,9 +1,9 @@
 """Tensor functions that know nothing of heads, losses or configs."""
 
+from .box_pair import BoxPair
 from .boxes import box_area, clip_boxes, cxcywh_to_xyxy, xyxy_to_cxcywh
 from .gaussians import gaussian_radius, gaussian_values
 from .iou import (
-    BoxPair,
     bbox_overlaps,
     ciou,
     diou,

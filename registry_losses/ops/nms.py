@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import MissingDependencyError, check_shape
-from .iou import BoxPair
+from .box_pair import BoxPair
 
 Backend = Literal['auto', 'torch', 'torchvision']
 

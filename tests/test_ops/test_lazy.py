@@ -5,7 +5,7 @@ import pickle
 
 import torch
 
-from registry_losses.ops.iou import BoxPair
+from registry_losses.ops.box_pair import BoxPair
 from registry_losses.ops.lazy import lazy
 
 

@@ -18,8 +18,6 @@ LONG = {
     'registry_losses/datasets/digits_render.py',
     'registry_losses/engine/loops.py',
     'registry_losses/heads/yolo_head.py',
-    'registry_losses/losses/heatmap.py',
-    'registry_losses/ops/iou.py',
     'registry_losses/transforms/geometric.py',
     'registry_losses/transforms/mix.py',
     'registry_losses/visualization/assignments.py',

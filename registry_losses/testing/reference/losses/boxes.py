@@ -1,0 +1,135 @@
+"""Losses of boxes by their overlap. Boxes are ``(K, 4)``, xyxy, of positive size.
+
+``p`` is the prediction, ``t`` the target; every function gives ``(K,)``.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def _sides(box: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Centre x and y, width and height."""
+    x1, y1, x2, y2 = box.unbind(1)
+    return (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1
+
+
+def _overlap(p: Tensor, t: Tensor) -> Tensor:
+    """Area of the intersection."""
+    width = torch.minimum(p[:, 2], t[:, 2]) - torch.maximum(p[:, 0], t[:, 0])
+    height = torch.minimum(p[:, 3], t[:, 3]) - torch.maximum(p[:, 1], t[:, 1])
+    return torch.clamp(width, min=0) * torch.clamp(height, min=0)
+
+
+def _union(p: Tensor, t: Tensor) -> Tensor:
+    """Area of the union."""
+    (_, _, pw, ph), (_, _, tw, th) = _sides(p), _sides(t)
+    return pw * ph + tw * th - _overlap(p, t)
+
+
+def _hull(p: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """Width and height of the smallest box around both."""
+    width = torch.maximum(p[:, 2], t[:, 2]) - torch.minimum(p[:, 0], t[:, 0])
+    height = torch.maximum(p[:, 3], t[:, 3]) - torch.minimum(p[:, 1], t[:, 1])
+    return width, height
+
+
+def _centre_share(p: Tensor, t: Tensor) -> Tensor:
+    """Squared distance of the centres over the squared diagonal of the hull."""
+    (px, py, _, _), (tx, ty, _, _) = _sides(p), _sides(t)
+    width, height = _hull(p, t)
+    return ((px - tx) ** 2 + (py - ty) ** 2) / (width**2 + height**2)
+
+
+def intersection_over_union(p: Tensor, t: Tensor) -> Tensor:
+    """The IoU."""
+    return _overlap(p, t) / _union(p, t)
+
+
+def iou(p: Tensor, t: Tensor, mode: str = 'log') -> Tensor:
+    """J. Yu et al. (2016), section 3.1 (log)."""
+    value = intersection_over_union(p, t)
+    return {'log': -torch.log(value), 'linear': 1 - value, 'square': 1 - value**2}[mode]
+
+
+def giou(p: Tensor, t: Tensor) -> Tensor:
+    """H. Rezatofighi et al. (2019), algorithm 1."""
+    width, height = _hull(p, t)
+    hull = width * height
+    return 1 - intersection_over_union(p, t) + (hull - _union(p, t)) / hull
+
+
+def diou(p: Tensor, t: Tensor) -> Tensor:
+    """Z. Zheng et al. (2020), equation 7."""
+    return 1 - intersection_over_union(p, t) + _centre_share(p, t)
+
+
+def ciou(p: Tensor, t: Tensor, threshold: float | None = 0.5) -> Tensor:
+    """Z. Zheng et al. (2020), equations 8 to 11; alpha is a constant to gradients."""
+    (_, _, pw, ph), (_, _, tw, th) = _sides(p), _sides(t)
+    value = intersection_over_union(p, t)
+    v = 4 / math.pi**2 * (torch.atan(tw / th) - torch.atan(pw / ph)) ** 2
+    alpha = (v / (1 - value + v)).detach()
+    if threshold is not None:
+        alpha = alpha * (value > threshold)
+    return diou(p, t) + alpha * v
+
+
+def extended_iou(p: Tensor, t: Tensor, smooth_point: float = 0.1) -> Tensor:
+    """H. Peng and S. Yu (2021), section III: the intersection goes on below 0."""
+    left, top = torch.minimum(p[:, 0], t[:, 0]), torch.minimum(p[:, 1], t[:, 1])
+    x1, y1 = torch.maximum(p[:, 0], t[:, 0]) - left, torch.maximum(p[:, 1], t[:, 1]) - top
+    x2, y2 = torch.minimum(p[:, 2], t[:, 2]) - left, torch.minimum(p[:, 3], t[:, 3]) - top
+    low_x, high_x = torch.minimum(x1, x2), torch.maximum(x1, x2)
+    low_y, high_y = torch.minimum(y1, y2), torch.maximum(y1, y2)
+    overlap = x2 * y2 + low_x * low_y - x1 * high_y - high_x * y1
+    (_, _, pw, ph), (_, _, tw, th) = _sides(p), _sides(t)
+    loss = 1 - overlap / (pw * ph + tw * th - overlap)
+    near = loss**2 / (2 * smooth_point)
+    return torch.where(loss < smooth_point, near, loss - smooth_point / 2)
+
+
+def efficient_iou(p: Tensor, t: Tensor) -> Tensor:
+    """Y.-F. Zhang et al. (2022), equation 4."""
+    (_, _, pw, ph), (_, _, tw, th) = _sides(p), _sides(t)
+    width, height = _hull(p, t)
+    return diou(p, t) + (pw - tw) ** 2 / width**2 + (ph - th) ** 2 / height**2
+
+
+def siou(p: Tensor, t: Tensor, sign: float = -1.0, theta: float = 4.0) -> Tensor:
+    """Z. Gevorgyan (2022), equations 1 to 13; the paper's sign is -1."""
+    (px, py, pw, ph), (tx, ty, tw, th) = _sides(p), _sides(t)
+    dx, dy = torch.abs(tx - px), torch.abs(ty - py)
+    width, height = _hull(p, t)
+    sine = dy / torch.sqrt(dx**2 + dy**2)
+    angle = 1 - 2 * torch.sin(torch.arcsin(sine) - math.pi / 4) ** 2
+    gamma = 2 - angle
+    distance = 2 - sum(
+        torch.exp(sign * gamma * (d / side) ** 2) for d, side in ((dx, width), (dy, height))
+    )
+    shape = sum(
+        (1 - torch.exp(-torch.abs(a - b) / torch.maximum(a, b))) ** theta
+        for a, b in ((pw, tw), (ph, th))
+    )
+    return 1 - intersection_over_union(p, t) + (distance + shape) / 2
+
+
+def nwd(p: Tensor, t: Tensor, constant: float = 12.8, mode: str = 'linear') -> Tensor:
+    """J. Wang et al. (2021), equation 7."""
+    (px, py, pw, ph), (tx, ty, tw, th) = _sides(p), _sides(t)
+    squared = (px - tx) ** 2 + (py - ty) ** 2 + ((pw - tw) ** 2 + (ph - th) ** 2) / 4
+    distance = torch.sqrt(squared) / constant
+    return 1 - torch.exp(-distance) if mode == 'linear' else distance
+
+
+def bounded_iou(p: Tensor, t: Tensor, beta: float = 0.2) -> Tensor:
+    """``(K, 4)`` of x, y, w, h; L. Tychsen-Smith and L. Petersson (2018), equations 10 to 13."""
+    (px, py, pw, ph), (tx, ty, tw, th) = _sides(p), _sides(t)
+    bounds = [
+        torch.clamp((side - 2 * torch.abs(d)) / (side + 2 * torch.abs(d)), min=0)
+        for d, side in ((px - tx, tw), (py - ty, th))
+    ]
+    bounds += [torch.minimum(a / b, b / a) for a, b in ((pw, tw), (ph, th))]
+    loss = 1 - torch.stack(bounds, dim=1)
+    return torch.where(loss < beta, loss**2 / (2 * beta), loss - beta / 2)
