@@ -16,15 +16,20 @@ from mmengine.logging import MessageHub
 from torch import Tensor
 
 from ..assigners import wrap_assigner
-from ..errors import ConfigError, PairingError
-from ..losses.declared import declared
+from ..errors import ConfigError
 from ..registry import MODELS, TASK_UTILS
 from ..structures import Assignment, DetDataSample, GroundTruth, LossTerm
 from ..structures.loss_term import Kind
 from .map_reader import MapReader, Maps, num_outputs
 from .terms.evaluation import evaluate_terms, row_losses
 from .terms.loss_inputs import LossInputs
-from .terms.pairing import check_pairing, ranking_term
+from .terms.pairing import (
+    change_terms,
+    check_pairing,
+    check_settings,
+    kind_of_box_loss,
+    ranking_term,
+)
 
 
 class DenseHead(MapReader):
@@ -88,15 +93,15 @@ class DenseHead(MapReader):
         self.cls_out_channels = num_outputs(num_classes, self.loss_cls)
         self.train_cfg = dict(train_cfg or {})
         self.test_cfg = dict(test_cfg or {})
-        self._check_keys('train_cfg', self.train_cfg, self.train_cfg_keys)
-        self._check_keys('test_cfg', self.test_cfg, self.test_cfg_keys)
+        check_settings(self, 'train_cfg', self.train_cfg, self.train_cfg_keys)
+        check_settings(self, 'test_cfg', self.test_cfg, self.test_cfg_keys)
         assigner = build(TASK_UTILS, self.train_cfg.get('assigner'), 'assigner')
         self.assigner = None if assigner is None else wrap_assigner(assigner)
         sampler = self.train_cfg.get('sampler') or dict(type='PseudoSampler')
         self.sampler = build(TASK_UTILS, sampler, 'sampler')
         self._init_layers()
         self._changes = loss_terms or {}
-        self.loss_terms = self._changed_terms(self._changes)
+        self.loss_terms = change_terms(self.default_terms(), self._changes, type(self).__name__)
         check_pairing(self)
 
     # What a head states ---------------------------------------------------------------
@@ -130,38 +135,9 @@ class DenseHead(MapReader):
         stated = self._changes.get('loss_bbox', {}).get('kind')
         if stated is not None or loss is None:
             return stated or 'box_encoded'
-        kinds = declared(loss).kinds
-        if kinds is None:
-            raise PairingError(
-                f'{type(self).__name__}.loss_bbox: {type(loss).__name__} does not say whether it '
-                "compares encoded or decoded boxes; give its class kinds = ('box_encoded',) or "
-                "('box_decoded',), or the head loss_terms=dict(loss_bbox=dict(kind=...)), as "
-                'reg_decoded_bbox=True does for decoded ones'
-            )
-        order: tuple[Kind, ...] = ('box_decoded', 'box_encoded', 'distribution')
-        for kind in order:
-            if kind in kinds:
-                return kind
-        raise PairingError(
-            f'{type(self).__name__}.loss_bbox: {type(loss).__name__} serves '
-            f'{", ".join(kinds)}, none of which compares boxes'
-        )
+        return kind_of_box_loss(loss, f'{type(self).__name__}.loss_bbox')
 
     # Training -------------------------------------------------------------------------
-
-    def _changed_terms(self, changes: Mapping[str, Mapping]) -> tuple[LossTerm, ...]:
-        """The stated terms with the config's changes."""
-        terms = {term.name: term for term in self.default_terms()}
-        for name, fields in changes.items():
-            if name not in terms:
-                raise ConfigError(
-                    f'loss_terms.{name}: {type(self).__name__} states ' + ', '.join(terms)
-                )
-            try:
-                terms[name] = replace(terms[name], **fields)
-            except TypeError as error:
-                raise ConfigError(f'loss_terms.{name}: {error}') from None
-        return tuple(terms.values())
 
     def loss(
         self, feats: Sequence[Tensor], batch_data_samples: Sequence[DetDataSample]
@@ -191,7 +167,7 @@ class DenseHead(MapReader):
             pads: ``(B, 2)`` height and width of each image with its own padding.
         """
         output = self.flatten(maps)
-        priors = self.priors(maps, pads if self.uses_valid_flags else None)
+        priors = self.priors(maps, pads if self.uses_valid_flags else None, gt.image_sizes)
         unassigned = Assignment.empty(gt.batch_size, priors.num_priors, gt.device)
         inputs = LossInputs(output, priors, gt, unassigned, self.bbox_coder, self.num_classes)
         return replace(inputs, assignment=self.assign(inputs, image_ids), _cache={})
@@ -236,14 +212,6 @@ class DenseHead(MapReader):
                 continue
             total += row_losses(alone, inputs, per_pair=True) * term.factor
         return total
-
-    def _check_keys(self, name: str, cfg: Mapping, known: Sequence[str]) -> None:
-        for key in cfg:
-            if key not in known:
-                raise ConfigError(
-                    f'{type(self).__name__}.{name}.{key}: nothing reads this key; '
-                    f'it takes {", ".join(known)}'
-                )
 
 
 def centerness_terms(head: DenseHead, *, clamp: float = 1.0) -> tuple[LossTerm, ...]:

@@ -41,6 +41,11 @@ class MapReader(BaseModule):
         return declared(self.loss_cls).class_activation
 
     @property
+    def num_levels(self) -> int:
+        """Feature maps that the head predicts on."""
+        return self.prior_generator.num_levels
+
+    @property
     def objectness_channels(self) -> int:
         """Values of a prior's objectness: 1, or with a softmax loss 2 (object, background)."""
         return 1
@@ -71,12 +76,26 @@ class MapReader(BaseModule):
         base = [base] * len(maps) if isinstance(base, int) else base
         return tuple(m.shape[-2] * m.shape[-1] * a for m, a in zip(maps, base))
 
-    def priors(self, maps: Maps, pads: Tensor | None = None) -> Priors:
-        """The priors of these maps; ``pads (B, 2)`` marks those beyond an image's padding."""
+    def priors(
+        self, maps: Maps, pads: Tensor | None = None, contents: Tensor | None = None
+    ) -> Priors:
+        """The priors of these maps.
+
+        Args:
+            maps: The raw maps.
+            pads: ``(B, 2)`` height and width of each image with its padding; cells beyond
+                are not valid.
+            contents: ``(B, 2)`` of each image without it, from which ``allowed_border``
+                counts.
+        """
         sizes = [tuple(m.shape[-2:]) for m in maps[0]]
         border = self.train_cfg.get('allowed_border', -1) if self.training else -1
         return self.prior_generator(
-            sizes, device=maps[0][0].device, image_sizes=pads, allowed_border=border
+            sizes,
+            device=maps[0][0].device,
+            image_sizes=pads,
+            allowed_border=None if contents is None else border,
+            border_sizes=contents,
         )
 
     def predictions(self, output: HeadOutput, priors: Priors) -> Predictions:

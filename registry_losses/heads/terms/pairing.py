@@ -3,7 +3,8 @@
 Shapes: R rows, K pairs, C classes, D values a prior.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,12 +13,73 @@ from torch import Tensor, nn
 from ...errors import ConfigError, PairingError
 from ...losses.declared import declared
 from ...structures import ClassTargets, LossTerm
-from ...structures.loss_term import BOX_KINDS, PER_PRIOR_KINDS
+from ...structures.loss_term import BOX_KINDS, PER_PRIOR_KINDS, Kind
 from .comparisons import PREPARE
 from .evaluation import averaging, call_loss, unchanged_buffers
 
 # What a loss may raise at shapes or values that it was not made for.
 _TRIAL_ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+def kind_of_box_loss(loss: Any, where: str) -> Kind:
+    """Whether a box loss compares decoded boxes, encoded ones, or distributions.
+
+    Args:
+        loss: The loss.
+        where: Names it in messages.
+
+    Raises:
+        PairingError: If it does not say so, or compares no boxes.
+    """
+    kinds = declared(loss).kinds
+    if kinds is None:
+        raise PairingError(
+            f'{where}: {type(loss).__name__} does not say whether it '
+            "compares encoded or decoded boxes; give its class kinds = ('box_encoded',) or "
+            "('box_decoded',), or the head loss_terms=dict(loss_bbox=dict(kind=...)), as "
+            'reg_decoded_bbox=True does for decoded ones'
+        )
+    order: tuple[Kind, ...] = ('box_decoded', 'box_encoded', 'distribution')
+    for kind in order:
+        if kind in kinds:
+            return kind
+    raise PairingError(
+        f'{where}: {type(loss).__name__} serves {", ".join(kinds)}, none of which compares boxes'
+    )
+
+
+def change_terms(
+    stated: Sequence[LossTerm], changes: Mapping[str, Mapping], owner: str
+) -> tuple[LossTerm, ...]:
+    """The terms a head states with the config's changes, by name.
+
+    Args:
+        stated: The head's own.
+        changes: Term name to changed fields, ``dict(loss_cls=dict(normalizer='batch'))``.
+        owner: The head's name, for messages.
+
+    Raises:
+        ConfigError: If there is no such term or field.
+    """
+    terms = {term.name: term for term in stated}
+    for name, fields in changes.items():
+        if name not in terms:
+            raise ConfigError(f'loss_terms.{name}: {owner} states ' + ', '.join(terms))
+        try:
+            terms[name] = replace(terms[name], **fields)
+        except TypeError as error:
+            raise ConfigError(f'loss_terms.{name}: {error}') from None
+    return tuple(terms.values())
+
+
+def check_settings(head: Any, name: str, cfg: Mapping, known: Sequence[str]) -> None:
+    """Refuse keys of a ``train_cfg`` or ``test_cfg`` that the head does not read."""
+    for key in cfg:
+        if key not in known:
+            raise ConfigError(
+                f'{type(head).__name__}.{name}.{key}: nothing reads this key; '
+                f'it takes {", ".join(known)}'
+            )
 
 
 def check_terms(terms: Sequence[LossTerm]) -> None:
@@ -52,7 +114,7 @@ def check_pairing(head: Any) -> None:
         PairingError: Naming the term or part, and what to choose instead.
     """
     check_terms(head.loss_terms)
-    levels = head.prior_generator.num_levels
+    levels = head.num_levels
     for term in head.loss_terms:
         if term.level_weights is not None and len(term.level_weights) != levels:
             raise ConfigError(
