@@ -1,4 +1,10 @@
-"""Assigners: which prior answers for which ground truth."""
+"""Assigners: which priors of a head are positive, and for which ground truth.
+
+One file a rule; each class names its rule in plain loops. What makes the rules fast is in two
+folders: ``candidates/`` finds the priors that come into question for a gt, ``matching/``
+decides between them. ``base.py`` holds what all rules share, ``openmmlab.py`` the form in which
+OpenMMLab's heads call them, ``wrapped.py`` takes in third-party assigners.
+"""
 
 from .atss import ATSSAssigner, BatchATSSAssigner
 from .base import BaseAssigner

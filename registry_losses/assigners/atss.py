@@ -1,4 +1,4 @@
-"""ATSSAssigner: positives by a threshold that each gt's own statistics give.
+"""ATSS: positives by a threshold that follows from each gt's own candidates.
 
 Shapes: B images, N priors, M gts, G gts of the batch, K candidates of a gt, C classes.
 """
@@ -18,15 +18,16 @@ from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
 from .candidates.gt_rows import GtRows, gt_rows
-from .candidates.nearest import Search, Targets, nearest_topk
+from .candidates.nearest import nearest_topk
 from .candidates.prior_blocks import corners_of_priors
+from .candidates.windows import Search, Targets
 from .matching.conflicts import best_of_all_gts, winners
 from .openmmlab import AssignResult, check_iou_calculator
 
 
 @TASK_UTILS.register_module()
 class ATSSAssigner(BaseAssigner):
-    """Adaptive training sample selection.
+    """Adaptive training sample selection: a gt's threshold is mean + deviation of its IoUs.
 
     The candidates of a gt are, on every level, the ``topk`` priors whose centres are
     nearest to its centre. A candidate is positive where its IoU with the gt is at least
@@ -40,9 +41,11 @@ class ATSSAssigner(BaseAssigner):
     Disentangle Your Dense Object Detector, arXiv:2107.02963, section 3.3.
 
     Deviation: priors that are no candidates (padding, ignore regions) do not enter the
-    statistics; OpenMMLab's implementation counts an IoU of -1e8 for one where a level has
-    less than ``topk`` others, which leaves the gt without positives. Priors without a
+    statistics; OpenMMLab's implementation counts each with an IoU of -1e8 where a level has
+    fewer than ``topk`` others, which leaves the gt without positives. Priors without a
     grid count as one level.
+
+    In plain loops: :func:`registry_losses.testing.reference.assigners.atss`.
 
     Args:
         topk: Candidates a level.
@@ -124,7 +127,7 @@ class ATSSAssigner(BaseAssigner):
         owner: Tensor,
         contested: Tensor,
     ) -> Tensor:
-        """``(K,)`` the gts of the priors, where one claimed twice is open to all gts."""
+        """``(K,)`` the gt of each prior; one claimed twice goes to the best gt of the image."""
         at = contested.nonzero().squeeze(1)  # sync: contests
 
         def overlaps(image: Tensor, prior: Tensor) -> Tensor:
@@ -224,7 +227,7 @@ class ATSSAssigner(BaseAssigner):
         gt: GroundTruth,
         predictions: Predictions | None,
     ) -> Tensor | None:
-        # Of the positives alone, as there; -1e8 elsewhere.
+        # As in OpenMMLab: of the positives only, -1e8 elsewhere.
         overlaps = priors.boxes.new_full((priors.num_priors,), -1e8 if gt.max_gts else 0)
         overlaps[pairs.prior] = self._overlap(
             priors, gt, predictions, pairs.image, pairs.prior, pairs.gt
@@ -238,8 +241,10 @@ class BatchATSSAssigner(ATSSAssigner):
 
     It differs in two details: a positive's centre may lie on the very border of its gt
     (1e-9 instead of 0.01 pixels), and a prior that is positive for several gts goes to
-    the gt it overlaps most among *all* of the image, be it none of these. The paper
+    the gt of the *whole* image that it overlaps most, even if it is not one of these. The paper
     (arXiv:1912.02424, section 3.2) lets those for which it is positive compete.
+
+    In plain loops: :func:`registry_losses.testing.reference.assigners.batch_atss`.
 
     Args:
         num_classes: Accepted for MMYOLO's configs; nothing here depends on it.

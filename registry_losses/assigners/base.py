@@ -1,4 +1,4 @@
-"""BaseAssigner: what every assigner shares, applied once.
+"""BaseAssigner: what all assigners share: checks, ignore regions, order of the pairs.
 
 Shapes: B images, N priors, M gts, Mi ignore regions, K pairs.
 """
@@ -18,17 +18,17 @@ from .openmmlab import OpenMMLabForm
 class BaseAssigner(OpenMMLabForm, metaclass=ABCMeta):
     """Maps priors and ground truth of a whole batch to positive (prior, gt) pairs.
 
-    A subclass implements :meth:`_assign`; everything below holds for all of them.
+    A subclass implements :meth:`_assign`. The following holds for all of them.
 
     * A prior with ``priors.valid`` False is no candidate, and ignored.
-    * A gt with ``gt.valid`` False matches nothing.
+    * A gt with ``gt.valid`` False has no positive.
     * Ignore boxes, one rule for every assigner. By default (``ignore_iof_thr=None``) a
       prior whose centre lies inside one is ignored unless it is in a pair: a pair
-      outranks a region. With a positive number it is OpenMMLab's rule: priors of whose
-      box more than that share lies in a region (with ``ignore_wrt_candidates=False``:
-      whose box covers more than that share of a region) are ignored and no candidates.
-      Zero or less: ignore boxes are not looked at. :meth:`assign`, OpenMMLab's form of
-      the call, looks at them only with a positive number, as OpenMMLab does.
+      outranks a region. A positive number is OpenMMLab's rule: a prior with more than
+      that share of its box in a region (with ``ignore_wrt_candidates=False``: whose box
+      covers more than that share of a region) is ignored and no candidate. With zero or
+      less, ignore boxes have no effect. :meth:`assign`, OpenMMLab's form of
+      the call, uses them only with a positive number, as OpenMMLab does.
     * A prior whose centre lies on ``gt.ignore_mask`` is ignored unless it is in a pair.
     * A prior that is in a pair is never ignored.
     * Pairs are sorted by (image, prior, gt).
@@ -60,7 +60,7 @@ class BaseAssigner(OpenMMLabForm, metaclass=ABCMeta):
         Args:
             priors: The N priors.
             gt: The batch's ground truth.
-            predictions: What the head answers now; needed where :attr:`needs` says so.
+            predictions: What the head predicts now; needed where :attr:`needs` says so.
 
         Returns:
             The positive pairs and the ignored priors.
@@ -80,7 +80,7 @@ class BaseAssigner(OpenMMLabForm, metaclass=ABCMeta):
         predictions: Predictions | None,
         rule: Callable[[Priors, GroundTruth, Predictions | None], Assignment],
     ) -> Assignment:
-        """What is common to all assigners, around ``rule``."""
+        """Apply ``rule``, and before and after it what is common to all assigners."""
         region = self._ignore_region(priors, gt)
         if region is not None and self.ignore_iof_thr is not None:
             outside = ~region
@@ -97,19 +97,19 @@ class BaseAssigner(OpenMMLabForm, metaclass=ABCMeta):
         """The rule itself.
 
         Args:
-            priors: ``valid`` False or not, here it says which priors are candidates.
-            gt: Gts with ``valid`` False must not be matched.
-            predictions: Given when :attr:`needs` holds 'predictions'.
+            priors: Those with ``valid`` False must not be matched.
+            gt: Those with ``valid`` False must not be matched.
+            predictions: Given when :attr:`needs` contains 'predictions'.
 
         Returns:
-            Pairs of candidates only, in any order (see :attr:`returns_sorted`), and in
-            ``ignored``, a tensor of its own, what the rule itself ignores.
+            The pairs, in any order (see :attr:`returns_sorted`), and in ``ignored``, a
+            new tensor, the priors that the rule itself ignores.
         """
 
     def refine(
         self, assignment: Assignment, priors: Priors, gt: GroundTruth, pair_loss: Tensor
     ) -> Assignment:
-        """Second step of assigners whose :attr:`needs` holds 'pair_loss'.
+        """Second step of assigners whose :attr:`needs` contains 'pair_loss'.
 
         Args:
             assignment: What the first step returned.
@@ -134,7 +134,7 @@ class BaseAssigner(OpenMMLabForm, metaclass=ABCMeta):
     ) -> None:
         name = type(self).__name__
         if 'predictions' in self.needs and predictions is None:
-            raise PairingError(f'{name} looks at what the head predicts: call it with predictions')
+            raise PairingError(f'{name} needs what the head predicts: call it with predictions')
         b, n = gt.batch_size, priors.num_priors
         if priors.per_image:
             check_shape('priors.boxes', priors.boxes, b, n, 4)

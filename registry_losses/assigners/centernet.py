@@ -1,4 +1,4 @@
-"""CenterNetAssigner: the cell of the centre, and Gaussian targets that fit the box.
+"""CenterNet: the cell of the centre, and Gaussian targets of the box's size around it.
 
 Shapes: B images, N priors, M gts, G gts of the batch in one list, L levels, P planes (level,
 base size).
@@ -15,7 +15,7 @@ from ..ops.gaussians import gaussian_radius
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Level, Predictions, Priors
 from .base import BaseAssigner
-from .candidates.gaussian_targets import Bumps, draw, planes_of_scale
+from .candidates.gaussian_targets import Gaussians, draw, planes_of_scale
 from .candidates.grid import combinations
 from .candidates.gt_rows import gt_rows
 from .fcos import regress_ranges_of
@@ -29,7 +29,7 @@ def _range_ends(levels: tuple[Level, ...], device: torch.device) -> Tensor:
 
 
 def planes_for(priors: Priors, boxes: Tensor, rule: LevelRule) -> Tensor:
-    """``(G, P)`` bool, the planes on which each gt stands.
+    """``(G, P)`` bool, the planes on which each gt has a target.
 
     Args:
         priors: Priors on a grid.
@@ -61,10 +61,12 @@ class CenterNetAssigner(BaseAssigner):
     Zhou et al., Objects as Points, arXiv:1904.07850, section 3; the radius from Law &
     Deng, CornerNet, ECCV 2018, section 3.2.
 
-    A centre on the border of its image, or outside, counts to the last cell (the
-    reference implementation fails there). On a pyramid a gt stands on one level, chosen
-    as FCOS does, by half of its longer side; where cells hold several priors (anchors)
+    A centre on the border of its image, or outside, belongs to the last cell (the
+    reference implementation fails there). On a pyramid a gt has its target on one level,
+    chosen as in FCOS, by half of its longer side; where cells hold several priors (anchors)
     all of them are positive.
+
+    In plain loops: :func:`registry_losses.testing.reference.assigners.centernet`.
 
     Args:
         min_overlap: o of :func:`gaussian_radius`: 0.3 in OpenMMLab's CenterNet (and the
@@ -105,7 +107,7 @@ class CenterNetAssigner(BaseAssigner):
         size = (rows.boxes[:, None, 2:] - rows.boxes[:, None, :2]) / planes.stride
         radius = gaussian_radius(size[..., 1], size[..., 0], self.min_overlap).floor()
         drawn = planes_for(priors, rows.boxes, self.level_rule)
-        bumps = Bumps(
+        gaussians = Gaussians(
             cell=cell.long(),
             mean=cell,
             radius=radius.long(),
@@ -113,4 +115,4 @@ class CenterNetAssigner(BaseAssigner):
             drawn=drawn,
             positive=drawn,
         )
-        return draw(priors, rows, gt, bumps)
+        return draw(priors, rows, gt, gaussians)

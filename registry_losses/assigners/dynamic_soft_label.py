@@ -1,4 +1,4 @@
-"""DynamicSoftLabelAssigner: RTMDet's matching.
+"""Dynamic soft labels: SimOTA's matching with a class cost that knows the IoU (RTMDet).
 
 Shapes: B images, N priors, T pairs, C classes.
 """
@@ -18,8 +18,8 @@ from .matching.pairs import Pairs, sum_over_classes
 from .openmmlab import AssignResult
 from .simota import IOU_EPS
 
-# The nearest float32 below 1: a probability of 1 stands for a logit of 16.6, beyond which
-# float32 cannot tell.
+# The nearest float32 below 1: a probability of 1 is taken for a logit of 16.6; float32 cannot
+# express one between that and 1.
 _TOP = 1 - 2.0**-24
 _BOTTOM = 1e-30
 
@@ -75,7 +75,7 @@ def _within(reach: float) -> Region:
     return region
 
 
-# How far beyond the soft radius pairs are priced, in strides. The distance term is 10
+# How far beyond the soft radius costs are computed, in strides. The distance term is 10
 # there, which decides most gts, and then 316, more than the other terms together, so that
 # hardly any gt needs all priors.
 NEAR_MARGINS = (1.0, 2.5)
@@ -83,7 +83,7 @@ NEAR_MARGINS = (1.0, 2.5)
 
 @TASK_UTILS.register_module()
 class DynamicSoftLabelAssigner(CostMatchingAssigner):
-    """Dynamic-k matching with a class cost that knows the quality of the box.
+    """Each gt takes the k cheapest priors; the class cost compares the score with the IoU.
 
     * Priors take part when their centre lies strictly inside any gt's box.
     * The cost of a pair is ``sum_c BCE(p_c, y_c) |y_c - p_c|^2`` with y the IoU at the
@@ -97,6 +97,8 @@ class DynamicSoftLabelAssigner(CostMatchingAssigner):
     ``predictions.scores`` are probabilities, here as everywhere; :meth:`assign`,
     OpenMMLab's form, takes logits, as OpenMMLab's assigner of this name does.
     The quality of a pair, RTMDet's class target, is its IoU.
+
+    In plain loops: :func:`registry_losses.testing.reference.assigners.dynamic_soft_label`.
 
     Args:
         soft_center_radius: Strides at which the distance term is 1.
@@ -135,7 +137,7 @@ class DynamicSoftLabelAssigner(CostMatchingAssigner):
         return (inside_box,)
 
     def _neighbourhoods(self) -> tuple[Neighbourhood, ...]:
-        # Less a trifle for rounding, and for an IoU that rounds to more than 1.
+        # Slightly less, for rounding and for an IoU that rounds to more than 1.
         return tuple(
             Neighbourhood(_within(self.soft_center_radius + margin), 10**margin * (1 - 1e-5) - 1e-3)
             for margin in NEAR_MARGINS

@@ -1,4 +1,4 @@
-"""FCOSAssigner: points inside a box, split over the levels by how far they must regress.
+"""FCOS: points inside a box, on the level whose range holds their regression distance.
 
 Shapes: B images, N priors, M gts, G gts of the batch in one list, L levels, T candidate
 pairs, K pairs.
@@ -78,7 +78,7 @@ def in_range_region(region: Region, ranges: Tensor) -> Region:
 
 @TASK_UTILS.register_module()
 class FCOSAssigner(BaseAssigner):
-    """A prior whose centre lies inside a gt is positive on the level that its size asks for.
+    """A prior whose centre lies inside a gt is positive on the level for the gt's size.
 
     A candidate for a gt is a prior whose centre lies strictly inside the gt's box (with
     ``center_sampling``: also strictly within ``center_sample_radius`` strides of the
@@ -92,6 +92,8 @@ class FCOSAssigner(BaseAssigner):
 
     A box of 1e8 square pixels or more is matched as any other (the reference
     implementation of OpenMMLab takes it for background, because that is its infinity).
+
+    In plain loops: :func:`registry_losses.testing.reference.assigners.fcos`.
 
     Args:
         regress_ranges: Closed (from, to) in pixels for each level. By default 8 strides

@@ -1,4 +1,4 @@
-"""GaussianAssigner: heatmap targets of fixed width, for joints.
+"""Heatmaps: the prior nearest to a joint, and a Gaussian target of fixed width around it.
 
 Shapes: B images, N priors, M gts, G gts of the batch in one list, P planes (level, base
 size).
@@ -10,7 +10,7 @@ from ..errors import ConfigError
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .candidates.gaussian_targets import Bumps, draw
+from .candidates.gaussian_targets import Gaussians, draw
 from .candidates.grid import combinations
 from .candidates.gt_rows import gt_rows
 from .centernet import LevelRule, check_level_rule, planes_for
@@ -21,8 +21,8 @@ class GaussianAssigner(BaseAssigner):
     """The prior nearest to a point is positive; around it the class target is a Gaussian.
 
     The target at (dx, dy) cells from the peak is ``exp(-(dx^2 + dy^2) / (2 sigma^2))``,
-    up to ``3 sigma`` cells to each side; where bumps of one class overlap the larger value
-    counts. The peak is the centre of the prior nearest to ``gt.points``, or with
+    up to ``3 sigma`` cells to each side; where Gaussians of one class overlap the larger
+    value counts. The peak is the centre of the prior nearest to ``gt.points``, or with
     ``unbiased`` the point itself, so that the positive's target is below 1.
 
     Tompson et al., Joint Training of a Convolutional Network and a Graphical Model for
@@ -30,11 +30,13 @@ class GaussianAssigner(BaseAssigner):
     2017, section 3.2. Unbiased: Huang et al., The Devil is in the Details, CVPR 2020.
 
     A point within the image always has its positive prior: on the border, that of the last
-    cell. A point further outside than half a cell has none, but the part of its bump that
-    reaches into the grid counts. Two deviations from MMPose's generator: it lets a point in
+    cell. A point further outside than half a cell has none, but the part of its Gaussian
+    that reaches into the grid counts. Two deviations from MMPose's generator: it lets a point in
     the last half cell before the right or lower border peak off the heatmap; and where 3
     sigma is no whole number its window is one cell longer to the left and to the top, and
-    near those borders the bump is displaced by a cell.
+    near those borders the Gaussian is displaced by a cell.
+
+    In plain loops: :func:`registry_losses.testing.reference.assigners.gaussian`.
 
     Args:
         sigma: Width in cells.
@@ -80,7 +82,7 @@ class GaussianAssigner(BaseAssigner):
         on_grid = torch.minimum(nearest.clamp(min=0), planes.cells - 1)
         cell = torch.where(inside[..., None], on_grid, nearest)
         drawn = planes_for(priors, rows.boxes, self.level_rule)
-        bumps = Bumps(
+        gaussians = Gaussians(
             cell=cell.long(),
             mean=exact if self.unbiased else cell,
             radius=torch.full_like(drawn, int(3 * self.sigma), dtype=torch.long),
@@ -88,4 +90,4 @@ class GaussianAssigner(BaseAssigner):
             drawn=drawn,
             positive=drawn & (inside | (on_grid == nearest).all(dim=-1)),
         )
-        return draw(priors, rows, gt, bumps)
+        return draw(priors, rows, gt, gaussians)

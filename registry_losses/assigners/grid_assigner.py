@@ -1,4 +1,4 @@
-"""GridAssigner: IoU thresholds, positives only in the cells that hold a gt's centre.
+"""Grid: max IoU, with positives only in the cells that hold a gt's centre (YOLOv3 in mmdet).
 
 Shapes: B images, N priors, M gts, G gts of the batch, T pairs.
 """
@@ -21,7 +21,7 @@ from .openmmlab import AssignResult, check_iou_calculator, max_overlaps
 
 @TASK_UTILS.register_module()
 class GridAssigner(BaseAssigner):
-    """OpenMMLab's assigner of YOLOv3: as :class:`MaxIoUAssigner`, but cell-bound.
+    """As :class:`MaxIoUAssigner`, but only cells that hold a gt's centre have positives.
 
     A prior is responsible when its cell holds the centre of any gt of the image. With
     ``m(n)`` the largest IoU of prior n with any gt:
@@ -31,13 +31,15 @@ class GridAssigner(BaseAssigner):
       ones the first;
     * every gt whose largest IoU among the responsible priors is over ``min_pos_iou``
       takes the responsible prior (all of them that tie with ``gt_max_assign_all``, else
-      the first) of that IoU; where several gts take a prior the last stays.
+      the first) of that IoU; of several gts the last one gets the prior.
 
-    Redmon and Farhadi, YOLOv3, arXiv:1804.02767, section 2.1, in OpenMMLab's thresholded
-    form.
+    OpenMMLab's assigner of YOLOv3: Redmon and Farhadi, arXiv:1804.02767, section 2.1,
+    with thresholds.
 
     A centre on the right or lower border of the grid, or beyond, belongs to the last
     cell. :meth:`assign` takes bare boxes with ``pred_instances.responsible_flags``.
+
+    In plain loops: :func:`registry_losses.testing.reference.assigners.grid_assigner`.
 
     Args:
         pos_iou_thr: IoU over which a responsible prior is positive.

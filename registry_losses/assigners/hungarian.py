@@ -1,7 +1,7 @@
-"""HungarianAssigner: the one-to-one matching of least total cost.
+"""Hungarian matching: one prior a gt, the least total cost (DETR).
 
-Shapes: B images, N priors, n priors of a block, M gts, k cheapest priors kept a gt, U priors of
-one image that anybody keeps.
+Shapes: B images, N priors, n priors of a block, M gts, k cheapest priors of a gt, U priors of
+one image that are among the cheapest of any gt.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,14 +38,17 @@ class HungarianAssigner(BaseAssigner):
     M - 1 can be taken by others), so each gt's M cheapest are found in one streamed pass,
     and only these go to the host, in one transfer for the whole batch, where SciPy solves
     each image exactly. On CUDA, where the package ``torch_linear_assignment`` is
-    installed, its batched solver runs on the device instead, if the costs fit. Of several
-    optimal matchings any one may come. With more gts than priors, gts are left over.
+    installed, its batched solver runs on the device instead, if the costs fit. Which of
+    several optimal matchings is returned is not defined. With more gts than priors, some
+    gts have no prior.
 
     Carion et al., End-to-End Object Detection with Transformers, ECCV 2020, section 3.1.
 
     ``predictions.scores`` are probabilities, here as everywhere; :meth:`assign`,
     OpenMMLab's form, takes logits, to which it applies what the class cost asks for:
     softmax for ClassificationCost, sigmoid for FocalLossCost.
+
+    In plain loops: :func:`registry_losses.testing.reference.assigners.hungarian`.
 
     Args:
         match_costs: Config nodes or objects; their sum is minimised. DETR's by default:
@@ -175,7 +178,7 @@ class HungarianAssigner(BaseAssigner):
         """OpenMMLab's form: ``scores`` are logits; ``img_meta['img_shape']`` the image's size."""
         bboxes = getattr(pred_instances.bboxes, 'tensor', pred_instances.bboxes)
         pred_instances = SimpleNamespace(
-            # DETR's queries have no priors: their boxes stand in.
+            # DETR's queries have no priors: the predicted boxes take their place.
             priors=getattr(pred_instances, 'priors', bboxes.detach()),
             bboxes=bboxes,
             scores=_activate(pred_instances.scores, self.match_costs),

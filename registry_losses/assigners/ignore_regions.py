@@ -15,7 +15,7 @@ from .candidates.prior_blocks import batched_boxes, prior_chunks
 def centers_in_ignore_box(priors: Priors, gt: GroundTruth) -> Tensor:
     """``(B, N)`` bool: priors whose centre lies inside an ignore box.
 
-    On a grid the columns and the rows of each level are tested for themselves.
+    On a grid the columns and the rows of each level are tested separately.
     """
     b, m = gt.ignore_valid.shape
     if not priors.levels or priors.per_image:
@@ -41,7 +41,7 @@ def centers_in_ignore_box(priors: Priors, gt: GroundTruth) -> Tensor:
 def boxes_in_ignore_box(
     priors: Priors, gt: GroundTruth, iof_thr: float, *, wrt_candidates: bool = True
 ) -> Tensor:
-    """``(B, N)`` bool: priors whose box lies in an ignore box by more than a share.
+    """``(B, N)`` bool: priors of whose box more than a share lies in an ignore box.
 
     Args:
         priors: The priors.

@@ -1,4 +1,4 @@
-"""MaxIoUAssigner: positives by thresholds on the IoU of prior and gt.
+"""Max IoU: positives and negatives by thresholds on the IoU of prior and gt (Faster R-CNN).
 
 Shapes: B images, N priors, M gts, K pairs.
 """
@@ -33,7 +33,7 @@ class MaxIoURule:
 
     @property
     def least(self) -> float:
-        """IoU below which all priors that no gt takes are alike."""
+        """IoU below which every prior that is no gt's best is treated in the same way."""
         return next(thr for thr in (self.neg_low, self.neg_high, self.pos_thr) if thr > 0)
 
 
@@ -48,17 +48,19 @@ class MaxIoUAssigner(BaseAssigner):
     * else ignored;
     * then every gt whose own maximum over the priors is at least ``min_pos_iou`` takes
       its best prior (all priors of exactly that IoU with ``gt_max_assign_all``, else the
-      first), whatever it was before; where several gts take a prior the last stays.
+      first), whatever that prior was before; of several gts the last one gets the prior.
 
     Ren et al., Faster R-CNN, arXiv:1506.01497, section 3.1.2, as OpenMMLab generalises it.
 
-    Deviation: a gt that overlaps no prior at all (IoU 0 with every one) has the maximum 0,
-    and with ``min_pos_iou=0`` OpenMMLab's rule makes every prior that does not overlap it
-    positive. Here such a gt takes the one prior whose centre is nearest. And ignore
-    regions hold in images without gts too.
+    Two deviations. The maximum of a gt that overlaps no prior is 0, and with
+    ``min_pos_iou=0`` OpenMMLab's rule then makes every prior that does not overlap it
+    positive; here such a gt takes the one prior whose centre is nearest. And ignore
+    regions count in images without gts too.
 
-    On a regular grid the overlapping priors are enumerated, not searched; the outcome is
-    the same to the bit. Other priors are streamed in chunks.
+    On a regular grid the overlapping priors are enumerated instead of comparing all priors
+    with all gts; the result is the same to the bit. Bare boxes are compared in blocks.
+
+    In plain loops: :func:`registry_losses.testing.reference.assigners.max_iou`.
 
     Args:
         pos_iou_thr: Least IoU of a positive.
@@ -69,7 +71,8 @@ class MaxIoUAssigner(BaseAssigner):
         ignore_iof_thr: See :class:`BaseAssigner`.
         ignore_wrt_candidates: See :class:`BaseAssigner`.
         match_low_quality: Whether gts take their best priors at all.
-        gpu_assign_thr: Accepted for OpenMMLab's configs; nothing here needs the host.
+        gpu_assign_thr: Accepted for OpenMMLab's configs, and not needed: memory does not
+            grow with the number of gts.
         iou_calculator: Accepted for OpenMMLab's configs: ``BboxOverlaps2D`` or None.
     """
 

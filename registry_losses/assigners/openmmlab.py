@@ -83,7 +83,7 @@ class OpenMMLabForm:
         gt_instances_ignore: Any = None,
         **kwargs: Any,
     ) -> AssignResult:
-        """Assign one image, called and answering as OpenMMLab's assigners.
+        """Assign one image, with the arguments and the result of OpenMMLab's assigners.
 
         Args:
             pred_instances: ``priors`` ``(n, 4)`` (or ``(n, 3)``, see

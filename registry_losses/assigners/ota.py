@@ -1,4 +1,4 @@
-"""OTAAssigner: label assignment as optimal transport, solved by Sinkhorn's iteration.
+"""OTA: label assignment as optimal transport, solved by Sinkhorn's iteration.
 
 Shapes: B images, N priors, M gts, G gts of the batch in one list, T candidate pairs, C
 classes.
@@ -31,11 +31,11 @@ _SCORE_EPS = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """The transport problems of a batch, with one background a image.
+    """The transport problems of a batch, with one background for each image.
 
-    A pair that is not listed costs infinitely much, so only candidates are held. Priors
-    without a candidate get their label from the background, whatever it costs, and are
-    only counted.
+    A pair that is not listed has an infinite cost, so only candidates are held. Priors
+    without a candidate get their label from the background at any cost; only their number
+    matters.
 
     Args:
         row: ``(T,)`` int64 supplier (a gt), in [0, G).
@@ -79,7 +79,7 @@ def sinkhorn(problem: Problem, *, gamma: float, iterations: int) -> tuple[Tensor
 
     Returns:
         ``(T,)`` what each gt gives each candidate, ``(D,)`` what the background gives each
-        of these priors, and ``(B,)`` what it gives a prior that it alone serves; logarithms.
+        of these priors, and ``(B,)`` what it gives a prior that no gt may serve; all as logarithms.
     """
     rows, columns = problem.supply.shape[0], problem.image.shape[0]
     images = problem.free.shape[0]
@@ -97,7 +97,7 @@ def sinkhorn(problem: Problem, *, gamma: float, iterations: int) -> tuple[Tensor
         v = -_log_sum_exp(kernel + u.index_select(0, problem.row), problem.column, columns, own)
         given = kernel + v.index_select(0, problem.column)
         u = log_supply - _log_sum_exp(given, problem.row, rows, lowest)
-        # A prior that the background alone serves has v = -(u_background + kernel).
+        # A prior that only the background serves has v = -(u_background + kernel).
         before = u_background
         u_background = log_background - _log_sum_exp(
             background + v, problem.image, images, log_free - before
@@ -109,7 +109,7 @@ def sinkhorn(problem: Problem, *, gamma: float, iterations: int) -> tuple[Tensor
 
 @TASK_UTILS.register_module()
 class OTAAssigner(BaseAssigner):
-    """Gts supply positive labels, the background negative ones; priors take the cheapest mix.
+    """Gts supply positive labels, the background negative ones; the cheapest plan decides.
 
     * Giving gt i's label to prior j costs ``FL(scores_j, class_i) + reg_weight (-log IoU)``,
       the background's ``FL(scores_j, none)``, FL the sigmoid focal loss over all classes.
@@ -128,6 +128,8 @@ class OTAAssigner(BaseAssigner):
     before they are compared, so that a gt whose labels are spread thin keeps a prior. Of
     gts whose largest share goes to the same prior the one that gives it more has it, then
     the cheaper one, then the first.
+
+    In plain loops: :func:`registry_losses.testing.reference.assigners.ota`.
 
     Args:
         center_radius: Reach of the centre region in strides.
@@ -203,12 +205,11 @@ class OTAAssigner(BaseAssigner):
         region = inside_both(inside_box, around_center(self.center_radius))
         found = find_candidates(priors, rows, gt, region)
         pairs = reader.pairs_of(found)
-        lonely = (
-            ((found.counts == 0) & rows.valid).nonzero().squeeze(1)
-        )  # sync: gts without a prior
-        if lonely.numel() == 0:
+        without = (found.counts == 0) & rows.valid
+        row = without.nonzero().squeeze(1)  # sync: gts without a prior
+        if row.numel() == 0:
             return pairs
-        rows = rows.part(lonely)
+        rows = rows.part(row)
         flat_index, exists = nearest_priors(priors, rows)
         nearest = reader.pairs(rows.image, rows.index, flat_index)
         return Pairs.cat([pairs, nearest.at(exists)])

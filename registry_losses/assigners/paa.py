@@ -1,4 +1,4 @@
-"""PAAAssigner: probabilistic anchor assignment, positives by a mixture fitted to the losses.
+"""PAA (probabilistic anchor assignment): positives by a mixture fitted to the losses.
 
 Shapes: B images, N priors, M gts, K pairs, L levels, G gts that have candidates, P most
 candidates a gt.
@@ -103,20 +103,20 @@ def separate(values: Tensor, mask: Tensor) -> Tensor:
     joint = fit_mixtures(values, mask).log_joint(values)
     lower = (joint[..., 0] >= joint[..., 1]) & mask
     density = torch.where(lower, joint.logsumexp(dim=-1), -torch.inf)
-    # Two values lie symmetrically about their mean: as equals, the lower counts.
+    # Two values are symmetric about their mean and equally dense: then the lower counts.
     peak = density >= density.amax(dim=1, keepdim=True) - SAME_DENSITY
     last = peak.to(torch.uint8).argmax(dim=1, keepdim=True)
     position = torch.arange(values.shape[1], device=values.device)
     chosen = lower & (position <= last)
-    # One candidate is no sample: it stays.
+    # A mixture cannot be fitted to a single candidate: it is positive.
     return torch.where(mask.sum(dim=1, keepdim=True) < 2, mask, chosen)
 
 
 @TASK_UTILS.register_module()
 class PAAAssigner(BaseAssigner):
-    """Candidates by IoU, of which those stay whose loss belongs to the better of two groups.
+    """Candidates by IoU; positive are those whose loss belongs to the better of two groups.
 
-    1. Candidates as ``candidates`` proposes them, by default every prior with an IoU of at
+    1. ``candidates`` proposes, by default every prior with an IoU of at
        least 0.1, for the gt it overlaps most, and each gt's best prior.
     2. Of each gt and level the ``topk`` candidates with the least loss (classification
        plus box) stay.
@@ -128,6 +128,8 @@ class PAAAssigner(BaseAssigner):
     ECCV 2020, sections 3.2 and 3.3, algorithm 1, separation scheme (c). The losses come
     from the head, between the two steps (:meth:`refine`); OpenMMLab's form of the call
     stops after the first, as OpenMMLab's PAAHead does it.
+
+    In plain loops: :func:`registry_losses.testing.reference.assigners.paa`.
 
     Args:
         topk: Candidates a gt keeps on each level.

@@ -1,4 +1,4 @@
-"""PointAssigner: the points nearest to a gt's centre, on the level of its size.
+"""RepPoints: the points nearest to a gt's centre, on the level of its size.
 
 Shapes: B images, N priors, M gts, G gts of the batch, k positives of a gt.
 """
@@ -14,7 +14,8 @@ from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
 from .candidates.gt_rows import GtRows, gt_rows
-from .candidates.nearest import Search, Targets, nearest_topk
+from .candidates.nearest import nearest_topk
+from .candidates.windows import Search, Targets
 from .matching.conflicts import resolve_conflicts
 
 
@@ -25,14 +26,16 @@ class PointAssigner(BaseAssigner):
     A gt of size (w, h) belongs to level ``trunc((log2(w / scale) + log2(h / scale)) / 2)``,
     clamped to the levels there are, where a point of stride s is on level
     ``trunc(log2 s)``. Distance is measured in units of the gt's size,
-    ``|((x - cx) / w, (y - cy) / h)|``. A point that several gts want goes to the nearest,
-    of equally near ones the first.
+    ``|((x - cx) / w, (y - cy) / h)|``. A point that several gts want goes to the nearest
+    of them, of equally near ones to the first.
 
     Yang et al., RepPoints, arXiv:1904.11490, section 4.2 and the assignment of its
     released implementation.
 
     Priors without a grid are grouped into levels by their own strides. Two levels of a
-    grid with the same number both serve its gts.
+    grid with the same number are both searched for its gts.
+
+    In plain loops: :func:`registry_losses.testing.reference.assigners.point`.
 
     Args:
         scale: Size in pixels of a gt on level 0.
@@ -128,7 +131,7 @@ class PointAssigner(BaseAssigner):
         gt: GroundTruth,
         predictions: Predictions | None,
     ) -> Tensor | None:
-        return None  # as there: points overlap nothing
+        return None  # as in OpenMMLab: points overlap nothing
 
 
 def _grid_groups(priors: Priors) -> list[tuple[int, Priors, int, int]]:

@@ -1,4 +1,4 @@
-"""SimOTAAssigner: YOLOX's simplified optimal transport.
+"""SimOTA: each gt takes the k cheapest priors near its centre (YOLOX).
 
 Shapes: B images, N priors, T pairs, C classes.
 """
@@ -85,10 +85,12 @@ class SimOTAAssigner(CostMatchingAssigner):
     As in YOLOX's code, the k sums IoUs over every prior that takes part in the image, not
     only this gt's own; a gt with fewer near priors than k takes far ones too; and a prior
     in conflict may go to a gt that did not ask for it. Exact ties go to the lower prior,
-    and of gts to the lower; but of far priors, whose costs float32 often cannot tell apart,
-    the choice on the CPU is that of ``torch.topk``, as there.
+    and of gts to the lower; but of far priors, whose costs are often equal in float32, the
+    choice on the CPU is that of ``torch.topk``, as there.
 
     The quality of a pair, YOLOX's class target, is its IoU.
+
+    In plain loops: :func:`registry_losses.testing.reference.assigners.simota`.
 
     Args:
         center_radius: Reach of the centre region in strides.
@@ -131,7 +133,7 @@ class SimOTAAssigner(CostMatchingAssigner):
         return inside_both(inside_box, around_center(self.center_radius))
 
     def _neighbourhoods(self) -> tuple[Neighbourhood, ...]:
-        # A trifle less than the term itself, for an IoU that rounds to more than 1.
+        # Slightly less than the term itself, for an IoU that rounds to more than 1.
         return (Neighbourhood(self._near_region(), FAR_COST * (1 - 1e-6)),)
 
     def _terms(

@@ -1,4 +1,4 @@
-"""SSDAssigner (MultiBox): bipartite best first, then every prior over a threshold.
+"""SSD (MultiBox): bipartite matching, best IoU first, then every prior over a threshold.
 
 Shapes: B images, N priors, M gts, G gts of the batch, T pairs.
 """
@@ -18,8 +18,8 @@ from .base import BaseAssigner
 from .candidates.gt_rows import GtRows, gt_rows
 from .candidates.prior_overlaps import Overlaps, find_overlaps
 
-# A gt that runs out of pairs gets those down to this share of its floor, and below the
-# second number all.
+# A gt that has no pair left is given those down to this share of its last floor; below the
+# second number, all pairs.
 _NEXT_FLOOR, _LAST_FLOOR = 0.5, 1e-3
 
 
@@ -37,6 +37,8 @@ class SSDAssigner(BaseAssigner):
     Liu et al., SSD, arXiv:1512.02325, section 2.2, "Matching strategy".
 
     A gt that overlaps no free prior (of no area, say) stays unmatched.
+
+    In plain loops: :func:`registry_losses.testing.reference.assigners.ssd`.
 
     Args:
         pos_iou_thr: IoU over which a free prior is positive.
@@ -60,7 +62,7 @@ class SSDAssigner(BaseAssigner):
         pairs = _to_host(found, rows, n)
 
         def pairs_down_to(wanted: Tensor, floor: Tensor) -> _Pairs:
-            """More pairs of some gts, for the few that find their best priors taken."""
+            """More pairs of some gts, for the few whose best priors are taken."""
             some = rows.part(wanted.to(device))
             more = find_overlaps(priors, gt, some, floor.to(device), best_too=False)
             host = _to_host(more, some, n)
@@ -81,12 +83,12 @@ class SSDAssigner(BaseAssigner):
 
 @dataclass(frozen=True, eq=False)
 class _Pairs:
-    """Overlapping pairs, on the host: matching goes in rounds, each of which decides.
+    """Overlapping pairs, on the host, where the matching goes on in rounds.
 
     Args:
         row: ``(T,)`` int64, the gt in the list of gts.
         flat_index: ``(T,)`` int64, ``image * N + prior``.
-        rank: ``(T,)`` int64 that order as the IoUs, see :func:`rank_of`.
+        rank: ``(T,)`` int64 in the order of the IoUs, see :func:`rank_of`.
     """
 
     row: Tensor
@@ -99,7 +101,7 @@ class _Pairs:
         return _Pairs(*(x.index_select(0, at) for x in (self.row, self.flat_index, self.rank)))
 
     def join(self, other: '_Pairs') -> '_Pairs':
-        """These and others."""
+        """One list of both."""
         return _Pairs(
             torch.cat((self.row, other.row)),
             torch.cat((self.flat_index, other.flat_index)),
@@ -107,12 +109,14 @@ class _Pairs:
         )
 
     def best_flat(self, num_rows: int) -> tuple[Tensor, Tensor]:
-        """``(G,)`` each gt's best IoU, 0 without a pair, and the (lowest) prior it is at."""
+        """``(G,)`` each gt's best IoU (0 if it has no pair), and the lowest prior that has it."""
         best = self.rank.new_zeros(num_rows)
         return split_rank(segment_max(self.rank - self.flat_index, self.row, best))
 
     def best_rows(self, flat: Tensor, board: Tensor) -> Tensor:
-        """The gt that overlaps each prior most, of equals the lowest; nonsense without a pair.
+        """The gt that overlaps each prior most, of equal ones the lowest.
+
+        Undefined for priors without a pair.
 
         Args:
             flat: ``(K,)`` int64.
@@ -145,14 +149,14 @@ def match_bipartite(
 ) -> tuple[Tensor, Tensor]:
     """Greedy matching by IoU, in rounds.
 
-    A pair that no other pair of its gt or prior outranks is what the greedy order must
-    pick, now or later, so that a round may take all such pairs at once. The list may lack
-    pairs of a gt below its floor: no pair below the highest floor of the image's free gts
-    is taken, and a gt that has no free pair left above its floor gets a lower one.
+    A pair that is the best of its gt and of its prior will be picked by the greedy order,
+    now or later, so that a round takes all such pairs at once. Pairs of a gt below its
+    floor may be missing from the list: so no pair below the highest floor of the image's
+    free gts is taken, and a gt that has no free pair above its floor gets a lower floor.
 
     Args:
         pairs: All pairs of a gt down to ``complete_above``, or down to a share of its
-            best pair (``_NEXT_FLOOR``) where that is less; any of the lower ones.
+            best pair (``_NEXT_FLOOR``) where that is less; perhaps some lower ones.
         num_rows: G.
         num_images: B.
         num_priors: N.

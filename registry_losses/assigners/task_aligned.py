@@ -1,4 +1,4 @@
-"""TaskAlignedAssigner: positives by how well class score and box agree.
+"""Task alignment: the priors whose class score and box agree best (TOOD, YOLOv6, YOLOv8).
 
 Shapes: B images, N priors, M gts, T pairs claimed, C classes, k best priors a gt.
 """
@@ -44,7 +44,7 @@ class TaskAlignedResult(AssignResult):
 
 @TASK_UTILS.register_module()
 class TaskAlignedAssigner(BaseAssigner):
-    """Each gt takes the priors whose class score and box together serve it best.
+    """Each gt takes the priors of the highest alignment of class score and box.
 
     The alignment of a pair is ``t = s^alpha u^beta``, s the score of the gt's class and u
     the IoU of the predicted box. A gt's ``topk`` priors of the largest t above 0 become
@@ -61,6 +61,8 @@ class TaskAlignedAssigner(BaseAssigner):
     that tie at 0 when a gt has fewer than k others, with a class target of 0.
 
     Ties of t across the cut go to the lower priors.
+
+    In plain loops: :func:`registry_losses.testing.reference.assigners.task_aligned`.
 
     Args:
         topk: Priors a gt takes at most.
@@ -155,8 +157,8 @@ class TaskAlignedAssigner(BaseAssigner):
     def _promising(self, reader: PairReader, block: OverlapBlock) -> tuple[Tensor, Tensor, Tensor]:
         """``(T,)`` gt, counted over the batch, prior and power of the overlap of some pairs.
 
-        They hold the best ``topk`` of all priors of the block's gts. A score is at most 1,
-        so that the power of the overlap bounds the alignment.
+        The best ``topk`` of all priors are among them for every gt of the block. A score
+        is at most 1, so that the power of the overlap is a bound on the alignment.
         """
         gt_at = block.image * reader.gt.max_gts + block.gt
         enough = self._reached(reader, block).clamp(min=_LEAST)  # (G,)
@@ -189,7 +191,7 @@ class TaskAlignedAssigner(BaseAssigner):
         image, gt = (v.repeat_interleave(looked_at) for v in (block.image, block.gt))
         scores = reader.scores(reader.pairs(image, gt, prior))
         t = alignment(scores, best, self.alpha, self.beta).view_as(peak) * (peak > 0)
-        # A trifle less: the power of one number may round differently from call to call.
+        # Slightly less: the power of a number may round differently from call to call.
         return t.topk(self.topk, dim=1).values[:, -1] * (1 - 1e-6)
 
     def _claims_inside(self, reader: PairReader) -> Pairs:
@@ -280,6 +282,8 @@ class BatchTaskAlignedAssigner(TaskAlignedAssigner):
 
     Its ``inside_first`` is True: YOLOv6's and YOLOv8's variant.
     Feng et al., TOOD, ICCV 2021, section 3.3; Li et al., YOLOv6, arXiv:2209.02976.
+
+    In plain loops: :func:`registry_losses.testing.reference.assigners.task_aligned`.
 
     Args:
         num_classes: Not needed here; read for the sake of MMYOLO's configs.

@@ -1,4 +1,4 @@
-"""UniformAssigner: as many priors for every gt, large or small.
+"""Uniform matching: the same number of priors for every gt, large or small (YOLOF).
 
 Shapes: B images, N priors, M gts, G gts of the batch, k matches of a gt.
 """
@@ -35,8 +35,10 @@ class UniformAssigner(BaseAssigner):
     Chen et al., You Only Look One-level Feature, arXiv:2103.09460, section 4.2 (uniform
     matching, k = 4).
 
-    Deviation: one gt a prior; YOLOF's own head also regresses the claims that lost. Where
-    equal distances straddle the k-th place, ``torch.topk`` chooses.
+    Deviation: one gt a prior; YOLOF's own head also regresses the other claims on it. Where
+    equal distances straddle the k-th place, the choice is that of ``torch.topk``.
+
+    In plain loops: :func:`registry_losses.testing.reference.assigners.uniform`.
 
     Args:
         pos_ignore_thr: Least IoU of a positive's prior with its gt.

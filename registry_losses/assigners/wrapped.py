@@ -1,4 +1,4 @@
-"""Third-party assigners of OpenMMLab's form inside our heads.
+"""Third-party assigners with OpenMMLab's ``.assign``, used in our heads.
 
 Shapes: B images, N priors, M gts, K pairs.
 """
@@ -20,7 +20,7 @@ _LEVEL_NAMES = ('num_level_priors', 'num_level_bboxes')
 
 @TASK_UTILS.register_module()
 class WrappedAssigner(BaseAssigner):
-    """Makes an assigner with OpenMMLab's ``.assign`` look like ours.
+    """Makes an assigner with OpenMMLab's ``.assign`` usable in our heads.
 
     It is called image by image, as its authors expect, with the valid priors and gts
     only: ``assign(pred_instances, gt_instances, gt_instances_ignore)`` by keyword, where

@@ -1,4 +1,4 @@
-"""YOLOV1Assigner: the cell that holds a gt's centre, and its best predictor there.
+"""YOLOv1: the cell that holds a gt's centre, and of its predictors the best one.
 
 Shapes: B images, N priors, M gts, G gts of the batch, C (level, base size) combinations.
 """
@@ -16,7 +16,7 @@ from .matching.conflicts import resolve_conflicts
 
 @TASK_UTILS.register_module()
 class YOLOV1Assigner(BaseAssigner):
-    """Of the priors in the centre's cell the one whose prediction is best now.
+    """Of the priors in the centre's cell the one whose predicted box overlaps the gt most.
 
     The B predictors of the cell that holds the gt's centre compete by the IoU of their
     predicted box with the gt; of equal ones (none overlaps it, say) the first is
@@ -28,6 +28,8 @@ class YOLOV1Assigner(BaseAssigner):
 
     A centre on the right or lower border of the grid, or beyond, belongs to the last
     cell.
+
+    In plain loops: :func:`registry_losses.testing.reference.assigners.yolov1`.
 
     Args:
         ignore_iof_thr: See :class:`BaseAssigner`.
@@ -49,7 +51,7 @@ class YOLOV1Assigner(BaseAssigner):
             return Assignment.empty(b, n, priors.device)
         prior_index = center_priors(priors, rows.centers) + rows.image[:, None] * n  # (G, C)
         boxes = predictions.boxes.reshape(-1, 4)[prior_index]
-        # A prediction that is no number overlaps nothing; its loss tells of it.
+        # A prediction that is not a number overlaps nothing; the loss will report it.
         iou = bbox_overlaps(boxes, rows.boxes[:, None])[..., 0].nan_to_num(nan=0.0)
         keep = rows.valid[:, None]
         if priors.valid is not None:

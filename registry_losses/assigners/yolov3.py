@@ -1,4 +1,4 @@
-"""YOLOV3Assigner: the anchor of the best shape, in the cell that holds the centre.
+"""YOLOv3: the anchor of the best shape, in the cell that holds the gt's centre.
 
 Shapes: B images, N priors, M gts, G gts of the batch, C (level, base size) combinations.
 """
@@ -21,15 +21,17 @@ class YOLOV3Assigner(BaseAssigner):
 
     The gt and each of the anchors of all levels (9 in YOLOv3) are compared as if they
     shared their centres, ``IoU = i / (w h + W H - i)``, ``i = min(w, W) min(h, H)``; of
-    equal ones the first is taken, on the level it belongs to, in the cell that holds the
-    gt's centre. Two gts with the same prior: the better shape keeps it, of equal ones the
-    first; the other goes without. A prior without a gt whose *prediction* overlaps any gt
+    equal ones the first is taken, on its level, in the cell that holds the gt's centre.
+    Of two gts with the same prior the one of the better shape has it, of equal ones the
+    first; the other has no positive. A prior without a gt whose *prediction* overlaps any gt
     by more than ``ignore_thr`` is ignored. The rest is negative.
 
     Redmon and Farhadi, YOLOv3, arXiv:1804.02767, section 2.1.
 
     A centre on the right or lower border of the grid, or beyond, belongs to the last
     cell.
+
+    In plain loops: :func:`registry_losses.testing.reference.assigners.yolov3`.
 
     Args:
         ignore_thr: IoU over which a prediction is too good to be a negative.

@@ -1,4 +1,4 @@
-"""YOLOV5Assigner: anchors of a similar shape, in the centre's cell and its neighbours.
+"""YOLOv5: anchors of a similar shape, in the centre's cell and its nearest neighbours.
 
 Shapes: B images, N priors, M gts, G gts of the batch, C (level, base size) combinations.
 """
@@ -16,7 +16,7 @@ from .base import BaseAssigner
 from .candidates.grid import combinations
 from .candidates.gt_rows import GtRows, gt_rows
 
-# The cell itself, then left, right, up, down: which way it lies, in cells.
+# The cell itself, then its neighbours to the left, right, top and bottom, as steps in cells.
 _NEIGHBOURS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
 
 
@@ -40,11 +40,13 @@ class YOLOV5Assigner(BaseAssigner):
     As in the released code of Ultralytics' YOLOv5 (there is no paper) and in MMYOLO,
     whose float32 operations these are. A centre exactly between two cells takes its own
     cell and the left one, and there also counts its own cell once more (the right
-    neighbour, computed by truncation, is the cell itself): such pairs stand twice here
+    neighbour, computed by truncation, is the cell itself): such pairs occur twice here
     too.
 
     Deviation: those implementations crash on a centre outside the grid. Here it belongs
     to the border's cell, without neighbours on that axis.
+
+    In plain loops: :func:`registry_losses.testing.reference.assigners.yolov5`.
 
     Args:
         prior_match_thr: Largest ratio of sides.

@@ -1,4 +1,4 @@
-"""What depends on the device alone: whether the host may look, how much to hold at once."""
+"""What depends on the device: whether a host sync is free, how large a block may be."""
 
 import torch
 
@@ -10,10 +10,10 @@ _HOST_DEVICES = {'cpu'}
 
 
 def host_sync_is_free(device: torch.device) -> bool:
-    """Whether the host may read a tensor's values at will.
+    """Whether the host may read a tensor's values without waiting.
 
-    True on the CPU. Elsewhere reading one waits for the device to catch up, so that rules
-    there work with more than is needed rather than count what is.
+    True on the CPU. On other devices reading a value is a host sync: it waits until the
+    device has caught up. There rules work with padding instead of counting what is needed.
     """
     return device.type in _HOST_DEVICES
 

@@ -1,4 +1,4 @@
-"""Assignment: which prior answers for which ground truth.
+"""Assignment: which priors are positive, and for which ground truth.
 
 Shapes: B images, N priors, M gts, K pairs, E soft entries, C classes.
 """
@@ -38,7 +38,7 @@ class SoftEntries:
 class Assignment:
     """K (prior, gt) pairs, positives only; what is in no pair, soft or ignored is negative.
 
-    Pairs, not one label a prior: a prior may answer for two gts (YOLOv5), and K is
+    Pairs, not one label a prior: a prior may be positive for two gts (YOLOv5), and K is
     thousands of times smaller than N * C. A prior that is in a pair is never ignored.
 
     Args:
@@ -50,7 +50,7 @@ class Assignment:
         weight: ``(K,)`` float32, for box terms; 1 by default.
         soft: Entries that shape the class target only.
         one_to_one: True when the assigner knows that no prior has two gts, which saves
-            the search for doubles.
+            looking for priors that occur twice.
     """
 
     image: Tensor
@@ -127,7 +127,7 @@ class Assignment:
         )
 
     def replace(self, **changes) -> 'Assignment':
-        """A copy with some fields changed; the views are worked out anew."""
+        """A copy with some fields changed; its views are computed again."""
         return replace(self, **changes, _cache={})
 
     def positive_mask(self) -> Tensor:
@@ -240,7 +240,7 @@ class Assignment:
 
 
 def order_of(keys: Tensor) -> Tensor:
-    """``(T,)`` the places of the ``keys (T,)``, which all differ, in ascending order."""
+    """``(T,)`` the index that sorts ``keys (T,)``, all different, in ascending order."""
     if keys.device.type == 'cpu':
         # Sorts with vector instructions where there are any, four times as fast.
         return torch.from_numpy(keys.numpy().argsort())

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from registry_losses.assigners.candidates.nearest import Search, Targets, nearest_topk
+from registry_losses.assigners.candidates.nearest import nearest_topk
+from registry_losses.assigners.candidates.windows import Search, Targets
 from registry_losses.structures import Level, Priors
 
 from . import scenes

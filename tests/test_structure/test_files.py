@@ -11,8 +11,6 @@ TABLES = {
 }
 # To be split.
 LONG = {
-    'registry_losses/assigners/candidates/nearest.py',
-    'registry_losses/assigners/task_aligned.py',
     'registry_losses/commands/infer.py',
     'registry_losses/commands/visualize_assignments.py',
     'registry_losses/datasets/digits_render.py',

@@ -58,7 +58,7 @@ class Candidates:
         return self.rows.index.index_select(0, self.row)
 
     def part(self, pairs: slice, rows: slice) -> 'Candidates':
-        """The candidates of a slice of gts, which stand in a slice of the pairs."""
+        """The candidates of a slice of gts, which fill a slice of the pairs."""
         row = self.row[pairs] - rows.start
         return Candidates(self.rows.part(rows), row, self.prior[pairs], self.counts[rows])
 
@@ -136,7 +136,7 @@ class CellRanges:
 def cell_ranges(priors: Priors, rows: GtRows, region: Region) -> CellRanges:
     """Cells whose prior's centre lies strictly inside each gt's region, exactly.
 
-    The bounds are found among the very coordinates of the priors, so the answer is that of
+    The bounds are looked up among the coordinates of the priors, so the result is that of
     comparing every prior with every gt.
     """
     planes = combinations(priors.levels, priors.device)

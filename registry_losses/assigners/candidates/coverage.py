@@ -1,4 +1,4 @@
-"""Which priors lie in a region of any gt: windows painted at a cost in gts and priors alone.
+"""Which priors lie in a region of any gt, at a cost in gts plus priors, not their product.
 
 Shapes: B images, N priors, M gts, P planes (the priors ``a`` of one level).
 """
@@ -18,8 +18,8 @@ def covered_priors(
 ) -> Tensor:
     """``(B, N)`` bool: valid priors whose centre lies in any region of any gt of the image.
 
-    On a grid the windows are painted by their corners and summed up, at a cost in gts
-    and priors, not in their product. Does not wait for the device.
+    On a grid the corners of the windows are marked and summed up over rows and columns,
+    at a cost in gts plus priors, not in their product. Does not wait for the device.
     """
     b, n = gt.batch_size, priors.num_priors
     if priors.levels and not priors.per_image:

@@ -1,4 +1,4 @@
-"""Gaussian bumps around gts on regular grids, sparse: the core of CenterNet and heatmaps.
+"""Gaussian targets around gts on regular grids, sparse: for CenterNet and heatmaps.
 
 Shapes: B images, N priors, M gts, G gts of the batch in one list, P planes (level, base
 size), E entries.
@@ -21,15 +21,15 @@ _LABEL_SPAN = 2**20
 
 
 @dataclass(frozen=True, eq=False)
-class Bumps:
-    """One bump for each gt and plane; all but ``mean`` in whole cells.
+class Gaussians:
+    """One Gaussian for each gt and plane; all but ``mean`` in whole cells.
 
     Args:
         cell: ``(G, P, 2)`` int64 (x, y), the positive cell, which may lie off the grid.
         mean: ``(G, P, 2)`` float32, where the Gaussian peaks, in cells.
         radius: ``(G, P)`` int64, cells to each side of ``cell`` that the Gaussian covers.
         sigma: ``(G, P)`` float32 in cells.
-        drawn: ``(G, P)`` bool, whether this plane has the bump.
+        drawn: ``(G, P)`` bool, whether this plane has the Gaussian.
         positive: ``(G, P)`` bool, whether its cell is positive; that cell must lie on
             the grid.
     """
@@ -57,7 +57,7 @@ def planes_of_scale(levels: Sequence[Level], boxes: Tensor, highs: Tensor) -> Te
     return torch.cat([own[:, i : i + 1].expand(-1, a) for i, a in enumerate(counts)], dim=1)
 
 
-def draw(priors: Priors, rows: GtRows, gt: GroundTruth, bumps: Bumps) -> Assignment:
+def draw(priors: Priors, rows: GtRows, gt: GroundTruth, gaussians: Gaussians) -> Assignment:
     """The positive cells as pairs, the Gaussian targets as soft entries.
 
     Where Gaussians of one class overlap the larger value counts. Waits for the device twice:
@@ -65,24 +65,24 @@ def draw(priors: Priors, rows: GtRows, gt: GroundTruth, bumps: Bumps) -> Assignm
     """
     planes = combinations(priors.levels, priors.device)
     limit = planes.cells.long() - 1  # (P, 2)
-    center = torch.minimum(bumps.cell.clamp(min=0), limit)
+    center = torch.minimum(gaussians.cell.clamp(min=0), limit)
     flat_index = planes.first + (center * planes.step).sum(dim=-1)  # (G, P)
     image = rows.image[:, None].expand_as(flat_index)
-    positive = bumps.positive & bumps.drawn & rows.valid[:, None]
+    positive = gaussians.positive & gaussians.drawn & rows.valid[:, None]
     if priors.valid is not None:
         positive = positive & priors.valid[image, flat_index]
-    low = torch.maximum(bumps.cell - bumps.radius[..., None], bumps.cell.new_zeros(()))
-    high = torch.minimum(bumps.cell + bumps.radius[..., None], limit)
-    size = (high - low + 1).clamp(min=0) * (bumps.drawn & rows.valid[:, None])[..., None]
+    low = torch.maximum(gaussians.cell - gaussians.radius[..., None], gaussians.cell.new_zeros(()))
+    high = torch.minimum(gaussians.cell + gaussians.radius[..., None], limit)
+    size = (high - low + 1).clamp(min=0) * (gaussians.drawn & rows.valid[:, None])[..., None]
     cells = CellRanges(low[..., 0], low[..., 1], size[..., 0], size[..., 1])
     windows = rectangles_of(priors.levels, cells)
     # sync: enumerate candidates
     entries, lines, num_pairs = torch.stack((*windows.totals(), positive.sum())).tolist()
     # The mask's places without another wait: their number is known.
     at = torch.argsort((~positive).reshape(-1).to(torch.uint8), stable=True)[:num_pairs]
-    offset = center - bumps.mean
-    values = gaussian_values(offset[..., 0], offset[..., 1], bumps.sigma)
-    soft = _gaussian_targets(priors, rows, gt, bumps, center, windows, (entries, lines))
+    offset = center - gaussians.mean
+    values = gaussian_values(offset[..., 0], offset[..., 1], gaussians.sigma)
+    soft = _gaussian_targets(priors, rows, gt, gaussians, center, windows, (entries, lines))
     image, flat_index = image.reshape(-1)[at], flat_index.reshape(-1)[at]
     return Assignment(
         image,
@@ -98,13 +98,13 @@ def _gaussian_targets(
     priors: Priors,
     rows: GtRows,
     gt: GroundTruth,
-    bumps: Bumps,
+    gaussians: Gaussians,
     center: Tensor,
     windows: Windows,
     totals: tuple[int, int],
 ) -> SoftEntries:
-    """Every cell of the bumps but the positive ones themselves, merged by class."""
-    # Windows are told apart, not only gts, to know the plane of each entry.
+    """Every cell of the Gaussians except the positive ones, merged by class."""
+    # Numbered by window, not by gt, so that the plane of each entry is known.
     window, flat_index = expand_cells(windows.numbered(), *totals)
     row = window // max(center.shape[1], 1)
 
@@ -117,10 +117,12 @@ def _gaussian_targets(
     y = local // step_y
     x = (local - y * step_y) // step_x
     values = gaussian_values(
-        x - of_window(bumps.mean[..., 0]), y - of_window(bumps.mean[..., 1]), of_window(bumps.sigma)
+        x - of_window(gaussians.mean[..., 0]),
+        y - of_window(gaussians.mean[..., 1]),
+        of_window(gaussians.sigma),
     )
     peak = (x == of_window(center[..., 0])) & (y == of_window(center[..., 1]))
-    peak &= of_window(bumps.positive)
+    peak &= of_window(gaussians.positive)
     values = torch.where(peak, 0, values)
     image = rows.image.index_select(0, row)
     label = gt.labels[image, rows.index.index_select(0, row)]
@@ -140,7 +142,7 @@ def merge_soft(
     first[1:] = key[1:] != key[:-1]
     group = first.cumsum(0) - 1
     best = torch.zeros_like(value).scatter_reduce_(0, group, value[order], 'amax')
-    # ``best`` stands at the number of its group; bring it to the group's first entry.
+    # ``best`` is indexed by group: keep each group's first entry, and read its value there.
     keep = first & (best.index_select(0, group) > 0)
     if priors.valid is not None:
         keep &= priors.valid.reshape(-1).index_select(0, flat_index[order])

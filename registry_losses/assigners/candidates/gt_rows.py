@@ -50,9 +50,8 @@ class GtRows:
 def gt_rows(gt: GroundTruth) -> GtRows:
     """List the batch's gts.
 
-    Where counting is free (the CPU) only the valid ones, so that one crowded image does
-    not make the others pay for its padding; on other devices all ``B * M``, because
-    counting would wait for the device.
+    Where a host sync is free (on the CPU), only the valid ones, so that padding costs
+    nothing; on other devices all ``B * M``, because counting would wait for the device.
     """
     b, m = gt.valid.shape
     if host_sync_is_free(gt.device):
@@ -67,6 +66,3 @@ def gt_rows(gt: GroundTruth) -> GtRows:
     boxes = torch.where(valid[:, None], gt.boxes.reshape(-1, 4), 0)
     centers = torch.where(valid[:, None], gt.points.reshape(-1, 2), 0)
     return GtRows(image, index, boxes, valid, centers)
-
-
-# --- Ignore regions ------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 Predicted boxes lie anywhere, but those of neighbouring priors lie near each other. Priors are
 taken in runs; a run whose common bounds miss a gt has no box that meets it. The runs that
-are left are compared box by box, so the answer is that of comparing every box, whatever
-the predictions are, and only the cost depends on how far they stray.
+are left are compared box by box, so the result is that of comparing every box; only the
+cost depends on how far the predictions are from their priors.
 
 Shapes: B images, N priors, M gts, G gts of one block, T runs an image, S priors a run, P
 (gt, run) pairs of one block, k best boxes a gt.
@@ -22,7 +22,7 @@ from ...ops.segments import count_of, segment_high, segment_topk
 from ...structures import GroundTruth
 
 RUN_LENGTH = 16
-# How many times as much as elsewhere is kept at once.
+# Blocks hold this many times as many elements as elsewhere.
 BLOCKS_AT_ONCE = 8
 # Groups of a gt's runs that are searched for the best.
 GROUPS = 64

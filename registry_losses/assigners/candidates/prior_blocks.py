@@ -1,4 +1,4 @@
-"""Priors some at a time, and the nearest of them.
+"""The priors block by block, and the one nearest to a gt.
 
 Shapes: B images, N priors, n priors of a block, M gts, G gts of the batch in one list.
 """

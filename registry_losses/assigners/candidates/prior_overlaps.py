@@ -18,7 +18,7 @@ from .gt_rows import GtRows
 from .predicted_overlaps import RUN_LENGTH, overlapping_blocks
 from .prior_blocks import batched_boxes, corners_of_priors, prior_chunks
 
-#: In place of a number that would cost a wait.
+#: Stands for a number that is not known without waiting for the device.
 UNKNOWN = -1
 
 #: ``priors_of(rows) -> (G, C)`` int64: priors among which each gt's best is (about) found.
@@ -131,7 +131,7 @@ def _grid_overlaps(
 ) -> Overlaps:
     areas = combinations(priors.levels, priors.device).area
     step = max(block_elements(priors.device) // max(areas.shape[0], 1), 1)
-    found, lost = [], 0
+    found, num_unmatched = [], 0
     for start in range(0, rows.num_rows, step):
         block = rows.part(slice(start, start + step))
         if best_too:
@@ -149,14 +149,14 @@ def _grid_overlaps(
         windows = overlap_windows(priors, block.boxes, least)
         counts = torch.stack((*windows.totals(), (floor == 0).sum()))
         cells, lines, unsure = counts.tolist()  # sync: enumerate candidates
-        lost += unsure
+        num_unmatched += unsure
         for row, prior in enumerate_cells(windows, cells, lines):
             iou = candidate_iou(priors, block, row, prior)
             if host_sync_is_free(iou.device):
                 keep = (iou >= floor.index_select(0, row)).nonzero().squeeze(1)
                 row, prior, iou = (x.index_select(0, keep) for x in (row, prior, iou))
             found.append((row + start, prior, iou))
-    return _join(found, priors, lost)
+    return _join(found, priors, num_unmatched)
 
 
 def _streamed_overlaps(
@@ -192,11 +192,11 @@ def _streamed_overlaps(
         found.append((row, prior + part.start, iou[image, prior, index]))
     pairs = _join(found, priors, 0)
     order = torch.argsort(pairs.row, stable=True)
-    lost = 0
+    num_unmatched = 0
     if best_too:
         free = host_sync_is_free(floor.device)
-        lost = int((floor == 0).sum()) if free else UNKNOWN
-    return Overlaps(pairs.row[order], pairs.prior[order], pairs.iou[order], lost)
+        num_unmatched = int((floor == 0).sum()) if free else UNKNOWN
+    return Overlaps(pairs.row[order], pairs.prior[order], pairs.iou[order], num_unmatched)
 
 
 def _iou_block(priors: Priors, gt: GroundTruth, part: slice) -> Tensor:
@@ -208,19 +208,21 @@ def _iou_block(priors: Priors, gt: GroundTruth, part: slice) -> Tensor:
     return torch.where(keep, iou, -1)
 
 
-def _join(found: list[tuple[Tensor, Tensor, Tensor]], priors: Priors, lost: int) -> Overlaps:
+def _join(
+    found: list[tuple[Tensor, Tensor, Tensor]], priors: Priors, num_unmatched: int
+) -> Overlaps:
     if not found:
         none = torch.zeros(0, dtype=torch.long, device=priors.device)
-        return Overlaps(none, none, none.float(), lost)
+        return Overlaps(none, none, none.float(), num_unmatched)
     row, prior, iou = found[0] if len(found) == 1 else map(torch.cat, zip(*found))
-    return Overlaps(row, prior, iou, lost)
+    return Overlaps(row, prior, iou, num_unmatched)
 
 
 def predictions_over(predictions: Predictions, gt: GroundTruth, threshold: float) -> Tensor:
     """``(B, N)`` bool: priors whose predicted box overlaps any gt by more than ``threshold``.
 
     Args:
-        predictions: What the head answers.
+        predictions: What the head predicts now.
         gt: The gts.
         threshold: IoU >= 0.
     """

@@ -1,14 +1,14 @@
-"""Dynamic-k matching by a cost: the core of SimOTA and DynamicSoftLabel.
+"""Dynamic-k matching by a cost: what SimOTA and DynamicSoftLabel share.
 
 Each gt takes its k cheapest priors, k the rounded sum of its best IoUs; a prior that several
 gts take goes to the gt for which it is cheapest. The reference implementations read the
-whole (N, M) cost; here only the pairs near a gt are priced. A rule states a floor, below
-which no other pair costs; what the near pairs cannot decide below it (a gt with too few of
-them, say) is decided by wider neighbourhoods, and in the end by pricing that gt's whole
-row, so the answer is that of the whole matrix.
+whole (N, M) cost; here only the costs near a gt are computed. A rule gives a floor:
+no pair outside the neighbourhood costs less. A gt that the near pairs cannot decide below
+that floor (it has too few of them, say) is decided by a wider neighbourhood, and in the end
+by its whole row, so the result is that of the whole matrix.
 
-Shapes: B images, N priors, M gts, G gts of the batch in one list, T pairs, D rows priced
-whole, K pairs chosen.
+Shapes: B images, N priors, M gts, G gts of the batch in one list, T pairs, D
+whole rows, K pairs chosen.
 """
 
 from abc import abstractmethod
@@ -33,7 +33,7 @@ from .pairs import TINY_QUALITY, PairReader, Pairs
 
 @dataclass(frozen=True, eq=False)
 class PairTerms(PairReader):
-    """Prices pairs of one batch."""
+    """Computes the costs of pairs of one batch."""
 
     #: ``(B * N,)`` class cost of a prior if no class were right.
     all_negative: Tensor = field(kw_only=True)
@@ -59,7 +59,7 @@ class CostMatchingAssigner(BaseAssigner):
     """Base of the assigners that match by cost with a dynamic k.
 
     A subclass says which priors take part (:meth:`_regions`), which pairs are near, from
-    narrow to wide (:meth:`_neighbourhoods`), and prices pairs (:meth:`_terms`).
+    narrow to wide (:meth:`_neighbourhoods`), and what a pair costs (:meth:`_terms`).
 
     Args:
         topk: How many best IoUs a gt's k is summed from.
@@ -92,7 +92,7 @@ class CostMatchingAssigner(BaseAssigner):
 
     @abstractmethod
     def _regions(self) -> tuple[Region, ...]:
-        """A prior takes part when it lies in one of these, of any gt of its image."""
+        """A prior takes part when its centre is in one of these regions of any gt."""
 
     @abstractmethod
     def _neighbourhoods(self) -> tuple[Neighbourhood, ...]:
@@ -102,7 +102,7 @@ class CostMatchingAssigner(BaseAssigner):
     def _terms(
         self, priors: Priors, gt: GroundTruth, predictions: Predictions, taking_part: Tensor
     ) -> PairTerms:
-        """The prices of the priors that take part, ``(B, N)`` bool."""
+        """The costs of the priors that take part, ``(B, N)`` bool."""
 
     def _assign(
         self, priors: Priors, gt: GroundTruth, predictions: Predictions | None
@@ -148,7 +148,7 @@ class _Matching:
     """One batch's matching.
 
     Args:
-        terms: The prices.
+        terms: The costs.
         taking_part: ``(B, N)`` bool, the priors to match.
         k: ``(B, M)`` int64, how many priors each gt takes; no more than take part.
         most: The largest k.
@@ -180,9 +180,9 @@ class _Matching:
         return self._one_gt_a_prior(Pairs.cat(claims), neighbourhoods[0].floor)
 
     def _too_narrow(self, near: Neighbourhood) -> bool:
-        """Whether most priors' class cost alone is over the floor, which then decides little.
+        """Whether the class cost of most priors is above the floor, which then decides little.
 
-        So it is with scores that are high for many classes.
+        This happens where scores are high for many classes.
         """
         if not host_sync_is_free(self.k.device):
             return False
@@ -223,8 +223,8 @@ class _Matching:
     def _cheapest(self, cost: Tensor, image: Tensor, k: Tensor) -> Tensor:
         """``(D, most)`` priors of whole rows ``(D, N)``, the cheapest ``k (D,)`` first.
 
-        Far pairs cost so much that float32 cannot tell many of them apart. Of those across
-        the cut the lower prior is taken; where the host may look, the one that
+        Far pairs cost so much that many are equal in float32. Of those across the cut the
+        lower prior is taken; where the host may look, the one that
         ``torch.topk`` takes of the priors that take part, as the reference implementations
         do.
         """
@@ -242,7 +242,7 @@ class _Matching:
         return order
 
     def _one_gt_a_prior(self, claims: Pairs, floor: float) -> Pairs:
-        """A prior claimed by several gts goes to whom it is cheapest for, claimant or not."""
+        """A prior claimed by several gts goes to the gt of the image for which it is cheapest."""
         count = count_of(claims.flat_index, self.taking_part.numel())
         shared = (count > 1).nonzero().squeeze(1)  # sync: priors in conflict
         if shared.numel() == 0:

@@ -79,7 +79,7 @@ class PairReader:
     Args:
         priors: The priors.
         gt: The gts.
-        predictions: What the head answers.
+        predictions: What the head predicts now.
     """
 
     priors: Priors
@@ -110,7 +110,7 @@ class PairReader:
 
     @staticmethod
     def _known(pairs: Pairs, **views: Tensor) -> Pairs:
-        """The same with views that need not be worked out."""
+        """The same, with views that are known already."""
         vars(pairs).update(views)
         return pairs
 

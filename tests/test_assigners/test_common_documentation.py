@@ -1,5 +1,6 @@
 """docs/assigners.md names every assigner and sampler there is, and what each needs."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from registry_losses import samplers
 from registry_losses.assigners import BaseAssigner
 from registry_losses.registry import TASK_UTILS
 from registry_losses.samplers import BaseSampler
+from registry_losses.testing.reference import assigners as reference
 
-from .test_properties import ASSIGNERS
+from .cases import ASSIGNERS
 
 PAGE = (Path(__file__).parents[2] / 'docs' / 'assigners.md').read_text(encoding='utf-8')
 
@@ -44,3 +46,9 @@ def test_what_it_needs(name):
     assert (grid == 'yes') == assigner.requires_grid
     assert ('predictions' in looks_at) or 'predictions' not in assigner.needs
     assert ('losses' in looks_at) == ('pair_loss' in assigner.needs)
+
+
+def test_the_page_shows_the_reference_as_it_is():
+    shown = re.search(r'```python\n(def max_iou.*?)\n```', PAGE, flags=re.DOTALL)
+    source = inspect.getsource(reference.max_iou)
+    assert shown and shown.group(1).strip() == source.strip()

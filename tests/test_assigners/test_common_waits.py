@@ -15,7 +15,8 @@ from registry_losses.ops import device
 from registry_losses.structures import GroundTruth, Predictions, Priors
 
 from . import scenes
-from .test_properties import ASSIGNERS, GRIDS, same
+from .cases import ASSIGNERS, GRIDS
+from .test_common_properties import same
 
 STATIC = ['MaxIoU', 'MaxIoU first', 'ATSS', 'BatchATSS', 'Grid', 'Point'] + [
     'YOLOV1',

@@ -1,87 +1,23 @@
-"""What holds for every assigner: one suite, every rule, every kind of priors.
+"""What holds for every assigner: one suite, every row of the table, every kind of priors."""
 
-To add an assigner, add a row to ``ASSIGNERS``.
-"""
-
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import torch
 
 from registry_losses.assigners import (
-    ATSSAssigner,
-    BaseAssigner,
-    BatchATSSAssigner,
-    BatchTaskAlignedAssigner,
-    CenterNetAssigner,
     DynamicSoftLabelAssigner,
     FCOSAssigner,
-    GaussianAssigner,
-    GridAssigner,
-    HungarianAssigner,
-    MaxIoUAssigner,
     OTAAssigner,
-    PAAAssigner,
-    PointAssigner,
     SimOTAAssigner,
-    SSDAssigner,
-    TaskAlignedAssigner,
-    UniformAssigner,
-    YOLOV1Assigner,
-    YOLOV3Assigner,
-    YOLOV5Assigner,
 )
 from registry_losses.errors import PairingError, ShapeError
-from registry_losses.structures import Assignment, GroundTruth, Priors
+from registry_losses.structures import Assignment, GroundTruth, Predictions, Priors
 
 from . import scenes
+from .cases import ASSIGNERS, GRIDS
 
-GRIDS = {'anchors': scenes.anchors, 'points': scenes.points, 'yolo': scenes.yolo_anchors}
 BATCH = 3
-
-
-@dataclass(frozen=True)
-class Case:
-    """One assigner under test.
-
-    Args:
-        assigner: It.
-        may_skip: May leave a lone, well visible gt without a prior.
-        ordered: Of several gts with the same best prior the last takes it, so that their
-            order matters; permutations are tried on gts that are far apart.
-    """
-
-    assigner: BaseAssigner
-    may_skip: bool = False
-    ordered: bool = False
-
-
-ASSIGNERS = {
-    'MaxIoU': Case(MaxIoUAssigner(0.5, 0.4), ordered=True),
-    'MaxIoU first': Case(MaxIoUAssigner(0.7, 0.3, 0.3, False), True, ordered=True),
-    'SSD': Case(SSDAssigner()),
-    'ATSS': Case(ATSSAssigner(topk=9), may_skip=True),
-    'DDOD': Case(ATSSAssigner(topk=9, alpha=0.8), may_skip=True),
-    'BatchATSS': Case(BatchATSSAssigner(topk=9), may_skip=True),
-    'Grid': Case(GridAssigner(0.5, 0.5), ordered=True),
-    'Uniform': Case(UniformAssigner(0.15, 0.7), True, ordered=True),
-    'Point': Case(PointAssigner(pos_num=3)),
-    'YOLOV1': Case(YOLOV1Assigner()),
-    'YOLOV3': Case(YOLOV3Assigner()),
-    'YOLOV5': Case(YOLOV5Assigner(), may_skip=True),
-    'FCOS': Case(FCOSAssigner(), may_skip=True),
-    'FCOS centre': Case(FCOSAssigner(center_sampling=True), may_skip=True),
-    'CenterNet': Case(CenterNetAssigner()),
-    'Gaussian': Case(GaussianAssigner(sigma=1.5)),
-    'Gaussian unbiased': Case(GaussianAssigner(unbiased=True, level_rule='scale')),
-    'OTA': Case(OTAAssigner(), may_skip=True),
-    'TaskAligned': Case(TaskAlignedAssigner(), may_skip=True),
-    'BatchTaskAligned': Case(BatchTaskAlignedAssigner(), may_skip=True),
-    'Hungarian': Case(HungarianAssigner()),
-    'PAA': Case(PAAAssigner(), ordered=True),
-    'SimOTA': Case(SimOTAAssigner()),
-    'DynamicSoftLabel': Case(DynamicSoftLabelAssigner(), may_skip=True),
-}
 
 cases = pytest.mark.parametrize('name', ASSIGNERS)
 kinds = pytest.mark.parametrize('kind', [*GRIDS, 'proposals'])
@@ -339,3 +275,25 @@ def test_inputs_are_left_alone(name):
     ASSIGNERS[name].assigner(priors, gt, predictions)
     now = (priors.boxes, gt.boxes, gt.valid, gt.points, predictions.boxes)
     assert all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(kept, now))
+
+
+@pytest.mark.parametrize(
+    'assigner',
+    [
+        SimOTAAssigner(),
+        DynamicSoftLabelAssigner(),
+        OTAAssigner(),
+        FCOSAssigner(center_sampling=True),
+    ],
+)
+def test_a_joint_stands_where_it_is(assigner):
+    """A square that the border cuts has another centre than its joint."""
+    priors = scenes.grid_priors([scenes.square_level(64, 4, [(4, 4)])])
+    gt = scenes.gt_of([[(0, 0, 24, 40)]])
+    gt = replace(gt, points=torch.tensor([[[2.0, 18.0]]]))
+    predictions = Predictions(
+        priors.boxes[None].clone(), torch.full((1, priors.num_priors, scenes.CLASSES), 0.2)
+    )
+    found = assigner(priors, gt, predictions)
+    offset = (priors.centers[found.prior] - gt.points[0, 0]).abs()
+    assert found.num_pairs and offset.max() < 10
