@@ -75,6 +75,7 @@ lint: $(READY)
 docs: $(READY)
 	$(PY) -m registry_losses.config.compat > docs/openmmlab_keys.md
 	$(PY) -m registry_losses.commands.pairing_page > docs/pairing.md
+	$(PY) -m registry_losses.testing.reference.page losses > docs/plain_losses.md
 
 benchmark: $(READY)
 	$(foreach tool,$(wildcard tools/benchmark/assigners.py tools/benchmark/losses.py),$(PY) $(tool) $(ARGS) &&) true

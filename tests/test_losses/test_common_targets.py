@@ -1,6 +1,6 @@
 """Sparse, label and dense targets and class weights, against formulas written out plainly.
 
-The plain formulas are one-hot, in float64, and loop where the loss counts something.
+The plain formulas are those of the reference room, in float64.
 """
 
 import math
@@ -11,6 +11,9 @@ import torch.nn.functional as F
 
 import registry_losses.losses as losses
 from registry_losses.structures import ClassTargets
+from registry_losses.testing.reference.losses import classes
+
+from .cases import CASES, names
 
 R, C = 14, 5
 LABELS = torch.tensor([0, 5, 3, -1, 1, 5, 5, 2, -1, 4, 5, 3, 0, 5])
@@ -24,33 +27,20 @@ def seesaw(**options):
     return loss
 
 
-BUILD = {
-    'bce': lambda **k: losses.CrossEntropyLoss(use_sigmoid=True, **k),
-    'focal': lambda **k: losses.FocalLoss(**k),
-    'focal_of_p': lambda **k: losses.FocalLoss(activated=True, **k),
-    'quality': lambda **k: losses.QualityFocalLoss(**k),
-    'quality_of_p': lambda **k: losses.QualityFocalLoss(activated=True, **k),
-    'varifocal': lambda **k: losses.VarifocalLoss(**k),
-    'gaussian': lambda **k: losses.GaussianFocalLoss(use_sigmoid=True, **k),
-    'gaussian_of_p': lambda **k: losses.GaussianFocalLoss(use_sigmoid=False, **k),
-    'poly': lambda **k: losses.PolyLoss(**k),
-    'asymmetric': lambda **k: losses.AsymmetricLoss(**k),
-    'ghmc': lambda **k: losses.GHMC(**k),
-    'dice': lambda **k: losses.DiceLoss(**k),
-    'dice_of_p': lambda **k: losses.DiceLoss(activate=False, **k),
-    'cross_entropy': lambda **k: losses.CrossEntropyLoss(**k),
-    'softmax_focal': lambda **k: losses.FocalLoss(activation='softmax', **k),
-    'softmax_poly': lambda **k: losses.PolyLoss(use_sigmoid=False, **k),
-    'seesaw': seesaw,
-    'seesaw_objectness': seesaw,
-}
-SOFTMAX = {'cross_entropy': 1, 'softmax_focal': 1, 'softmax_poly': 1}
-SOFTMAX |= {'seesaw': 1, 'seesaw_objectness': 2}
+# Differences have a test of their own below; settings other than the defaults change nothing.
+NAMES = [
+    name
+    for name in names('sigmoid', 'probability', 'softmax')
+    if name not in ('mse_of_classes', 'seesaw')
+]
+BUILD = {name: CASES[name].build for name in NAMES}
+BUILD |= {'seesaw': seesaw, 'seesaw_objectness': seesaw}
+SOFTMAX = dict.fromkeys(names('softmax'), 1) | {'seesaw_objectness': 2}
 # A row of several classes has no one class to seesaw from.
 DENSE = [name for name in BUILD if not name.startswith('seesaw')]
 # One loss a class, over all rows: a dense target has its samples first.
 BY_CLASS = ('dice', 'dice_of_p')
-BY_ROW = ('quality', 'quality_of_p')
+BY_ROW = [name for name in NAMES if CASES[name].by_row]
 
 
 def inputs(name, seed=7):
@@ -83,27 +73,6 @@ def call(name, form, target, x, **options):
     return loss(x, target, weight=KEPT.float(), **call_options)
 
 
-def binary(p, v):
-    return -v * p.log() - (1 - v) * (1 - p).log()
-
-
-def densities(p, v, bins=10):
-    """GHM's weights by counting."""
-    p = p.detach()
-    where = {}
-    for r in range(R):
-        for c in range(C):
-            if KEPT[r]:
-                g = abs(float(p[r, c] - v[r, c]))
-                where.setdefault(min(int(g * bins), bins - 1), []).append((r, c))
-    total = sum(len(cells) for cells in where.values())
-    out = torch.zeros(R, C, dtype=torch.float64)
-    for cells in where.values():
-        for cell in cells:
-            out[cell] = total / len(cells) / len(where)
-    return out
-
-
 def seesaw_costs(x, w, columns):
     """``(R, C + 1)``, the cost of each answer, one row and one pair of classes at a time."""
     p, q, eps = 0.8, 2.0, 1e-2
@@ -129,47 +98,32 @@ def seesaw_costs(x, w, columns):
 def plain(name, x, w):
     """The unreduced loss in float64: ``(R, C)``, ``(R,)`` or, one a class, ``(C,)``."""
     v, keep = one_hot().double(), KEPT.double()
+    row, y = torch.arange(R), LABELS.clamp(min=0)
+    if name.startswith('seesaw'):
+        columns = C + 1 if name == 'seesaw' else C
+        cost = seesaw_costs(x, w, columns)
+        if name == 'seesaw':
+            return cost[row, y] * keep
+        loss = cost[row, y.clamp(max=C - 1)] * (y < C)
+        objectness = -x[:, C:].log_softmax(1)[row, (y == C).long()]
+        return (loss + objectness) * keep
+    formula = CASES[name].plain or classes.dice
     if name in SOFTMAX:
-        row, y = torch.arange(R), LABELS.clamp(min=0)
-        if name.startswith('seesaw'):
-            columns = C + 1 if name == 'seesaw' else C
-            cost = seesaw_costs(x, w, columns)
-            if name == 'seesaw':
-                return cost[row, y] * keep
-            loss = cost[row, y.clamp(max=C - 1)] * (y < C)
-            objectness = -x[:, C:].log_softmax(1)[row, (y == C).long()]
-            return (loss + objectness) * keep
-        p_y = x.softmax(1)[row, y]
-        loss = -p_y.log()
-        if name == 'softmax_focal':
-            loss = 0.25 * (1 - p_y) ** 2 * loss
-        if name == 'softmax_poly':
-            loss = loss + 1 - p_y
-        return loss * w[y] * keep
-    p = x if name.endswith('_of_p') else x.sigmoid()
-    kind = name.removesuffix('_of_p')
-    p_t = torch.where(v == 1, p, 1 - p)
-    if kind == 'dice':
-        p, v = p[KEPT], v[KEPT]
-        share = 2 * (p * v).sum(0) / ((p * p).sum(0) + 1e-3 + (v * v).sum(0) + 1e-3)
-        return w * (1 - share)
-    if kind == 'bce':
-        return (-w * v * p.log() - (1 - v) * (1 - p).log()) * keep[:, None]
-    loss = (
-        {
-            'focal': lambda: -torch.where(v == 1, 0.25, 0.75) * (1 - p_t) ** 2 * p_t.log(),
-            'quality': lambda: (v - p).abs() ** 2 * binary(p, v),
-            'varifocal': lambda: torch.where(v == 1, 1, 0.75 * p**2) * binary(p, v),
-            'gaussian': lambda: torch.where(v == 1, (1 - p) ** 2, p**2) * binary(p, v),
-            'poly': lambda: binary(p, v) + 1 - p_t,
-            'asymmetric': lambda: torch.where(
-                v == 1, -p.log(), -((p - 0.05).clamp(min=0) ** 4) * (1.05 - p.clamp(min=0.05)).log()
-            ),
-            'ghmc': lambda: densities(p, v) * binary(p, v),
-        }[kind]()
-        * w
-        * keep[:, None]
+        return formula(x, y) * w[y] * keep
+    if name == 'bce':
+        return formula(x, v, w) * keep[:, None]
+    if name in BY_CLASS:
+        p = x.sigmoid() if name == 'dice' else x
+        return w * formula(p[KEPT].T, v[KEPT].T)
+    if name.endswith('_of_p'):
+        x = x.logit()
+    # One column at a time, where the formula sums over them.
+    parts = [slice(c, c + 1) for c in range(C)] if name in BY_ROW else [slice(None)]
+    loss = torch.cat(
+        [formula(x[KEPT][:, c], v[KEPT][:, c]).reshape(-1, *v[:1, c].shape[1:]) for c in parts],
+        dim=1,
     )
+    loss = torch.zeros(R, C, dtype=x.dtype).index_put((KEPT.nonzero()[:, 0],), loss) * w
     return loss.sum(1) if name in BY_ROW else loss
 
 

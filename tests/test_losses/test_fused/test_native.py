@@ -16,16 +16,12 @@ from registry_losses.losses.fused.negatives import PowerNegative
 from registry_losses.ops import native
 from registry_losses.structures import ClassTargets
 
-LOSSES = {
-    'focal': lambda **k: losses.FocalLoss(**k),
+from ..cases import CASES, names
+
+LOSSES = {name: CASES[name].build for name in names('sigmoid', fused=True)}
+LOSSES |= {
     'focal_0': lambda **k: losses.FocalLoss(gamma=0.0, **k),
-    'focal_0.5': lambda **k: losses.FocalLoss(gamma=0.5, **k),
     'focal_3': lambda **k: losses.FocalLoss(gamma=3.0, **k),
-    'bce': lambda **k: losses.CrossEntropyLoss(use_sigmoid=True, **k),
-    'quality': lambda **k: losses.QualityFocalLoss(**k),
-    'varifocal': lambda **k: losses.VarifocalLoss(**k),
-    'gaussian': lambda **k: losses.GaussianFocalLoss(use_sigmoid=True, **k),
-    'poly': lambda **k: losses.PolyLoss(**k),
 }
 needs_compiler = pytest.mark.skipif(
     shutil.which('cc') is None and shutil.which('gcc') is None and shutil.which('clang') is None,

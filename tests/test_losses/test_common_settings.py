@@ -14,6 +14,8 @@ from registry_losses.errors import ConfigError
 from registry_losses.registry import MODELS
 from registry_losses.structures import ClassTargets
 
+from .cases import CASES, example
+
 REGISTERED = {
     name: cls
     for name, cls in MODELS.module_dict.items()
@@ -156,28 +158,28 @@ def test_errors_are_those_that_callers_catch():
 # ------------------------------------------------------------------------ functions
 
 R, C = 6, 4
-BOXES = torch.tensor([[1.0, 2, 8, 9]]).repeat(R, 1) + torch.arange(R * 4.0).reshape(R, 4) / 9
 X = torch.linspace(-2, 2, R * C).reshape(R, C)
 LABELS = torch.tensor([0, 1, 2, -1, 3, 2])
-MAPS = torch.linspace(0, 1, 2 * 8 * 3 * 3).reshape(2, 8, 3, 3)
-# Function to its prediction and target.
-FUNCTIONS = {
-    **dict.fromkeys(
-        ('sigmoid_focal_loss', 'softmax_focal_loss', 'poly_loss', 'asymmetric_loss'), (X, LABELS)
-    ),
-    **dict.fromkeys(('quality_focal_loss', 'varifocal_loss', 'ghmc_loss'), (X, LABELS)),
-    'cross_entropy': (X, LABELS),
-    'gaussian_focal_loss': (X.sigmoid(), X.sigmoid().round()),
-    'dice_loss': (X.sigmoid(), X.sigmoid().round()),
-    **dict.fromkeys(('l1_loss', 'mse_loss', 'smooth_l1_loss'), (BOXES, BOXES * 1.1)),
-    **dict.fromkeys(('balanced_l1_loss', 'ghmr_loss', 'iou_loss'), (BOXES, BOXES * 1.1)),
-    **dict.fromkeys(('giou_loss', 'diou_loss', 'ciou_loss'), (BOXES, BOXES * 1.1)),
-    **dict.fromkeys(('eiou_loss', 'efficient_iou_loss', 'siou_loss'), (BOXES, BOXES * 1.1)),
-    **dict.fromkeys(('nwd_loss', 'bounded_iou_loss', 'yolo_iou_loss'), (BOXES, BOXES * 1.1)),
-    'distribution_focal_loss': (X, torch.linspace(0, 3, R)),
-    **dict.fromkeys(('adaptive_wing_loss', 'paf_loss'), (MAPS, MAPS.flip(0))),
-    'keypoint_ohkm_mse_loss': (MAPS, MAPS.flip(0)),
-}
+
+
+def functions():
+    """Functional form to its prediction and target."""
+    found = {}
+    for name, case in CASES.items():
+        function = getattr(case.function, 'func', case.function)
+        if function.__name__ in OTHERS or (name.endswith('_of_p') and name != 'dice_of_p'):
+            continue
+        pred, targets = example(name, LABELS, C)
+        target = targets['dense'] if name in DENSE else next(iter(targets.values()))
+        found.setdefault(function.__name__, (pred, target, case.function))
+    return found
+
+
+# Whose functions take dense values alone.
+DENSE = ('dice', 'mse_of_classes')
+OTHERS = {'associative_embedding', 'oks_loss', 'reduce_loss', 'seesaw_loss'}
+OTHERS |= {'small_box_weight', 'yolov1_loss', 'yolov3_loss'}
+FUNCTIONS = functions()
 # After the weight these have other arguments in OpenMMLab, or no peer there.
 KEYWORDS_AFTER_WEIGHT = (
     'sigmoid_focal_loss', 'softmax_focal_loss', 'poly_loss', 'varifocal_loss', 'dice_loss',
@@ -194,8 +196,7 @@ BAD_OPTIONS = {
 
 @pytest.mark.parametrize('name', FUNCTIONS)
 def test_functions_take_weights_third_and_options_by_name(name):
-    function = getattr(losses, name)
-    pred, target = FUNCTIONS[name]
+    pred, target, function = FUNCTIONS[name]
     parameters = list(inspect.signature(function).parameters.values())
     places = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD][2:]
     if name in KEYWORDS_AFTER_WEIGHT:
@@ -221,10 +222,8 @@ def test_functions_take_weights_third_and_options_by_name(name):
 
 
 def test_every_function_is_called():
-    others = {'associative_embedding', 'oks_loss', 'reduce_loss', 'seesaw_loss'}
-    others |= {'small_box_weight', 'yolov1_loss', 'yolov3_loss'}
-    functions = {name for name in losses.__all__ if name.islower()}
-    assert set(FUNCTIONS) | others == functions
+    names = {name for name in losses.__all__ if name.islower()}
+    assert set(FUNCTIONS) | OTHERS == names
 
 
 def test_options_of_the_other_functions():

@@ -4,6 +4,8 @@ What cannot be meant is refused with what was expected and what came; what can b
 value of the plain call, the dtype of the prediction and a gradient.
 """
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -11,88 +13,46 @@ import registry_losses.losses as losses
 from registry_losses.errors import DataError, RegistryLossesError
 from registry_losses.structures import ClassTargets
 
+from .cases import CASES, example, random
+
 R, C = 6, 4
 LABELS = torch.tensor([0, 1, 4, -1, 3, 2])
 SPARSE = ClassTargets.from_labels(LABELS, C)
 
 
-def random(*shape, seed=0):
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def boxes(seed):
-    low = random(R, 2, seed=seed) * 10
-    return torch.cat((low, low + 2 + random(R, 2, seed=seed + 1) * 8), dim=1)
-
-
-SIGMOID = {
-    'focal': losses.FocalLoss,
-    'bce': lambda **k: losses.CrossEntropyLoss(True, **k),
-    'quality': losses.QualityFocalLoss,
-    'varifocal': losses.VarifocalLoss,
-    'gaussian': lambda **k: losses.GaussianFocalLoss(use_sigmoid=True, **k),
-    'poly': losses.PolyLoss,
-    'asymmetric': losses.AsymmetricLoss,
-    'ghmc': losses.GHMC,
-    'dice': losses.DiceLoss,
-    'mse_of_classes': losses.MSELoss,
-}
-SOFTMAX = {
-    'cross_entropy': losses.CrossEntropyLoss,
-    'softmax_focal': lambda **k: losses.FocalLoss(False, **k),
-    'softmax_poly': lambda **k: losses.PolyLoss(False, **k),
-    'seesaw': lambda **k: losses.SeesawLoss(num_classes=C, **k).eval(),
-}
 LOGITS = random(R, C + 1) * 4 - 2
-BINS = (LOGITS, random(R) * C)
 MAPS = (random(2, 3, 4, 5), random(2, 3, 4, 5, seed=1))
-FIELDS = (random(2, 4, 4, 5), random(2, 4, 4, 5, seed=1))
-# Name to constructor, prediction and target.
-CASES = {}
-for name, build in SIGMOID.items():
-    for form, target in (('sparse', SPARSE), ('labels', LABELS), ('dense', SPARSE.dense())):
-        CASES[f'{name}-{form}'] = (build, LOGITS[:, :C], target)
-for name, build in SOFTMAX.items():
-    CASES[f'{name}-sparse'] = (build, LOGITS, SPARSE)
-    CASES[f'{name}-labels'] = (build, LOGITS, LABELS)
-    if name != 'seesaw':
-        CASES[f'{name}-dense'] = (build, LOGITS, LOGITS.softmax(1))
-CASES['gaussian_of_maps'] = (losses.GaussianFocalLoss, MAPS[0], MAPS[1].round())
-for name, build in {
-    'focal_of_p': lambda **k: losses.FocalLoss(activated=True, **k),
-    'quality_of_p': lambda **k: losses.QualityFocalLoss(activated=True, **k),
-    'gaussian_of_p': lambda **k: losses.GaussianFocalLoss(use_sigmoid=False, **k),
-}.items():
-    for form, target in (('sparse', SPARSE), ('labels', LABELS), ('dense', SPARSE.dense())):
-        CASES[f'{name}-{form}'] = (build, LOGITS[:, :C].sigmoid(), target)
-for name in (
-    *('L1Loss', 'SmoothL1Loss', 'BalancedL1Loss', 'GHMR', 'IoULoss', 'GIoULoss', 'DIoULoss'),
-    *('CIoULoss', 'EIoULoss', 'EfficientIoULoss', 'SIoULoss', 'NWDLoss', 'BoundedIoULoss'),
-    *('YOLOIoULoss', 'OKSLoss'),
-):
-    CASES[name] = (getattr(losses, name), boxes(0), boxes(5))
-CASES['DistributionFocalLoss'] = (losses.DistributionFocalLoss, *BINS)
-CASES['KeypointMSELoss'] = (losses.KeypointMSELoss, *MAPS)
-CASES['AdaptiveWingLoss'] = (losses.AdaptiveWingLoss, *MAPS)
-CASES['KeypointOHKMMSELoss'] = (lambda **k: losses.KeypointOHKMMSELoss(topk=2, **k), *MAPS)
-CASES['PAFLoss'] = (losses.PAFLoss, *FIELDS)
 
-LABEL_CASES = [name for name in CASES if name.endswith('-labels')]
+
+def calls():
+    """Name and form to constructor, prediction and target."""
+    for name, case in CASES.items():
+        pred, targets = example(name, LABELS, C)
+        build = partial(case.build, C)
+        if name == 'seesaw':
+            build = lambda case=case, **k: case.build(C, **k).eval()  # noqa: E731
+        for form, target in targets.items():
+            yield f'{name}-{form}', (build, pred, target)
+
+
+CALLS = dict(calls())
+
+LABEL_CASES = [name for name in CALLS if name.endswith('-labels')]
 # Of these a weight says only whether, or how often, a row counts.
-COUNTED = [name for name in CASES if name.startswith(('ghmc', 'dice', 'GHMR'))]
+COUNTED = [name for name in CALLS if CASES[name.split('-')[0]].counted]
 
 
 def value_and_grad(name, pred=None, target=None, **call):
-    build, plain, of = CASES[name]
+    build, plain, of = CALLS[name]
     pred = (plain if pred is None else pred).detach().requires_grad_()
     out = build()(pred, of if target is None else target, **call)
     (grad,) = torch.autograd.grad(out.sum(), pred)
     return out.detach(), grad
 
 
-@pytest.mark.parametrize('name', CASES)
+@pytest.mark.parametrize('name', CALLS)
 def test_calls_that_cannot_be_meant(name):
-    build, pred, target = CASES[name]
+    build, pred, target = CALLS[name]
     rows = pred.shape[0]
     bad = [
         dict(pred=None),
@@ -131,10 +91,10 @@ def test_calls_that_cannot_be_meant(name):
         build()(pred, target, avg_factor=2.0, reduction_override='sum')
 
 
-@pytest.mark.parametrize('name', CASES)
+@pytest.mark.parametrize('name', CALLS)
 def test_what_may_vary_changes_nothing(name):
     """Dtypes of all but the prediction, memory layouts, one number in any shape."""
-    _, pred, target = CASES[name]
+    _, pred, target = CALLS[name]
     weight, rows = torch.ones(pred.shape[0]), pred.shape[0]
     want = value_and_grad(name)
     half = value_and_grad(name, avg_factor=2.0, weight=weight)
@@ -160,9 +120,9 @@ def test_what_may_vary_changes_nothing(name):
         torch.testing.assert_close(got, half, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize('name', CASES)
+@pytest.mark.parametrize('name', CALLS)
 def test_the_prediction_decides_the_dtype(name):
-    _, pred, target = CASES[name]
+    _, pred, target = CALLS[name]
     dense = isinstance(target, torch.Tensor) and target.is_floating_point()
     for dtype, wide in (
         (torch.float16, torch.float32),
@@ -180,12 +140,12 @@ def test_the_prediction_decides_the_dtype(name):
             assert out.dtype == wide
 
 
-@pytest.mark.parametrize('name', [name for name in CASES if name not in COUNTED])
+@pytest.mark.parametrize('name', [name for name in CALLS if name not in COUNTED])
 def test_a_weight_multiplies(name):
-    pred = CASES[name][1]
+    pred = CALLS[name][1]
     once, _ = value_and_grad(name, reduction_override='sum')
     for weight in (torch.tensor(3.0), torch.full((1,), 3.0), torch.full(pred.shape[:1], 3.0)):
-        if name == 'KeypointOHKMMSELoss' and weight.dim() == 1 and len(weight) > 1:
+        if name == 'keypoint_ohkm-dense' and weight.dim() == 1 and len(weight) > 1:
             weight = weight[:, None]  # (B, K): which keypoints are worst depends on it
         out, _ = value_and_grad(name, weight=weight, reduction_override='sum')
         torch.testing.assert_close(out, 3 * once, rtol=1e-5, atol=1e-6)
@@ -193,7 +153,7 @@ def test_a_weight_multiplies(name):
 
 @pytest.mark.parametrize('name', LABEL_CASES)
 def test_labels(name):
-    build, pred, target = CASES[name]
+    build, pred, target = CALLS[name]
     high = target.clone()
     high[3] = C + 1
     with pytest.raises(DataError, match=rf'{type(build()).__name__}: labels: .* {C}.*got {C + 1}'):
@@ -245,9 +205,9 @@ def test_logits_are_no_probabilities():
 # ---------------------------------------------------------------- transforms of torch
 
 
-@pytest.mark.parametrize('name', CASES)
+@pytest.mark.parametrize('name', CALLS)
 def test_transforms_of_torch_func(name):
-    build, pred, target = CASES[name]
+    build, pred, target = CALLS[name]
     loss = build()
     for reduction in ('mean', 'none'):
         _, want = value_and_grad(name, reduction_override=reduction)
@@ -259,8 +219,8 @@ def test_transforms_of_torch_func(name):
     both = torch.stack((pred, pred.flip(0)))
     each = torch.stack([loss(x, target) for x in both])
     torch.testing.assert_close(torch.vmap(lambda x: loss(x, target))(both), each)
-    if name in ('CIoULoss', 'YOLOIoULoss'):
-        return  # its trade-off is a constant to gradients, but not in forward mode
+    if CASES[name.split('-')[0]].constant_part:
+        return  # that part is a constant to gradients, but not in forward mode
     _, slope = torch.func.jvp(total, (pred,), (torch.ones_like(pred),))
     torch.testing.assert_close(slope, want.sum(), rtol=1e-3, atol=1e-5)
 

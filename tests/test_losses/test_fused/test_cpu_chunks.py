@@ -12,15 +12,9 @@ from registry_losses.losses.fused.negatives import ElementNegative
 from registry_losses.losses.sigmoid import SigmoidRule, sigmoid_loss
 from registry_losses.structures import ClassTargets
 
-FUSED = {
-    'focal': losses.FocalLoss,
-    'focal 1.5': lambda **k: losses.FocalLoss(gamma=1.5, **k),
-    'bce': lambda **k: losses.CrossEntropyLoss(use_sigmoid=True, **k),
-    'quality': losses.QualityFocalLoss,
-    'varifocal': losses.VarifocalLoss,
-    'gaussian': losses.GaussianFocalLoss,
-    'poly': losses.PolyLoss,
-}
+from ..cases import CASES, names
+
+FUSED = {name: CASES[name].build for name in names('sigmoid', fused=True) if name != 'focal_0.5'}
 
 
 def big(mean, rows=4000, classes=80):
