@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from mmengine.logging import MessageHub
 from torch import Tensor
 
 from ..assigners import wrap_assigner
@@ -21,14 +20,15 @@ from ..registry import MODELS, TASK_UTILS
 from ..structures import Assignment, DetDataSample, GroundTruth, LossTerm
 from ..structures.loss_term import Kind
 from .map_reader import MapReader, Maps, num_outputs
-from .terms.evaluation import evaluate_terms, row_losses
+from .terms.assigning import assign_and_sample
+from .terms.evaluation import evaluate_terms
 from .terms.loss_inputs import LossInputs
 from .terms.pairing import (
+    Pairing,
     change_terms,
     check_pairing,
     check_settings,
     kind_of_box_loss,
-    ranking_term,
 )
 
 
@@ -102,7 +102,7 @@ class DenseHead(MapReader):
         self._init_layers()
         self._changes = loss_terms or {}
         self.loss_terms = change_terms(self.default_terms(), self._changes, type(self).__name__)
-        check_pairing(self)
+        check_pairing(self.pairing())
 
     # What a head states ---------------------------------------------------------------
 
@@ -173,45 +173,31 @@ class DenseHead(MapReader):
         return replace(inputs, assignment=self.assign(inputs, image_ids), _cache={})
 
     def assign(self, inputs: LossInputs, image_ids: Sequence | None = None) -> Assignment:
-        """Who answers for whom: the assigner's pairs after the sampler."""
+        """The pairs that this head learns: the assigner's, after the sampler."""
         if self.assigner is None:
             raise ConfigError(f'{type(self).__name__}: training needs train_cfg.assigner')
-        priors, gt = inputs.priors, inputs.gt
-        needs = set(self.assigner.needs) | set(self.sampler.needs)
-        with torch.no_grad():
-            predictions = None
-            if 'predictions' in needs:
-                predictions = self.predictions(inputs.output, priors)
-            assignment = self.assigner(priors, gt, predictions)
-            if 'pair_loss' in self.assigner.needs:
-                loss = self.pair_losses(replace(inputs, assignment=assignment, _cache={}))
-                assignment = self.assigner.refine(assignment, priors, gt, loss)
-            row_loss = None
-            if 'row_loss' in needs:
-                assigned = replace(inputs, assignment=assignment, _cache={})
-                row_loss = row_losses(ranking_term(self), assigned)
-            return self.sampler(
-                assignment,
-                priors,
-                gt,
-                predictions=predictions,
-                row_loss=row_loss,
-                image_ids=integer_ids(image_ids, gt),
-                step=current_step(),
-            )
+        return assign_and_sample(
+            inputs,
+            assigner=self.assigner,
+            sampler=self.sampler,
+            terms=self.loss_terms,
+            predictions=lambda: self.predictions(inputs.output, inputs.priors),
+            image_ids=image_ids,
+        )
 
-    def pair_losses(self, inputs: LossInputs) -> Tensor:
-        """``(K,)`` detached classification plus box loss of every pair (PAA)."""
-        total = torch.zeros(inputs.assignment.num_pairs, device=inputs.gt.device)
-        for term in self.loss_terms:
-            if term.kind == 'classification':
-                alone = replace(term, rows='positives')
-            elif term.kind in ('box_encoded', 'box_decoded'):
-                alone = replace(term, pair_weight='none', one_per_prior=False)
-            else:
-                continue
-            total += row_losses(alone, inputs, per_pair=True) * term.factor
-        return total
+    def pairing(self) -> Pairing:
+        """The parts of this head that have to go together."""
+        return Pairing(
+            head=type(self).__name__,
+            terms=self.loss_terms,
+            assigner=self.assigner,
+            sampler=self.sampler,
+            coder=self.bbox_coder,
+            num_classes=self.num_classes,
+            channels=self.map_channels(),
+            num_levels=self.num_levels,
+            num_bins=self.num_bins,
+        )
 
 
 def centerness_terms(head: DenseHead, *, clamp: float = 1.0) -> tuple[LossTerm, ...]:
@@ -247,15 +233,3 @@ def pad_shapes(metas: Sequence[Mapping]) -> Tensor | None:
     if all(w is not None and tuple(w[:2]) == tuple(s) for w, s in zip(whole, shapes)):
         return None
     return torch.tensor(shapes, dtype=torch.float32)
-
-
-def integer_ids(image_ids: Sequence | None, gt: GroundTruth) -> Tensor:
-    """``(B,)`` int64; ids that are no numbers count through the batch."""
-    ids = range(gt.batch_size) if image_ids is None else image_ids
-    numbers = [v if isinstance(v, int) else i for i, v in enumerate(ids)]
-    return torch.tensor(numbers, dtype=torch.long, device=gt.device)
-
-
-def current_step() -> int:
-    """The iteration that the running Runner announces; 0 outside of training."""
-    return MessageHub.get_current_instance().get_info('iter', 0) or 0

@@ -4,7 +4,7 @@ Shapes: R rows, K pairs, C classes, D values a prior.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from ...errors import ConfigError, PairingError
 from ...losses.declared import declared
 from ...structures import ClassTargets, LossTerm
 from ...structures.loss_term import BOX_KINDS, PER_PRIOR_KINDS, Kind
+from .assigning import ranking_term
 from .comparisons import PREPARE
 from .evaluation import averaging, call_loss, unchanged_buffers
 
@@ -104,57 +105,86 @@ def check_terms(terms: Sequence[LossTerm]) -> None:
             )
 
 
-def check_pairing(head: Any) -> None:
+@dataclass(frozen=True, eq=False)
+class Pairing:
+    """The parts of a head that have to go together.
+
+    A dense head, a RoI head and a pose head each state theirs; nothing else of a head is
+    looked at.
+
+    Args:
+        head: Name of the head, for messages.
+        terms: Its loss terms.
+        sampler: Chooses among the priors.
+        num_classes: C, without background.
+        assigner: Proposes pairs; None in a head that only predicts.
+        coder: Between boxes and what the head predicts; None for heads without boxes.
+        channels: Values a prior in each branch, as far as they are known.
+        num_levels: Levels of priors.
+        num_bins: Bins of each side where boxes are distributions; 0 where they are numbers.
+        on_grid: Whether the priors lie on a grid; proposals do not.
+    """
+
+    head: str
+    terms: Sequence[LossTerm]
+    sampler: Any
+    num_classes: int
+    assigner: Any = None
+    coder: Any = None
+    channels: Mapping[str, int] | None = None
+    num_levels: int = 1
+    num_bins: int = 0
+    on_grid: bool = True
+
+
+def check_pairing(parts: Any) -> None:
     """Refuse parts of a head that cannot work together.
 
     Args:
-        head: A :class:`~registry_losses.heads.DenseHead` with its loss terms.
+        parts: A :class:`Pairing`, or a head whose ``pairing()`` gives one.
 
     Raises:
         PairingError: Naming the term or part, and what to choose instead.
     """
-    check_terms(head.loss_terms)
-    levels = head.num_levels
-    for term in head.loss_terms:
-        if term.level_weights is not None and len(term.level_weights) != levels:
+    if not isinstance(parts, Pairing):
+        parts = parts.pairing()
+    _check_grid(parts)
+    check_terms(parts.terms)
+    for term in parts.terms:
+        if term.level_weights is not None and len(term.level_weights) != parts.num_levels:
             raise ConfigError(
-                f'{term.name}: {len(term.level_weights)} level_weights for {levels} levels'
+                f'{term.name}: {len(term.level_weights)} level_weights for '
+                f'{parts.num_levels} levels'
             )
         if term.kind in BOX_KINDS:
-            _check_box_term(term, head)
-        _try_loss(term, head)
-    needs = set(head.sampler.needs) | set(getattr(head.assigner, 'needs', ()))
+            _check_box_term(term, parts)
+        _try_loss(term, parts)
+    needs = set(parts.sampler.needs) | set(getattr(parts.assigner, 'needs', ()))
     if 'row_loss' in needs:
-        ranking_term(head)
+        ranking_term(parts.terms, parts.sampler)
 
 
-def ranking_term(head: Any) -> LossTerm:
-    """The term whose loss of a prior says how hard the prior is.
-
-    Raises:
-        PairingError: If no term charges the negatives.
-    """
-    for kind in PER_PRIOR_KINDS:
-        for term in head.loss_terms:
-            if term.kind == kind and term.rows == 'all':
-                return term
+def _check_grid(parts: Pairing) -> None:
+    """Rule (a): proposals have no cells for a grid assigner to look up."""
+    if parts.on_grid or not getattr(parts.assigner, 'requires_grid', False):
+        return
     raise PairingError(
-        f'{type(head.sampler).__name__} ranks negatives by their loss, but '
-        f'{type(head).__name__} charges no loss on negatives; choose PseudoSampler'
+        f'{type(parts.assigner).__name__} needs priors on a grid, but those of {parts.head} are '
+        'bare boxes (proposals); choose an assigner that reads boxes alone, such as MaxIoUAssigner'
     )
 
 
-def _check_box_term(term: LossTerm, head: Any) -> None:
+def _check_box_term(term: LossTerm, parts: Pairing) -> None:
     """Boxes need a coder, distributions bins, and losses of logits a coder of sigmoids."""
-    loss, coder = type(term.loss).__name__, head.bbox_coder
+    loss, coder = type(term.loss).__name__, parts.coder
     if coder is None:
         raise PairingError(
-            f'{term.name}: {type(head).__name__} has no bbox_coder, so it predicts no boxes for '
+            f'{term.name}: {parts.head} has no bbox_coder, so it predicts no boxes for '
             f'{loss} to compare; leave the loss out, or give the head a bbox_coder'
         )
-    if term.kind == 'distribution' and head.num_bins < 2:
+    if term.kind == 'distribution' and parts.num_bins < 2:
         raise PairingError(
-            f'{term.name}: {loss} compares distributions over bins, but {type(head).__name__} '
+            f'{term.name}: {loss} compares distributions over bins, but {parts.head} '
             'predicts one number a side; choose a loss of boxes, such as SmoothL1Loss or GIoULoss'
         )
     if term.kind == 'box_encoded' and declared(term.loss).reads_logits:
@@ -171,17 +201,17 @@ def _check_box_term(term: LossTerm, head: Any) -> None:
 # A trial of each loss -------------------------------------------------------------------
 
 
-def _try_loss(term: LossTerm, head: Any) -> None:
+def _try_loss(term: LossTerm, parts: Pairing) -> None:
     """Evaluate a loss on a few rows of the head's shape.
 
     What kinds cannot say comes out here: a loss set up for another number of classes, one
     that wants probabilities where the head gives logits, one of another calling convention.
     """
-    _check_classes(term, head)
-    example = _example(term, head)
+    _check_classes(term, parts)
+    example = _example(term, parts)
     if example is None or _is_abstract(term.loss):
         return
-    where = f'{term.name}: {type(term.loss).__name__} does not fit {type(head).__name__}'
+    where = f'{term.name}: {type(term.loss).__name__} does not fit {parts.head}'
     pred, target = example
     options: dict[str, Any] = dict(averaging(term, torch.ones(())))
     with torch.no_grad(), unchanged_buffers(term.loss):
@@ -206,41 +236,41 @@ def _try_loss(term: LossTerm, head: Any) -> None:
         )
 
 
-def _check_classes(term: LossTerm, head: Any) -> None:
+def _check_classes(term: LossTerm, parts: Pairing) -> None:
     """A loss that is told the number of classes has to be told the head's."""
     given = declared(term.loss).num_classes
-    if term.kind == 'classification' and given not in (None, head.num_classes):
+    if term.kind == 'classification' and given not in (None, parts.num_classes):
         raise PairingError(
             f'{term.name}: {type(term.loss).__name__} has num_classes={given}, but '
-            f'{type(head).__name__} has {head.num_classes}; give the loss '
-            f'num_classes={head.num_classes}'
+            f'{parts.head} has {parts.num_classes}; give the loss '
+            f'num_classes={parts.num_classes}'
         )
 
 
-def _example(term: LossTerm, head: Any) -> tuple[Tensor, Any] | None:
+def _example(term: LossTerm, parts: Pairing) -> tuple[Tensor, Any] | None:
     """A few predictions and targets of a term; None for branches of unknown size."""
-    size = head.map_channels().get(term.branch)
+    size = (parts.channels or {}).get(term.branch)
     if term.kind in BOX_KINDS:
-        return _box_example(term, head)
+        return _box_example(term, parts)
     if size is None or term.kind not in (*PER_PRIOR_KINDS, 'centerness'):
         return None
     pred = torch.linspace(-2, 2, 3 * size, device='cpu').reshape(3, size)
     if term.kind == 'centerness':
         return pred, torch.full_like(pred, 0.4)
-    num_classes = 1 if term.kind == 'objectness' else head.num_classes
+    num_classes = 1 if term.kind == 'objectness' else parts.num_classes
     background = 0 if term.rows == 'positives' else num_classes
     labels = torch.tensor([num_classes - 1, 0, background], device='cpu')
     scores = torch.tensor([1.0, 0.6, 1.0], device='cpu')
     return pred, ClassTargets.from_labels(labels, num_classes, scores=scores)
 
 
-def _box_example(term: LossTerm, head: Any) -> tuple[Tensor, Any]:
+def _box_example(term: LossTerm, parts: Pairing) -> tuple[Tensor, Any]:
     boxes = torch.tensor([[0.0, 0, 8, 8], [4, 2, 24, 20]], device='cpu')
     if term.kind == 'box_decoded':
         return boxes + 1, boxes
     if term.kind == 'distribution':
-        return boxes.new_zeros(4, head.num_bins), boxes.new_full((4,), 0.5)
-    target = head.bbox_coder.clamp_encoded(boxes.new_full((2, head.bbox_coder.encode_size), 0.5))
+        return boxes.new_zeros(4, parts.num_bins), boxes.new_full((4,), 0.5)
+    target = parts.coder.clamp_encoded(boxes.new_full((2, parts.coder.encode_size), 0.5))
     target = target if term.columns is None else target[:, slice(*term.columns)]
     return target + 0.1, target
 
