@@ -1,5 +1,5 @@
 # SSD300 on COCO with mmdet's recipe (ssd300_coco): 24 epochs of 5 rounds each, batch 64 (8
-# processes of 8), SGD 0.002. The paper's own matching and schedule: ssd300_vgg16_seed_coco.py.
+# processes of 8), SGD 0.002. The paper's own matching and schedule: ssd300_vgg16_paper_coco.py.
 _base_ = [
     '../_base_/models/ssd300_vgg16.py',
     '../_base_/datasets/coco_detection.py',

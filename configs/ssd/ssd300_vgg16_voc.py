@@ -1,7 +1,7 @@
 # SSD300 on PASCAL VOC 2007 and 2012 with mmdet's recipe (ssd300_voc0712): 24 epochs of 10
 # rounds each, batch 64 (8 processes of 8), SGD 0.001; tested on VOC 2007. The smallest box
 # is 10 % of the input (section 3.1 of the paper). The paper's own matching and schedule:
-# ssd300_vgg16_seed_voc.py.
+# ssd300_vgg16_paper_voc.py.
 _base_ = [
     '../_base_/models/ssd300_vgg16.py',
     '../_base_/datasets/voc0712.py',

@@ -1,6 +1,6 @@
 # YOLOv3 on COCO with mmdet's recipe (yolov3_d53_8xb8-ms-608-273e_coco): 273 epochs, batch 64
 # (8 processes of 8), SGD 0.001, images between 320 and 608 pixels. The paper's assignment:
-# yolov3_d53_seed_coco.py.
+# yolov3_d53_paper_coco.py.
 _base_ = [
     '../_base_/models/yolov3_d53.py',
     '../_base_/datasets/coco_detection.py',

@@ -2,7 +2,8 @@
 
 from .check import check_config
 from .compat import OLD_TOP_LEVEL_KEYS, TABLE, TYPE_NAMES, describe_table, translate_config
-from .loading import configs_folder, load_config, resolve_config
+from .loading import load_config
+from .locations import configs_folder, resolve_config
 from .options import ConfigOption, parse_value
 from .reading import accepted_keys
 from .sources import TOP_LEVEL_KEYS, check_variables

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import copy
-import difflib
-import importlib.util
 import os
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -16,52 +12,9 @@ from ..errors import ConfigError
 from ..plugins import load_plugins
 from .check import check_config
 from .compat import translate_config
+from .inheritance import import_reason, read_config
+from .locations import resolve_config
 from .sources import check_variables
-
-PREFIX = 'registry_losses::'
-FORMATS = ('.py', '.yml', '.yaml', '.json')
-
-
-def configs_folder() -> Path:
-    """The folder of the configs that come with the package.
-
-    In an installed package it is ``registry_losses/configs``, in a checkout ``configs``.
-    """
-    root = Path(importlib.util.find_spec('registry_losses').origin).parent  # type: ignore
-    for folder in (root / 'configs', root.parent / 'configs'):
-        if folder.is_dir():
-            return folder
-    raise ConfigError(f'no configs folder found beside {root}')
-
-
-def resolve_config(name: str | os.PathLike) -> Path:
-    """The file that ``name`` stands for.
-
-    Args:
-        name: A path, or ``registry_losses::retinanet/retinanet_tiny_digits.py`` for a
-            config that came with the package. Stands for MMEngine's ``pkg::path``, which
-            knows OpenMMLab's packages only.
-
-    Raises:
-        ConfigError: With the nearest names.
-    """
-    text = os.fspath(name)
-    if text.startswith(PREFIX):
-        folder, relative = configs_folder(), text[len(PREFIX) :]
-        path = folder / relative
-        if not path.is_file() and not relative.endswith('.py'):
-            path = folder / f'{relative}.py'
-    else:
-        path = Path(text).expanduser()
-        folder, relative = path.parent, path.name
-    if path.is_file():
-        return path
-    there = (
-        [p.relative_to(folder).as_posix() for p in folder.rglob('*.py')] if folder.is_dir() else []
-    )
-    near = difflib.get_close_matches(relative, there, n=3, cutoff=0.4)
-    hint = f' Nearest: {", ".join(near)}.' if near else ''
-    raise ConfigError(f'no config file {text!r}.{hint}')
 
 
 def load_config(
@@ -81,12 +34,15 @@ def load_config(
     Raises:
         ConfigError: If a key, type or value is wrong; with its full path.
     """
-    cfg = config if isinstance(config, Config) else _read(resolve_config(config))
-    if options:
-        cfg.merge_from_dict(_replacing(cfg, options))
     import registry_losses  # noqa: F401  (registers everything)
 
-    load_plugins(cfg)
+    cfg = config if isinstance(config, Config) else read_config(resolve_config(config))
+    if options:
+        cfg.merge_from_dict(_replacing(cfg, options))
+    try:
+        load_plugins(cfg)
+    except ImportError as error:
+        raise ConfigError(f'{cfg.filename}: custom_imports: {import_reason(error)}') from error
     cfg.setdefault('default_scope', 'registry_losses')
     if check:
         check_variables(cfg, options or {})
@@ -95,40 +51,46 @@ def load_config(
     return cfg
 
 
-def _read(path: Path) -> Config:
-    """The config in a file.
-
-    Raises:
-        ConfigError: If it is no config, holds no Python, or imports what is not there.
-    """
-    if path.suffix not in FORMATS:
-        raise ConfigError(f'{path}: expected a config that ends in {", ".join(FORMATS)}')
-    try:
-        return Config.fromfile(str(path))
-    except SyntaxError as error:
-        raise ConfigError(f'{path}, or a file it inherits from: {error}') from error
-    except ImportError as error:
-        cause: BaseException = error
-        while cause.__cause__ or cause.__context__:
-            cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
-        raise ConfigError(
-            f'{path}: cannot import what it names: {cause}; modules are looked for among the '
-            'installed packages and in the folders of PYTHONPATH'
-        ) from error
-
-
 def _replacing(cfg: Config, options: dict[str, Any]) -> dict[str, Any]:
     """A copy of the options in which a node of another type replaces the old one.
 
     Its old neighbours belong to the old type; MMEngine would keep them.
+
+    Raises:
+        ConfigError: If an option leads through a list entry that is not there, or a value
+            that is no dict.
     """
     result = copy.deepcopy(options)  # MMEngine consumes `_delete_` in place
     for path, value in result.items():
-        node: Any = cfg._cfg_dict
-        for name in path.split('.'):
-            node = node.get(name) if isinstance(node, Mapping) else None
-        if not isinstance(value, dict) or not isinstance(node, Mapping):
+        node = _node_at(cfg, path)
+        if not isinstance(value, dict) or not isinstance(node, dict):
             continue
         if value.get('type', node.get('type')) != node.get('type'):
             value.setdefault('_delete_', True)
     return result
+
+
+def _node_at(cfg: Config, path: str) -> Any:
+    """What stands at a dotted path now; None where nothing does."""
+    node: Any = cfg._cfg_dict
+    names = path.split('.')
+    for depth, name in enumerate(names):
+        above = '.'.join(names[:depth])
+        if isinstance(node, dict):
+            if name not in node:
+                return None
+            node = node[name]
+        elif isinstance(node, list):
+            if not name.isdigit() or int(name) >= len(node):
+                raise ConfigError(
+                    f'--cfg-options {path}: {above} is a list of {len(node)} entries, numbered'
+                    f' from 0; there is no entry {name!r}'
+                )
+            node = node[int(name)]
+        elif node is None:
+            return None
+        else:
+            raise ConfigError(
+                f'--cfg-options {path}: {above} is {node!r}, which has no key {name!r}'
+            )
+    return node

@@ -8,8 +8,8 @@ in the source alone.
 from __future__ import annotations
 
 import ast
+import difflib
 import inspect
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from mmengine.runner import Runner
 
 from ..errors import ConfigError, nearest_names
 from .compat import OLD_TOP_LEVEL_KEYS
+from .files import parse_file
 
 # Read by MMEngine's runner from the config itself, beside the arguments of its constructor.
 _READ_BY_THE_RUNNER = (
@@ -38,8 +39,6 @@ TOP_LEVEL_KEYS = frozenset(
 ) | frozenset(_READ_BY_THE_RUNNER)
 """The keys that the runner reads."""
 
-_BASE_PLACEHOLDER = re.compile(r'\{\{\s*_base_\.(\w+)')
-
 
 @dataclass
 class _Source:
@@ -49,6 +48,7 @@ class _Source:
     defined: set[str] = field(default_factory=set)
     read: set[str] = field(default_factory=set)
     read_from_base: set[str] = field(default_factory=set)
+    order: list[str] = field(default_factory=list)
     bases: list[_Source] = field(default_factory=list)
 
     def chain(self) -> Iterable[_Source]:
@@ -97,8 +97,8 @@ def _problem(key: str, cfg: Config, source: _Source | None) -> str | None:
         if key in file.defined:
             if key in file.read or any(key in d.read_from_base for d in derived):
                 return None
-            if not file.bases and not file.read - {'dict'} and _occurs(cfg, key):
-                return None  # a dumped config: everything is written out, nothing refers
+            if not file.bases and not file.read - {'dict'} and _left_over(cfg, key, file):
+                return None
             older = next((b for b in file.chain() if b is not file and key in b.read), None)
             if older is not None:
                 return (
@@ -110,49 +110,48 @@ def _problem(key: str, cfg: Config, source: _Source | None) -> str | None:
     return None if source.path.suffix != '.py' else f'{key}: no part reads this key.'
 
 
-def _occurs(cfg: Config, key: str) -> bool:
-    wanted = cfg[key]
+def _left_over(cfg: Config, key: str, file: _Source) -> bool:
+    """Whether ``key`` of a file that refers to nothing was a helper before it was written out.
 
-    def search(value: Any) -> bool:
-        if value == wanted and type(value) is type(wanted):
-            return True
-        if isinstance(value, Mapping):
-            return any(search(v) for v in value.values())
-        return isinstance(value, (list, tuple)) and any(search(v) for v in value)
+    The copy of a config that a training leaves in its work directory has every value in
+    full. There a helper is known by its value, which stands elsewhere too, or by the form
+    of such copies: many keys, sorted by name. A name next to a valid one stays a slip.
+    """
+    if _occurs(cfg[key], {name: value for name, value in cfg.items() if name != key}):
+        return True
+    keys = [name for name in file.order if name in file.defined]
+    written_out = len(keys) >= 4 and keys == sorted(keys)
+    return written_out and not difflib.get_close_matches(key, TOP_LEVEL_KEYS, n=1, cutoff=0.85)
 
-    return any(search(value) for name, value in cfg.items() if name != key)
+
+def _occurs(wanted: Any, value: Any) -> bool:
+    if value == wanted and type(value) is type(wanted):
+        return True
+    if isinstance(wanted, str) and isinstance(value, str):
+        return len(wanted) > 2 and wanted in value  # a root, within the paths made from it
+    if isinstance(value, Mapping):
+        return any(_occurs(wanted, item) for item in value.values())
+    return isinstance(value, (list, tuple)) and any(_occurs(wanted, item) for item in value)
 
 
 def _read(path: Path) -> _Source:
     source = _Source(path)
     if path.suffix != '.py' or not path.is_file():
         return source
-    text = path.read_text(encoding='utf-8')
-    source.read_from_base.update(_BASE_PLACEHOLDER.findall(text))
-    tree = ast.parse(text)  # a bare {{_base_.name}} is valid Python, a set in a set
-    bases: list[str] = []
-    for node in ast.walk(tree):
+    file = parse_file(path)
+    assert file.tree is not None
+    for node in ast.walk(file.tree):
         if isinstance(node, ast.Name):
             (source.read if isinstance(node.ctx, ast.Load) else source.defined).add(node.id)
         elif isinstance(node, ast.Attribute) and getattr(node.value, 'id', '') == '_base_':
             source.read_from_base.add(node.attr)
-    for statement in tree.body:
-        bases += _bases(statement)
-    source.bases = [_read((path.parent / b).resolve()) for b in bases if '::' not in b]
+    for statement in file.tree.body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            source.order.append(statement.targets[0].id)
+    # Star imports make one namespace of several files: what one reads, the other defines.
+    source.bases = [_read(p) for p, _ in file.bases]
+    for imported, _ in file.imported_bases:
+        base = _read(imported)
+        base.read |= source.read
+        source.bases.append(base)
     return source
-
-
-def _bases(statement: ast.stmt) -> list[str]:
-    if isinstance(statement, ast.Assign) and any(
-        isinstance(t, ast.Name) and t.id == '_base_' for t in statement.targets
-    ):
-        value = ast.literal_eval(statement.value)
-        return [value] if isinstance(value, str) else list(value)
-    if isinstance(statement, ast.With):  # `with read_base(): from .a import *`
-        imports = [s for s in statement.body if isinstance(s, ast.ImportFrom)]
-        return [
-            '../' * max(i.level - 1, 0) + str(i.module).replace('.', '/') + '.py'
-            for i in imports
-            if i.module and i.level
-        ]
-    return []

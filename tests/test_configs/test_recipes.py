@@ -24,9 +24,9 @@ from .small_data import (
 )
 
 # Those that take about a second; the others are for `make test-slow`.
-QUICK = ('ssd/ssd300_vgg16_seed_voc.py', 'centernet/centernet_r18_coco.py')
+QUICK = ('ssd/ssd300_vgg16_paper_voc.py', 'centernet/centernet_r18_coco.py')
 # These take over the pipelines of the config beside them.
-DERIVED = ('_seed_', '_paper_', '_improved_')
+DERIVED = ('_paper_', '_improved_')
 COLOUR = (PhotoMetricDistortion, HSVJitter)
 
 

@@ -1,6 +1,6 @@
 # CenterNet in its plainest form on handwritten digits: the cell of a gt's centre is
 # positive, every other cell negative, and focal loss does the balancing. So near to 1 the
-# overlap leaves no radius for a Gaussian skirt. The config beside it has the skirt.
+# overlap leaves no radius for a Gaussian. The config beside it has the paper's Gaussian targets.
 _base_ = ['./centernet_tiny_digits.py']
 
 model = dict(

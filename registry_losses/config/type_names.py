@@ -1,0 +1,50 @@
+"""Classes in configs of pure Python, written as the names they are registered under."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from mmengine.config import ConfigDict
+from mmengine.registry import Registry
+
+from ..registry import ALL_REGISTRIES, SCOPE
+
+
+def with_type_names(value: Any) -> Any:
+    """A copy of a config's values in which every class and function is a name.
+
+    So what follows (translation, checks, overrides on the command line, the copy in the work
+    directory) sees one form.
+
+    Example:
+        >>> from registry_losses.losses import FocalLoss
+        >>> with_type_names(dict(type=FocalLoss, gamma=2.0))
+        {'type': 'FocalLoss', 'gamma': 2.0}
+    """
+    if isinstance(value, dict):
+        named = {key: with_type_names(item) for key, item in value.items()}
+        return ConfigDict(named) if isinstance(value, ConfigDict) else named
+    if isinstance(value, list):
+        return [with_type_names(item) for item in value]
+    if type(value) is tuple:
+        return tuple(with_type_names(item) for item in value)
+    if inspect.isclass(value) or inspect.isfunction(value):
+        return type_name(value)
+    return value
+
+
+def type_name(found: Any) -> Any:
+    """The registered name of a class or function; else its place, ``package.module.Name``.
+
+    What has neither (a lambda, a class within a function) stays what it is.
+    """
+    registries: list[Registry] = [*ALL_REGISTRIES]
+    registries += [r.parent for r in ALL_REGISTRIES if r.parent is not None]
+    registries += [c for r in registries[:] for c in r.root.children.values()]
+    for registry in registries:
+        for name, registered in registry.module_dict.items():
+            if registered is found:
+                return name if registry.scope in (SCOPE, 'mmengine') else f'{registry.scope}.{name}'
+    place = f'{found.__module__}.{found.__qualname__}'
+    return found if '<' in place else place
