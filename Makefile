@@ -22,7 +22,7 @@ PY    := $(VENV)/bin/python
 READY := $(VENV)/.registry_losses_ready
 endif
 
-.PHONY: help train test test-slow lint docs benchmark env clean
+.PHONY: help train test test-slow lint docs grid benchmark env clean
 .DEFAULT_GOAL := help
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo 'make test       run the tests;  make test-slow: also the long ones'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make docs       write the pages that are made from the code'
+	@echo 'make grid       train every pairing of parts for a few steps, write docs/pairing_grid.md'
 	@echo 'make benchmark  time losses and assigners'
 	@echo 'make env        only prepare the environment ($(VENV), or PYTHON=... to use your own)'
 
@@ -76,6 +77,10 @@ docs: $(READY)
 	$(PY) -m registry_losses.config.compat > docs/openmmlab_keys.md
 	$(PY) -m registry_losses.commands.pairing_page > docs/pairing.md
 	$(PY) -m registry_losses.testing.reference.page losses > docs/plain_losses.md
+
+# Goes on where it was stopped; `make grid ARGS=--fresh` begins anew.
+grid: $(READY)
+	OMP_NUM_THREADS=1 $(PY) tools/pairing_grid.py --jobs $(JOBS) --page docs/pairing_grid.md --picture docs/images/pairing_grid.png $(ARGS)
 
 benchmark: $(READY)
 	$(foreach tool,$(wildcard tools/benchmark/assigners.py tools/benchmark/losses.py),$(PY) $(tool) $(ARGS) &&) true

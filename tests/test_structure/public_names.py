@@ -28,7 +28,7 @@ def _exported() -> Iterator[str]:
     root = Path(registry_losses.__file__).parent
     for path in sorted(root.rglob('__init__.py')):
         name = '.'.join([PACKAGE, *path.parent.relative_to(root).parts])
-        if name.startswith(f'{PACKAGE}.configs'):
+        if name.startswith((f'{PACKAGE}.configs', f'{PACKAGE}.testing')):
             continue
         names = getattr(import_module(name), '__all__', ())
         if names:

@@ -20,8 +20,8 @@ FLOORS = (
     ('necks', 'heads', 'visualization'),
     ('detectors',),
     ('engine',),
+    ('testing',),  # of the commands, the pairing grid and the pages made of references
     ('commands',),
-    ('testing',),
 )
 AROUND = {
     'datasets', 'transforms', 'config', 'evaluation', 'visualization', 'engine', 'commands',

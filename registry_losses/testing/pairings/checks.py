@@ -1,0 +1,246 @@
+"""What a pairing of parts has to do: positives, gradients, losses that fall.
+
+Shapes: B images, N priors, K pairs.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import ShapeError
+from ...heads import LossInputs, evaluate_terms
+from ...heads.terms.evaluation import unchanged_buffers
+from ...registry import MODELS
+from .detectors import build
+from .scenes import EMPTY, IGNORING, SCENE
+
+
+@dataclass
+class Findings:
+    """What a pairing did.
+
+    Args:
+        problems: What is wrong with it, for people; empty if nothing is.
+        positives: Pairs of each image before training.
+        before: Each term at the start, against the targets of the end.
+        after: Each term at the end.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    positives: list[int] = field(default_factory=list)
+    before: dict[str, float] = field(default_factory=dict)
+    after: dict[str, float] = field(default_factory=dict)
+
+
+def problems_of(config: Mapping[str, Any], *, steps: int = 8, rate: float = 3e-3) -> list[str]:
+    """What is wrong with a pairing of parts; see :func:`examine`."""
+    return examine(config, steps=steps, rate=rate).problems
+
+
+def examine(config: Mapping[str, Any], *, steps: int = 8, rate: float = 3e-3) -> Findings:
+    """Train a pairing for some steps on a fixed batch.
+
+    Positives in every image, every loss finite, a gradient in every parameter of the head
+    and of every term of its own, ignore regions that charge nothing, a graph through every
+    parameter without gts, and lower losses after some steps.
+
+    Args:
+        config: Node of a small detector.
+        steps: Of training.
+        rate: Learning rate of Adam.
+
+    Raises:
+        PairingError: If the parts cannot work together.
+    """
+    model = build(config)
+    before = copy.deepcopy(model)
+    found = Findings()
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+    for step in range(steps):
+        losses = SCENE.losses(model)
+        if not all(bool(torch.isfinite(value)) for value in losses.values()):
+            found.problems = [f'step {step}: {losses}']
+            return found
+        optimizer.zero_grad()
+        total_of(losses).backward()
+        if step == 0:
+            found.problems = first_step_problems(model, losses, found)
+            if found.problems:
+                return found
+        optimizer.step()
+    # Assigners that look at predictions, and hard negatives, move the targets: compared
+    # is what the steps did for those of the end.
+    last = SCENE.loss_inputs(model)
+    found.before, found.after = fixed_losses(before, last), fixed_losses(model, last)
+    found.problems = falling_problems(found) or empty_problems(model)
+    found.problems += class_weight_problems(model, config)
+    return found
+
+
+def total_of(losses: Mapping[str, Tensor]) -> Tensor:
+    """What a step goes down."""
+    return torch.stack(list(losses.values())).sum()
+
+
+def falling_problems(found: Findings) -> list[str]:
+    """Every term has to fall."""
+    return [
+        f'{name} did not fall: from {value:.5g} to {found.after[name]:.5g}'
+        for name, value in found.before.items()
+        if not found.after[name] < value
+    ]
+
+
+def fixed_losses(model: Any, last: LossInputs) -> dict[str, float]:
+    """Each term of a model against the targets of ``last``: its pairs, and their overlaps."""
+    found, losses = SCENE.loss_inputs(model), {}
+    for term in model.bbox_head.loss_terms:
+        assignment = last.assignment
+        if term.target_quality not in ('assigned', 'one'):
+            # An objectness that learns the overlap of the prediction with its gt.
+            overlaps = last.overlaps_at('bbox', last.pairs(term), term.target_quality)
+            assignment = last.pairs(term).replace(quality=overlaps)
+            term = replace(term, target_quality='assigned')
+        own = replace(found, assignment=assignment, _cache={})
+        losses[term.name] = float(evaluate_terms([term], own)[term.name].detach())
+    return losses
+
+
+def first_step_problems(
+    model: Any, losses: Mapping[str, Tensor], findings: Findings | None = None
+) -> list[str]:
+    """Images without positives; parameters and terms without a gradient."""
+    head, problems = model.bbox_head, []
+    names = [term.name for term in head.loss_terms]
+    if list(losses) != names:
+        problems.append(f'losses {list(losses)}, terms {names}')
+    found = SCENE.loss_inputs(model)
+    counts = torch.bincount(found.assignment.image, minlength=found.gt.batch_size).tolist()
+    if findings is not None:
+        findings.positives = counts
+    if not all(counts):
+        problems.append(f'no positives in an image: {counts}')
+    idle = idle_parameters(head, found)
+    for name, parameter in head.named_parameters():
+        expected = not name.startswith(idle)
+        grad = parameter.grad
+        if grad is None or not torch.isfinite(grad).all():
+            problems.append(f'{name}: no finite gradient')
+        elif bool(grad.abs().sum() > 0) != expected:
+            problems.append(f'{name}: gradient {"zero" if expected else "although idle"}')
+    for term in head.loss_terms:
+        loss = evaluate_terms([term], found)[term.name]
+        branch = found.output[term.branch]
+        grad = torch.autograd.grad(loss, branch, retain_graph=True, allow_unused=True)[0]
+        if grad is None or not grad.abs().sum() > 0:
+            problems.append(f'{term.name}: no gradient of its own')
+    return problems or ignore_problems(model)
+
+
+def ignore_problems(model: Any) -> list[str]:
+    """Priors in an ignore region that answer for no gt are charged by no term."""
+    found = IGNORING.loss_inputs(model)
+    assignment, head = found.assignment, model.bbox_head
+    paired = torch.zeros_like(assignment.ignored)
+    paired[assignment.image, assignment.prior] = True
+    centers = found.priors.centers.expand(found.gt.batch_size, -1, 2)
+    region = found.gt.ignore_boxes[:, :1]
+    inside = (centers > region[..., :2]).all(-1) & (centers < region[..., 2:]).all(-1)
+    free = inside & ~paired
+    if bool((free & ~assignment.ignored).any()):
+        return ['priors in an ignore region count as negatives']
+    return [
+        f'{term.name}: charges ignored priors'
+        for term in head.loss_terms
+        if _charged(term, found, free)
+    ]
+
+
+def class_weight_problems(model: Any, config: Mapping[str, Any]) -> list[str]:
+    """Class weights of two raise the class term, where the loss takes class weights."""
+    head = model.bbox_head
+    node = config['bbox_head'].get('loss_cls')
+    term = next((t for t in head.loss_terms if t.loss is head.loss_cls), None)
+    if not isinstance(node, Mapping) or term is None:
+        return []
+    if 'class_weight' not in inspect.signature(type(term.loss).__init__).parameters:
+        return []
+    given = dict(copy.deepcopy(dict(node)))
+    try:
+        loss = MODELS.build(dict(given, class_weight=[2.0] * head.cls_out_channels))
+    except ShapeError:  # Seesaw's weights are of classes, without the background
+        loss = MODELS.build(dict(given, class_weight=[2.0] * head.num_classes))
+    found = SCENE.loss_inputs(model)
+    with torch.no_grad(), unchanged_buffers(term.loss):
+        plain = float(evaluate_terms([term], found)[term.name])
+        double = float(evaluate_terms([replace(term, loss=loss)], found)[term.name])
+    # Of BCE they are weights of the positives, as in OpenMMLab: less than double.
+    if plain * 1.001 < double < plain * 2.001:
+        return []
+    return [f'{term.name}: {plain:.5g} with class weights of 1, {double:.5g} with those of 2']
+
+
+def _charged(term: Any, found: LossInputs, rows: Tensor) -> bool:
+    """Whether a term has a gradient at some priors ``(B, N)``."""
+    branch = found.output[term.branch]
+    if branch.shape[:2] != rows.shape:
+        return False  # priors that share a class vector (YOLOv1)
+    loss = evaluate_terms([term], found)[term.name]
+    grad = torch.autograd.grad(loss, branch, retain_graph=True, allow_unused=True)[0]
+    return grad is not None and bool(grad[rows].abs().sum() > 0)
+
+
+def idle_parameters(head: nn.Module, found: LossInputs) -> tuple[str, ...]:
+    """Beginnings of the names of parameters that one level alone reads, for nothing to learn.
+
+    Boxes and centreness are learnt by positives: on a level without any, what only they
+    read gets no gradient; nor does a level whose priors a sampler has all set aside, nor its
+    classes where an asymmetric loss takes negatives below its margin for solved.
+    """
+    assigned, level_ids = found.assignment, found.priors.level_ids
+    positive = set(level_ids[assigned.prior].tolist())
+    active = set(level_ids.expand_as(assigned.ignored)[~assigned.ignored].tolist())
+    own = type(head).__name__ == 'SSDHead'
+    charged = active
+    terms: Any = getattr(head, 'loss_terms', ())
+    for term in terms:
+        if type(term.loss).__name__ != 'AsymmetricLoss' or term.kind == 'centerness':
+            continue
+        if term.kind == 'objectness':
+            probability = head.factors(found.output)  # type: ignore[operator]
+        elif hasattr(head, 'cls_convs'):
+            probability = head.scores(found.output).amax(-1)  # type: ignore[operator]
+        else:
+            continue
+        hard = (probability > term.loss.clip) & ~assigned.ignored
+        charged = positive | set(level_ids.expand_as(hard)[hard].tolist())
+    idle = []
+    for level in range(len(found.priors.level_sizes)):
+        for name, used in (('reg_convs', level in positive), ('cls_convs', level in charged)):
+            if not used:
+                idle += [f'{name}.{level}.'] if own else [f'{name}.0.norms.{level}.']
+        if level not in positive:
+            idle.append(f'scales.{level}.')
+        if level not in charged:
+            idle += [f'convs_bridge.{level}.', f'convs_pred.{level}.']
+            idle.append(f'head_module.convs_pred.{level}.')
+    return tuple(idle)
+
+
+def empty_problems(model: Any) -> list[str]:
+    """A batch without gts: finite losses, and a graph through every parameter."""
+    model.zero_grad()
+    losses = EMPTY.losses(model)
+    total_of(losses).backward()
+    problems = [f'{k} without gts: {v}' for k, v in losses.items() if not torch.isfinite(v)]
+    for name, parameter in model.named_parameters():
+        if parameter.grad is None or not torch.isfinite(parameter.grad).all():
+            problems.append(f'{name} without gts: no finite gradient')
+    return problems

@@ -1,0 +1,122 @@
+"""Small detectors: a row of the grid is a head of one of the ``*_tiny`` models."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from ...config import configs_folder
+from ...engine import build_model
+
+CLASSES = 4
+SIZE = 96
+
+# Narrower than the configs' own: the layers of the head stay what they are.
+_WIDTHS = dict(type='TinyNet', widths=(8, 16, 24), depths=(0, 0, 0))
+_FPN = dict(in_channels=[8, 16, 24], out_channels=16)
+
+
+@dataclass(frozen=True)
+class GridHead:
+    """A head of a small detector, and where its parts stand in the model's node.
+
+    Args:
+        model: File ``configs/_base_/models/MODEL_tiny.py``.
+        changes: To make it smaller.
+        losses: Dotted place of the node that holds the losses.
+        settings: Dotted place of the node that holds assigner and sampler.
+        head: Dotted attribute of the model.
+    """
+
+    model: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    losses: str = 'bbox_head'
+    settings: str = 'train_cfg'
+    head: str = 'bbox_head'
+
+
+_TOWER = dict(bbox_head=dict(in_channels=16, feat_channels=16))
+GRID_HEADS: Mapping[str, GridHead] = {
+    'retinanet': GridHead('retinanet', _TOWER),
+    'fcos': GridHead('fcos', _TOWER),
+    'atss': GridHead('atss', _TOWER),
+    'ssd': GridHead('ssd', dict(bbox_head=dict(in_channels=(16, 16, 16)))),
+    'centernet': GridHead(
+        'centernet',
+        dict(
+            neck=dict(in_channels=24, num_deconv_filters=(16, 16)),
+            bbox_head=dict(in_channels=16, feat_channels=16),
+        ),
+    ),
+    'yolov1': GridHead(
+        'yolov1', dict(bbox_head=dict(in_channels=24, bbox_coder=dict(input_size=(SIZE, SIZE))))
+    ),
+    'yolov3': GridHead(
+        'yolov3',
+        dict(
+            neck=dict(in_channels=[24, 16, 8], out_channels=[16, 16, 16]),
+            bbox_head=dict(in_channels=[16, 16, 16], out_channels=[16, 16, 16]),
+        ),
+    ),
+    'yolov4': GridHead(
+        'yolov4',
+        dict(
+            neck=dict(in_channels=[8, 16, 24]),
+            bbox_head=dict(in_channels=[8, 16, 24], out_channels=[16, 16, 16]),
+        ),
+    ),
+    'yolov5': GridHead(
+        'yolov5',
+        dict(neck=dict(in_channels=[8, 16, 24]), bbox_head=dict(in_channels=[8, 16, 24])),
+    ),
+}
+HEADS = tuple(GRID_HEADS)
+
+
+@cache
+def _head_config(head: str) -> Config:
+    row = GRID_HEADS[head]
+    cfg = Config.fromfile(configs_folder() / '_base_' / 'models' / f'{row.model}_tiny.py').model
+    changes = copy.deepcopy(dict(row.changes))
+    indices = cfg.backbone.get('out_indices')
+    changes['backbone'] = dict(_WIDTHS, _delete_=True, out_indices=indices)
+    changes['data_preprocessor'] = None
+    if cfg.get('neck') is not None and cfg.neck.type == 'FPN':
+        changes['neck'] = _FPN
+    changes['bbox_head'] = dict(changes['bbox_head'], num_classes=CLASSES)
+    whole = Config(dict(model=cfg))
+    whole.merge_from_dict(dict(model=changes))
+    return whole.model
+
+
+def head_config(head: str) -> dict[str, Any]:
+    """The model node of a small detector, to be changed at will."""
+    return _head_config(head).to_dict()
+
+
+def node_at(config: Any, place: str) -> Any:
+    """What stands at a dotted place of nested mappings."""
+    for key in place.split('.'):
+        config = config[key]
+    return config
+
+
+def head_of(model: Any, head: str) -> Any:
+    """The head that a row of the grid looks at."""
+    for name in GRID_HEADS[head].head.split('.'):
+        model = getattr(model, name)
+    return model
+
+
+def build(config: Mapping[str, Any]) -> Any:
+    """The detector of a model node, its keys checked, as in training."""
+    torch.manual_seed(0)
+    model: Any = build_model(Config(dict(model=copy.deepcopy(dict(config)))))
+    model.init_weights()
+    return model.train()
