@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import ShapeError
 from ..registry import MODELS
+from ..structures.loss_term import Kind
 from .checks import (
     check_columns,
     check_floating,
@@ -178,6 +179,8 @@ def _weigh(loss: Tensor, class_weight: Sequence[float] | Tensor | None) -> Tenso
 
 class _SumOfSquares(nn.Module):
     """What the two whole-system losses share: ``loss_weight`` over a number of images."""
+
+    kinds: tuple[Kind, ...] = ()  # of a whole system, of no single term of a head
 
     def __init__(
         self, loss_weight: float, class_weight: Sequence[float] | None, **lambdas: float

@@ -24,7 +24,7 @@ def changed(head: str, **losses) -> dict:
     ('head', 'losses', 'message'),
     [
         ('ssd', dict(loss_cls=node('GIoULoss')), 'loss_cls: GIoULoss serves box_decoded'),
-        ('yolov1', dict(loss_bbox=node('FocalLoss')), 'none of which compares boxes'),
+        ('yolov1', dict(loss_bbox=node('FocalLoss')), 'compares no boxes'),
         ('atss', dict(loss_centerness=node('GaussianFocalLoss')), 'loss_centerness: Gaussian'),
         ('fcos', dict(loss_bbox=node('DistributionFocalLoss')), 'predicts one number a side'),
         ('yolov4', dict(loss_bbox=node('CrossEntropyLoss', use_sigmoid=True)), 'YOLOBBoxCoder'),

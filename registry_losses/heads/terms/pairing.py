@@ -22,6 +22,12 @@ from .evaluation import averaging, call_loss, unchanged_buffers
 _TRIAL_ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
+def _serves(kinds: Sequence[str]) -> str:
+    return (
+        f'serves {", ".join(kinds)}' if kinds else 'is the loss of a whole system, not of one term'
+    )
+
+
 def kind_of_box_loss(loss: Any, where: str) -> Kind:
     """Whether a box loss compares decoded boxes, encoded ones, or distributions.
 
@@ -45,7 +51,8 @@ def kind_of_box_loss(loss: Any, where: str) -> Kind:
         if kind in kinds:
             return kind
     raise PairingError(
-        f'{where}: {type(loss).__name__} serves {", ".join(kinds)}, none of which compares boxes'
+        f'{where}: {type(loss).__name__} {_serves(kinds)} and compares no boxes; '
+        'choose a loss of boxes, such as SmoothL1Loss or GIoULoss'
     )
 
 
@@ -95,7 +102,7 @@ def check_terms(terms: Sequence[LossTerm]) -> None:
         kinds = declared(term.loss).kinds
         if kinds is not None and term.kind not in kinds:
             raise PairingError(
-                f'{term.name}: {type(term.loss).__name__} serves {", ".join(kinds)}, but this '
+                f'{term.name}: {type(term.loss).__name__} {_serves(kinds)}, but this '
                 f'term of the head is of kind {term.kind!r}; choose a loss that serves it'
             )
         if term.kind not in PREPARE:
