@@ -71,3 +71,11 @@ def in_ignore_mask(priors: Priors, mask: Tensor) -> Tensor:
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     pixel = (y.clamp(0, height - 1) * width + x.clamp(0, width - 1)).expand(b, -1)
     return mask.reshape(b, -1).gather(1, pixel) & inside
+
+
+def regions_not_annotated(priors: Priors, gt: GroundTruth) -> Tensor:
+    """``(B, N)`` bool: priors where nothing is annotated, at the maps' own resolution."""
+    ignored = centers_in_ignore_box(priors, gt)
+    if gt.ignore_mask is not None:
+        ignored = ignored | in_ignore_mask(priors, gt.ignore_mask)
+    return ignored if priors.valid is None else ignored | ~priors.valid

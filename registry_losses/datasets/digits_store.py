@@ -1,18 +1,9 @@
-"""Writes the digits data set once, so that it is either whole or absent.
-
-Everything goes to a temporary folder beside the final one, which a rename then puts in
-place; a stamp inside says what it was made from. A lock makes processes that start
-together wait for the one that writes, and the kernel drops it when that one dies.
-"""
+"""Writes the digits data set once; see :mod:`.drawn_once`."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
@@ -23,9 +14,10 @@ import numpy as np
 
 from ..errors import DataError
 from .digits_render import VERSION, DigitsSpec, draw_image, load_samples
+from .drawn_once import STAMP, draw_once, holds, progress_bar, sync
 from .metainfo import DIGIT_CLASSES
 
-STAMP = 'stamp.json'
+__all__ = ['STAMP', 'is_current', 'prepare_digits']
 
 
 def prepare_digits(
@@ -44,67 +36,28 @@ def prepare_digits(
     Raises:
         DataError: If the folder holds something that this function did not write.
     """
-    root, spec = Path(data_root).absolute(), spec or DigitsSpec()
-    if is_current(root, spec):
-        return False
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(root.with_name(f'.{root.name}.lock')):
-        if is_current(root, spec):  # another process wrote it while we waited
-            return False
-        _refuse_foreign(root)
-        for stale in root.parent.glob(f'.{root.name}.tmp-*'):  # left by killed runs
-            shutil.rmtree(stale, ignore_errors=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f'.{root.name}.tmp-', dir=root.parent))
-        try:
-            temporary.chmod(0o755)  # mkdtemp's 0o700 would shut out other users
-            _write_all(temporary, spec, progress=progress)
-            _replace(temporary, root)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    return True
+    spec = spec or DigitsSpec()
+    return draw_once(data_root, _stamp(spec), partial(_write_all, spec=spec, progress=progress))
 
 
 def is_current(root: str | os.PathLike, spec: DigitsSpec) -> bool:
     """Whether ``root`` holds exactly the digits of ``spec`` by this version."""
-    try:
-        return json.loads((Path(root) / STAMP).read_text()) == _stamp(spec)
-    except (OSError, ValueError):
-        return False
+    return holds(root, _stamp(spec))
 
 
 def _stamp(spec: DigitsSpec) -> dict:
     return {'data': 'digits', 'version': VERSION, **asdict(spec)}
 
 
-def _refuse_foreign(root: Path) -> None:
-    if root.is_dir() and any(root.iterdir()) and not (root / STAMP).is_file():
-        raise DataError(
-            f'{root}: expected digits written by this package (with a {STAMP}) or no folder, '
-            'got other files; move them away or choose another data_root'
-        )
-
-
-def _replace(temporary: Path, root: Path) -> None:
-    """Put the new folder in place; a kill in between leaves none, which is made again."""
-    if root.exists():
-        old = Path(tempfile.mkdtemp(prefix=f'.{root.name}.tmp-', dir=root.parent))
-        os.rename(root, old / 'old')
-        os.rename(temporary, root)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        os.rename(temporary, root)
-
-
-def _write_all(folder: Path, spec: DigitsSpec, *, progress: bool) -> None:
+def _write_all(folder: Path, *, spec: DigitsSpec, progress: bool) -> None:
     load_samples()  # fail here, with its own message, not in a thread
     (folder / 'annotations').mkdir()
     counts = {'train': spec.num_train, 'val': spec.num_val}
-    with _progress(sum(counts.values()), folder, progress) as advance:
+    text = f'drawing digits in {folder.parent}'
+    with progress_bar(sum(counts.values()), text, progress) as advance:
         for split, count in counts.items():
             (folder / split).mkdir()
             _write_split(folder, spec, split, count, advance)
-    (folder / STAMP).write_text(json.dumps(_stamp(spec), indent=1))
-    _sync(folder / STAMP)
 
 
 def _write_split(folder: Path, spec: DigitsSpec, split: str, count: int, advance) -> None:
@@ -124,7 +77,7 @@ def _write_split(folder: Path, spec: DigitsSpec, split: str, count: int, advance
     path = folder / 'annotations' / f'{split}.json'
     content = dict(images=images, annotations=annotations, categories=categories)
     path.write_text(json.dumps(content))
-    _sync(path)
+    sync(path)
 
 
 def _write_image(
@@ -150,48 +103,3 @@ def _annotation(number: int, image: int, box: np.ndarray, label: int) -> dict:
         area=round(width * height, 2),
         iscrowd=0,
     )
-
-
-def _sync(path: Path) -> None:
-    with open(path, 'rb') as file:
-        os.fsync(file.fileno())
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on ``path``; waits for whoever holds it and is still alive."""
-    try:
-        import fcntl
-    except ImportError:  # not a POSIX system: a single process is safe without
-        yield
-        return
-    with open(path, 'w') as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-@contextlib.contextmanager
-def _progress(total: int, folder: Path, enabled: bool) -> Iterator:
-    """Yield a function to call once an image."""
-    if not enabled:
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn('{task.description}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(f'drawing digits in {folder.parent}', total=total)
-        yield lambda: bar.advance(task)

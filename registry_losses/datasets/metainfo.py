@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import colorsys
 
+from ..structures.skeleton import COCO_17
+
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split(','))
@@ -41,3 +43,15 @@ def make_palette(num_classes: int) -> list[tuple[int, int, int]]:
         r, g, b = colorsys.hsv_to_rgb(i * golden % 1, 0.85 - 0.2 * (i % 2), 1 - 0.18 * (i % 3))
         palette.append((round(r * 255), round(g * 255), round(b * 255)))
     return palette
+
+
+COCO_PERSON: dict = dict(
+    classes=('person',),
+    palette=make_palette(1),
+    num_keypoints=COCO_17.num_joints,
+    keypoints=COCO_17.joints,
+    skeleton=COCO_17.limbs,
+    flip_indices=COCO_17.flip_indices,
+    sigmas=COCO_17.sigmas,
+)
+"""What a data set of people with COCO's 17 joints says of itself."""

@@ -1,5 +1,6 @@
 """Whole models, on MMEngine's BaseModel."""
 
+from .bottomup import BottomupPoseEstimator
 from .single_stage import SingleStageDetector
 
-__all__ = ['SingleStageDetector']
+__all__ = ['BottomupPoseEstimator', 'SingleStageDetector']

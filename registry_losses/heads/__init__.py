@@ -1,9 +1,12 @@
 """Heads: layers, priors, coder and stated losses; the template does the rest."""
 
+from .ae_head import AEHead
 from .atss_head import ATSSHead
 from .centernet_head import CenterNetHead
 from .dense_head import DenseHead
 from .fcos_head import FCOSHead
+from .openpose_head import OpenPoseHead
+from .pose_head import PoseHead
 from .retina_head import RetinaHead
 from .ssd_head import SSDHead
 from .terms.assigning import assign_and_sample
@@ -15,6 +18,7 @@ from .yolo_head import YOLOHead, YOLOV3Head, YOLOV5Head
 from .yolov1_head import YOLOV1Head
 
 __all__ = [
+    'AEHead',
     'ATSSHead',
     'CenterNetHead',
     'ConvTower',
@@ -22,7 +26,9 @@ __all__ = [
     'FCOSHead',
     'LevelNormTower',
     'LossInputs',
+    'OpenPoseHead',
     'Pairing',
+    'PoseHead',
     'RetinaHead',
     'SSDHead',
     'YOLOHead',

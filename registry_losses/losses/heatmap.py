@@ -13,6 +13,7 @@ from .checks import (
     check_counts,
     check_flags,
     check_floating,
+    check_numbers,
     check_same_shape,
     check_weight,
 )
@@ -183,6 +184,8 @@ class KeypointMSELoss(HeatmapLoss):
         loss_weight: The loss is multiplied by it.
         reduction: ``'none'``, ``'mean'`` or ``'sum'``; a mean is over all elements, also
             those of weight 0.
+        foreground: An element counts ``1 + foreground * target``, so that the few cells
+            near joints are not outvoted by all the others. 0 is the plain mean.
     """
 
     def __init__(
@@ -192,17 +195,23 @@ class KeypointMSELoss(HeatmapLoss):
         loss_weight: float = 1.0,
         *,
         reduction: str = 'mean',
+        foreground: float = 0.0,
     ) -> None:
         super().__init__(use_target_weight, loss_weight, reduction)
         check_flags(self, skip_empty_channel=skip_empty_channel)
+        check_numbers(self, low=0, foreground=foreground)
         self.skip_empty_channel = skip_empty_channel
+        self.foreground = foreground
 
     def elements(self, pred: Tensor, target: Tensor) -> Tensor:
         """See :func:`mse_loss`."""
         return mse_loss(pred, target, reduction='none')
 
     def channel_weight(self, target: Tensor, weight: Tensor | None) -> Tensor | None:
-        """Zero for maps without a keypoint, if so wished."""
+        """Zero for maps without a keypoint, more near keypoints, if so wished."""
+        if self.foreground:
+            more = 1 + self.foreground * target
+            weight = more if weight is None else weight * more
         if not self.skip_empty_channel:
             return weight
         dims = tuple(range(2, target.dim())) if target.dim() > 2 else (0,)

@@ -8,6 +8,7 @@ from torch import Tensor
 from ..errors import ShapeError
 from ..registry import MODELS
 from .base import BaseLoss, need_tensor
+from .checks import check_numbers
 from .heatmap import weighted_heatmap
 from .l1 import mse_loss
 from .reduction import reduce_loss, reducible
@@ -41,9 +42,18 @@ class PAFLoss(BaseLoss):
     Args:
         reduction: ``'none'``, ``'mean'`` (over all components, masked or not) or ``'sum'``.
         loss_weight: The loss is multiplied by it.
+        foreground: A component on a limb counts ``1 + foreground``, so that the few
+            cells of limbs are not outvoted by all the others. 0 is the plain mean.
     """
 
     kinds = ('field',)
+
+    def __init__(
+        self, reduction: str = 'mean', loss_weight: float = 1.0, *, foreground: float = 0.0
+    ) -> None:
+        super().__init__(reduction, loss_weight)
+        check_numbers(self, low=0, foreground=foreground)
+        self.foreground = foreground
 
     def compute(
         self,
@@ -60,4 +70,13 @@ class PAFLoss(BaseLoss):
             if weight.dim() == loss.dim() - 1 == 3:
                 weight = weight[:, None]
             weight = weighted_heatmap(loss, weight, None)
+        if self.foreground:
+            more = 1 + self.foreground * _on_limb(target).to(loss.dtype)
+            weight = more if weight is None else weight * more
         return self.loss_weight * reduce_loss(loss, reduction, weight, avg_factor)
+
+
+def _on_limb(target: Tensor) -> Tensor:
+    """Where a limb's vector is not zero, in the shape of ``target``."""
+    pairs = target.unflatten(1, (-1, 2))
+    return (pairs != 0).any(dim=2, keepdim=True).expand_as(pairs).flatten(1, 2)

@@ -80,6 +80,8 @@ class LossTerm:
             ``'last'`` by quality, then the last gt (CenterNet's sizes and offsets).
         columns: Slice [from, to) of the encoded vector that a ``box_encoded`` term
             compares; None for all.
+        background: A ``heatmap`` term of one map that says where no class is: its
+            complement is compared with the largest target of all classes.
 
     Raises:
         ConfigError: If a field has a value it cannot have.
@@ -100,6 +102,7 @@ class LossTerm:
     pair_weight: PairWeight = 'assigned'
     one_per_prior: bool | Literal['last'] = False
     columns: tuple[int, int] | None = None
+    background: bool = False
 
     def __post_init__(self) -> None:
         choices = (

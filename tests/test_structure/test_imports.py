@@ -16,7 +16,7 @@ FLOORS = (
     ('structures', 'registry', 'plugins'),
     ('ops',),
     ('losses', 'priors', 'coders', 'samplers', 'assigners', 'datasets', 'transforms', 'config'),
-    ('backbones', 'evaluation'),
+    ('backbones', 'evaluation', 'pose'),
     ('necks', 'heads', 'visualization'),
     ('detectors',),
     ('engine',),

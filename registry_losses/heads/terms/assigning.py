@@ -82,7 +82,7 @@ def pair_losses(terms: Sequence[LossTerm], inputs: LossInputs) -> Tensor:
     """``(K,)`` detached classification plus box loss of every pair (PAA, section 3.2)."""
     total = torch.zeros(inputs.assignment.num_pairs, device=inputs.gt.device)
     for term in terms:
-        if term.kind == 'classification':
+        if term.kind in ('classification', 'heatmap') and not term.background:
             alone = replace(term, rows='positives')
         elif term.kind in ('box_encoded', 'box_decoded'):
             alone = replace(term, pair_weight='none', one_per_prior=False)

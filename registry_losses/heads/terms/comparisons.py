@@ -4,7 +4,6 @@ Shapes: B images, N priors, K pairs, C classes, R rows, L levels.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,26 +11,9 @@ from torch import Tensor
 from ...errors import ConfigError, PairingError
 from ...losses.declared import declared
 from ...structures import Assignment, ClassTargets, LossTerm
+from .comparison import Comparison
 from .loss_inputs import LossInputs
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """What one term hands to its loss.
-
-    Args:
-        preds: One tensor a stage, rows first.
-        target: ``ClassTargets``, or ``(K, D)``.
-        weight: ``(R,)`` row weights or None.
-        levels: ``(R,)`` level of each row, for ``level_mean``.
-        count: The term's normaliser on this rank: 0-d; ``(L,)`` for ``level_mean``.
-    """
-
-    preds: tuple[Tensor, ...]
-    target: object
-    weight: Tensor | None
-    count: Tensor
-    levels: Tensor | None = None
+from .pose_terms import background_targets, complement, field_comparison, tag_comparison
 
 
 def _class_rows(term: LossTerm, inputs: LossInputs) -> Comparison:
@@ -49,6 +31,9 @@ def _class_rows(term: LossTerm, inputs: LossInputs) -> Comparison:
     )
     stages = inputs.output.branches[term.branch].stages()
     preds = tuple(stage.reshape(-1, stage.shape[-1]) for stage in stages)
+    if term.background:
+        targets = background_targets(targets)
+        preds = tuple(complement(pred, term.loss) for pred in preds)
     _check_rows(term, preds[0], targets.num_rows)
     if term.rows == 'class_rows':
         preds, targets = _only_positive_rows(preds, targets)
@@ -153,6 +138,8 @@ PREPARE: dict[str, Callable[[LossTerm, LossInputs], Comparison]] = {
     'box_encoded': _box,
     'box_decoded': _box,
     'distribution': _distribution,
+    'embedding': tag_comparison,
+    'field': field_comparison,
 }
 
 

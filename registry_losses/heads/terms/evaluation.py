@@ -8,6 +8,7 @@ Shapes: B images, N priors, K pairs, C classes, R rows, L levels.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from mmengine import dist
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 from ...errors import ConfigError
 from ...losses.declared import declared
 from ...structures import ClassTargets, LossTerm
-from .comparisons import PREPARE, Comparison
+from .comparison import Comparison, TagTargets
+from .comparisons import PREPARE
 from .loss_inputs import LossInputs
 
 
@@ -31,14 +33,18 @@ def evaluate_terms(terms: Sequence[LossTerm], inputs: LossInputs) -> dict[str, T
         inputs: The step.
 
     Returns:
-        Term name to differentiable scalar.
+        Term name to differentiable scalar; a term of kind ``embedding`` has two, named
+        ``loss_pull`` and ``loss_push``.
     """
     prepared = [PREPARE[term.kind](term, inputs) for term in terms]
     counts = _mean_over_ranks([comparison.count for comparison in prepared])
-    return {
-        term.name: _take_loss(term, comparison, count, inputs)
-        for term, comparison, count in zip(terms, prepared, counts)
-    }
+    losses: dict[str, Tensor] = {}
+    for term, comparison, count in zip(terms, prepared, counts):
+        if isinstance(comparison.target, TagTargets):
+            losses.update(_tag_losses(term, comparison, count))
+        else:
+            losses[term.name] = _take_loss(term, comparison, count, inputs)
+    return losses
 
 
 def fit_target(loss, targets: ClassTargets) -> tuple[object, Tensor | None]:
@@ -171,6 +177,22 @@ def _take_loss(term: LossTerm, comparison: Comparison, count: Tensor, inputs: Lo
     if term.times_batch:
         scale = scale * inputs.assignment.batch_size * dist.get_world_size()
     return total * scale
+
+
+def _tag_losses(term: LossTerm, comparison: Comparison, count: Tensor) -> dict[str, Tensor]:
+    """Pull and push of the tags, summed over the images, over the normaliser."""
+    target = comparison.target
+    assert isinstance(target, TagTargets)
+    scale = term.factor / count.clamp(min=term.clamp)
+    loss: Any = term.loss
+    pull, push = loss.grouped(
+        comparison.preds[0],
+        target.person,
+        target.image_of_person,
+        target.num_images,
+        joint_weight=target.joint_weight,
+    )
+    return {'loss_pull': pull * scale, 'loss_push': push * scale}
 
 
 def _level_weights(term: LossTerm, like: Tensor) -> Tensor:

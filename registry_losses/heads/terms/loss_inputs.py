@@ -3,7 +3,7 @@
 Shapes: B images, N priors, M gts, K pairs, C classes, D values.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -35,6 +35,8 @@ class LossInputs:
         assignment: The pairs, after the sampler.
         coder: Encodes gts and decodes predictions; None for heads without boxes.
         num_classes: C, without background.
+        dense_targets: Targets a head worked out for every prior, by branch: ``(B, N, D)``.
+        region_ignored: ``(B, N)`` bool, priors where nothing is annotated.
     """
 
     output: HeadOutput
@@ -43,6 +45,8 @@ class LossInputs:
     assignment: Assignment
     coder: object | None
     num_classes: int
+    dense_targets: Mapping[str, Tensor] = field(default_factory=dict)
+    region_ignored: Tensor | None = None
     _cache: dict = field(default_factory=dict, repr=False)
 
     def once(self, key, compute):

@@ -264,7 +264,7 @@ def _example(term: LossTerm, parts: Pairing) -> tuple[Tensor, Any] | None:
     pred = torch.linspace(-2, 2, 3 * size, device='cpu').reshape(3, size)
     if term.kind == 'centerness':
         return pred, torch.full_like(pred, 0.4)
-    num_classes = 1 if term.kind == 'objectness' else parts.num_classes
+    num_classes = 1 if term.kind == 'objectness' or term.background else parts.num_classes
     background = 0 if term.rows == 'positives' else num_classes
     labels = torch.tensor([num_classes - 1, 0, background], device='cpu')
     scores = torch.tensor([1.0, 0.6, 1.0], device='cpu')

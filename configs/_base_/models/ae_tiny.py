@@ -1,0 +1,29 @@
+# Associative embedding for a CPU: stride 4, for images of about 128 pixels.
+model = dict(
+    type='BottomupPoseEstimator',
+    channels_last=True,
+    data_preprocessor=dict(
+        type='DetDataPreprocessor',
+        mean=[127.5, 127.5, 127.5],
+        std=[64.0, 64.0, 64.0],
+        bgr_to_rgb=False,
+        pad_size_divisor=32,
+    ),
+    backbone=dict(type='TinyNet', widths=(32, 64, 128, 160), depths=(1, 2, 2, 1)),
+    neck=dict(type='FPN', in_channels=[32, 64, 128, 160], out_channels=64, num_outs=1),
+    head=dict(
+        type='AEHead',
+        skeleton='coco_17',
+        in_channels=64,
+        conv_out_channels=(96,),
+        norm_cfg=dict(type='BN'),
+        tag_std=0.1,
+        prior_generator=dict(type='MlvlPointGenerator', strides=[4]),
+        # 0.999 Ld + 0.001 Lg, as the source has it. Within Lg the push counts eightfold: where
+        # it does not outweigh the pull, all tags fall together and stay so.
+        loss_heatmap=dict(type='KeypointMSELoss', loss_weight=0.999, foreground=10.0),
+        loss_tag=dict(type='AssociativeEmbeddingLoss', loss_weight=0.001, push_loss_factor=8.0),
+    ),
+    train_cfg=dict(assigner=dict(type='GaussianAssigner', sigma=1.5, unbiased=True)),
+    test_cfg=dict(threshold=0.1, kernel=3, min_joints=3),
+)

@@ -1,0 +1,2 @@
+# OpenPose on puppets: a quarter of an hour on a CPU.
+_base_ = ['../_base_/models/openpose_tiny.py', '../_base_/tiny_puppets.py']

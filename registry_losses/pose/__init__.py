@@ -1,0 +1,1 @@
+"""From annotated persons to joints and fields, and from maps back to persons."""

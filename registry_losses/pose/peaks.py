@@ -1,0 +1,154 @@
+"""Peaks of heatmaps: local maxima, and where between the cells they are.
+
+Shapes: B images, V joints, H x W cells, Q peaks of the batch.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import ConfigError, ShapeError
+
+Refinement = Literal['log_parabola', 'quarter', 'none']
+
+
+@dataclass(frozen=True, eq=False)
+class Peaks:
+    """Q local maxima, by image, then joint, then score, the best first.
+
+    Args:
+        image: ``(Q,)`` int64.
+        joint: ``(Q,)`` int64.
+        cell: ``(Q, 2)`` int64 x, y.
+        position: ``(Q, 2)`` float32 x, y in cells; whole numbers are centres of cells.
+        score: ``(Q,)`` float32, the heatmap's value at the cell.
+    """
+
+    image: Tensor
+    joint: Tensor
+    cell: Tensor
+    position: Tensor
+    score: Tensor
+
+
+def find_peaks(
+    heatmaps: Tensor,
+    *,
+    threshold: float = 0.1,
+    kernel: int = 5,
+    limit: int = 30,
+    refinement: Refinement = 'log_parabola',
+) -> Peaks:
+    """The local maxima of a batch of heatmaps, in float32 whatever autocast says.
+
+    Waits for the device once: how many there are.
+
+    Args:
+        heatmaps: ``(B, V, H, W)``, not changed.
+        threshold: A peak is above it.
+        kernel: Odd; a peak is the largest of so many cells squared around it. Of equal
+            neighbours the first, row by row, is the peak.
+        limit: Peaks an image and joint; the best stay.
+        refinement: See :func:`refine`.
+    """
+    if heatmaps.dim() != 4:
+        raise ShapeError(f'heatmaps: expected (B, V, H, W), got {tuple(heatmaps.shape)}')
+    if kernel < 1 or kernel % 2 == 0:
+        raise ConfigError(f'kernel: expected an odd number, got {kernel}')
+    with torch.autocast(heatmaps.device.type, enabled=False):
+        maps = heatmaps.detach().float()
+        half = kernel // 2
+        highest = F.max_pool2d(maps, (1, kernel), stride=1, padding=(0, half))
+        highest = F.max_pool2d(highest, (kernel, 1), stride=1, padding=(half, 0))
+        found = ((maps == highest) & (maps > threshold)).nonzero()  # sync: how many peaks
+        plane = found[:, 0] * maps.shape[1] + found[:, 1]
+        y, x = found[:, 2], found[:, 3]
+        planes = maps.flatten(0, 1)
+        first = _is_first(planes, plane, y, x, half)
+        plane, y, x = plane[first], y[first], x[first]
+        score = planes[plane, y, x]
+        order = torch.argsort(score, descending=True, stable=True)
+        order = order[torch.argsort(plane[order], stable=True)]
+        plane, y, x, score = plane[order], y[order], x[order], score[order]
+        place = torch.arange(len(plane), device=plane.device)
+        start = torch.searchsorted(plane, plane)  # the first of the same plane
+        best = place - start < limit
+        plane, y, x, score = plane[best], y[best], x[best], score[best]
+        position = torch.stack((x, y), dim=1) + refine(planes, plane, y, x, refinement)
+    return Peaks(
+        image=torch.div(plane, maps.shape[1], rounding_mode='floor'),
+        joint=plane % maps.shape[1],
+        cell=torch.stack((x, y), dim=1),
+        position=position,
+        score=score,
+    )
+
+
+def _is_first(planes: Tensor, plane: Tensor, y: Tensor, x: Tensor, half: int) -> Tensor:
+    """``(Q,)`` whether no equal cell stands before a peak within its window."""
+    if half == 0 or not len(plane):
+        return torch.ones_like(plane, dtype=torch.bool)
+    h, w = planes.shape[-2:]
+    offsets = torch.arange(-half, half + 1, device=plane.device)
+    dy, dx = torch.meshgrid(offsets, offsets, indexing='ij')
+    before = (dy < 0) | ((dy == 0) & (dx < 0))
+    dy, dx = dy[before], dx[before]
+    row, column = y[:, None] + dy, x[:, None] + dx
+    inside = (row >= 0) & (column >= 0) & (column < w)
+    value = planes[plane[:, None], row.clamp(0, h - 1), column.clamp(0, w - 1)]
+    equal = inside & (value == planes[plane, y, x][:, None])
+    return ~equal.any(dim=1)
+
+
+def refine(
+    planes: Tensor, plane: Tensor, y: Tensor, x: Tensor, method: Refinement = 'log_parabola'
+) -> Tensor:
+    """How far beside its cell's centre a peak lies, from its four neighbours.
+
+    ``log_parabola`` puts a parabola through the logarithms of three cells, exact for a
+    Gaussian, at most half a cell. ``quarter`` moves a quarter cell to the larger
+    neighbour (Newell et al., Stacked Hourglass Networks, ECCV 2016, section 3.1).
+    Across a border there is no neighbour, and nothing moves along that axis.
+
+    Args:
+        planes: ``(n, H, W)`` float32.
+        plane: ``(Q,)`` int64.
+        y: ``(Q,)`` int64.
+        x: ``(Q,)`` int64.
+        method: ``'log_parabola'``, ``'quarter'`` or ``'none'``.
+
+    Returns:
+        ``(Q, 2)`` x, y in cells.
+    """
+    if method not in get_args(Refinement):
+        raise ConfigError(f'refinement: expected one of {get_args(Refinement)}, got {method!r}')
+    shift = planes.new_zeros(len(plane), 2)
+    if method == 'none' or not len(plane):
+        return shift
+    h, w = planes.shape[-2:]
+    middle = planes[plane, y, x]
+    for axis, (place, size) in enumerate(((x, w), (y, h))):
+        inside = (place > 0) & (place < size - 1)
+        low, high = (place - 1).clamp(min=0), (place + 1).clamp(max=size - 1)
+        if axis == 0:
+            before, after = planes[plane, y, low], planes[plane, y, high]
+        else:
+            before, after = planes[plane, low, x], planes[plane, high, x]
+        if method == 'quarter':
+            move = 0.25 * torch.sign(after - before)
+        else:
+            a, m, b = (v.clamp(min=_TINY).log() for v in (before, middle, after))
+            bend = 2 * m - a - b
+            move = torch.where(bend > _FLAT, 0.5 * (b - a) / bend.clamp(min=_FLAT), 0)
+            move = move.clamp(-0.5, 0.5)
+        shift[:, axis] = torch.where(inside, move, 0)
+    return shift
+
+
+# Keeps logarithms finite where a map is 0 or below.
+_TINY = 1e-8
+# Below this the three cells are level, and rounding would decide where the peak is.
+_FLAT = 1e-6
