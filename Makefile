@@ -3,7 +3,8 @@
 #   PYTHON=/path/to/python   use that interpreter as it is; nothing is installed
 #   VENV=/path/to/venv       use, or create, this virtual environment (default: .venv)
 #   TORCH=torch==2.4.1       another PyTorch (default: 2.13.0 without a GPU, the newest with one)
-#   PIP_ARGS='...'           more arguments for pip, for instance an index of CPU-only PyTorch builds
+#   CPU_INDEX='...'          index of CPU builds of PyTorch, asked first where there is no GPU
+#   PIP_ARGS='...'           more arguments for pip; then CPU_INDEX is not asked
 #   ARGS='...'               more arguments for the command itself, e.g. make train ARGS=--resume
 #   JOBS=4                   test processes side by side (default: 2)
 
@@ -13,6 +14,9 @@ VENV     ?= .venv
 JOBS     ?= 2
 EXTRAS   ?= lite,digits,tensorboard,dev
 TORCH    ?= $(if $(shell command -v nvidia-smi 2>/dev/null),torch>=2.1,torch==2.13.0)
+# PyTorch's own index of CPU builds, asked first where there is no GPU: pip's default index
+# has the CUDA build for Linux, gigabytes of it. Empty: do not ask.
+CPU_INDEX ?= $(if $(shell command -v nvidia-smi 2>/dev/null)$(PIP_ARGS),,https://download.pytorch.org/whl/cpu)
 
 ifdef PYTHON
 PY    := $(PYTHON)
@@ -54,7 +58,11 @@ $(VENV)/.registry_losses_ready: setup.cfg pyproject.toml
 	fi; \
 	'$(VENV)/bin/python' -m pip --version >/dev/null 2>&1 || '$(VENV)/bin/python' -m ensurepip; \
 	echo 'Installing $(TORCH), then registry_losses[$(EXTRAS)] (a few minutes, once)'; \
-	'$(VENV)/bin/python' -m pip install -q $(PIP_ARGS) '$(TORCH)'; \
+	if [ -z '$(CPU_INDEX)' ] || ! '$(VENV)/bin/python' -m pip install -q --timeout 10 --retries 0 \
+	    --index-url '$(CPU_INDEX)' '$(TORCH)' 2>/dev/null; then \
+	  [ -z '$(CPU_INDEX)' ] || echo '$(CPU_INDEX) cannot be used; taking what pip has'; \
+	  '$(VENV)/bin/python' -m pip install -q $(PIP_ARGS) '$(TORCH)'; \
+	fi; \
 	'$(VENV)/bin/python' -m pip install -q $(PIP_ARGS) -e '.[$(EXTRAS)]'
 	@touch $@
 

@@ -6,6 +6,7 @@ from .checkpoint import find_resumable, load_checkpoint_file
 from .distributed import CPUDistributedDataParallel, init_distributed
 from .hooks import (
     BiasWarmupHook,
+    ChannelsLastHook,
     CheckpointHook,
     DrawPredictionsHook,
     NonFiniteLossHook,
@@ -20,6 +21,7 @@ __all__ = [
     'BiasWarmupHook',
     'CPUAmpOptimWrapper',
     'CPUDistributedDataParallel',
+    'ChannelsLastHook',
     'CheckpointHook',
     'DrawPredictionsHook',
     'EpochBasedTrainLoop',

@@ -1,6 +1,7 @@
 """Hooks: what happens around a training step."""
 
 from .bias_warmup import BiasWarmupHook
+from .channels_last import ChannelsLastHook
 from .check_classes import CheckClassesHook
 from .checkpoint import CheckpointHook
 from .draw import DrawPredictionsHook, ReportHook
@@ -9,6 +10,7 @@ from .progress import ProgressHook
 
 __all__ = [
     'BiasWarmupHook',
+    'ChannelsLastHook',
     'CheckClassesHook',
     'CheckpointHook',
     'DrawPredictionsHook',
