@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from ..registry import MODELS
 from ..structures import LossTerm
-from .dense_head import DenseHead, centerness_terms
+from .dense_head import DenseHead
 from .initial import start_rare_classes
+from .terms.stated import with_centerness
 from .towers import build_tower
 
 _INIT = dict(
@@ -136,6 +137,7 @@ class ATSSHead(DenseHead):
 
     def default_terms(self) -> tuple[LossTerm, ...]:
         """Classification, boxes weighted by centreness, centreness."""
+        terms = super().default_terms()
         if self.loss_centerness is None:
-            return super().default_terms()
-        return centerness_terms(self)
+            return terms
+        return with_centerness(terms, self.loss_centerness)

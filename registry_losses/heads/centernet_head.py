@@ -14,6 +14,7 @@ from ..registry import MODELS
 from ..structures import HeadOutput, LossTerm, Priors
 from .dense_head import DenseHead
 from .initial import prior_sides, start_rare_classes
+from .layouts import Layout, SplitBoxMaps
 from .map_reader import probabilities
 from .prediction import top_candidates
 
@@ -131,14 +132,9 @@ class CenterNetHead(DenseHead):
         """Values a prior in each map."""
         return {'cls': self.cls_out_channels, 'wh': 2, 'offset': 2}
 
-    def flatten(self, maps) -> HeadOutput:
-        """Branches ``cls`` and ``bbox``, the latter offset and size side by side."""
-        output = super().flatten(maps)
-        tensors = {
-            'cls': output['cls'],
-            'bbox': torch.cat((output['offset'], output['wh']), dim=-1),
-        }
-        return HeadOutput.of(tensors, output.level_sizes)
+    def layout(self) -> Layout:
+        """Offset and size side by side are the box."""
+        return SplitBoxMaps(self.map_channels(), parts=('offset', 'wh'))
 
     def default_terms(self) -> tuple[LossTerm, ...]:
         """Heatmap over the centres; size and offset over twice the centres.
@@ -181,7 +177,7 @@ class CenterNetHead(DenseHead):
                 heat, score_thr=cfg.get('score_thr', -1.0), limit=cfg.get('topk', 100)
             )
             prior_index = best.prior_index + start
-            boxes.append(self.decode_at(output, priors, prior_index, image_shapes))
+            boxes.append(self.reader.boxes_at(output, priors, prior_index, limits=image_shapes))
             scores.append(best.scores)
             labels.append(best.labels)
         return torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(labels, 1)

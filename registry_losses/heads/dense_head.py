@@ -12,14 +12,21 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from mmengine.model import BaseModule
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ..assigners import wrap_assigner
 from ..errors import ConfigError
+from ..losses.declared import declared
+from ..ops import clip_boxes
 from ..registry import MODELS, TASK_UTILS
-from ..structures import Assignment, DetDataSample, GroundTruth, LossTerm
+from ..structures import Assignment, DetDataSample, GroundTruth, HeadOutput, LossTerm, Priors
 from ..structures.loss_term import Kind
-from .map_reader import MapReader, Maps, num_outputs
+from .building import build, pad_shapes
+from .layouts import Layout, Maps, SeparateMaps
+from .map_reader import MapReader, num_outputs
+from .prediction import best_of_levels, rescale_instances, suppress
 from .terms.assigning import assign_and_sample
 from .terms.evaluation import evaluate_terms
 from .terms.loss_inputs import LossInputs
@@ -32,7 +39,7 @@ from .terms.pairing import (
 )
 
 
-class DenseHead(MapReader):
+class DenseHead(BaseModule):
     """Base class of the heads that predict on every cell of a feature pyramid.
 
     A subclass gives :meth:`_init_layers`, :meth:`forward` (raw maps, one sequence a
@@ -42,7 +49,7 @@ class DenseHead(MapReader):
     Args:
         num_classes: C, without background.
         in_channels: Channels of each input feature map.
-        prior_generator: Config node or object that lays the priors.
+        prior_generator: Config node or object that makes the priors.
         bbox_coder: Config node or object between boxes and what the head predicts.
         loss_cls: Classification loss. A softmax loss gives the head a background class.
         loss_bbox: Box loss, on encoded or decoded boxes as its kind says.
@@ -59,6 +66,14 @@ class DenseHead(MapReader):
     """
 
     in_channels: Any
+    map_names: tuple[str, ...] = ('cls', 'bbox')
+    """The maps of ``forward``, in order."""
+    score_factor: str | None = None
+    """Branch whose probability multiplies the class scores."""
+    num_bins: int = 0
+    """Bins of each side where boxes are distributions; 0 where they are numbers."""
+    clip_after_nms: bool = False
+    """Whether boxes are clipped to the image only when they are chosen (YOLOv5)."""
     uses_valid_flags = True
     """Whether priors beyond an image's own padding are left out."""
     train_cfg_keys: tuple[str, ...] = ('assigner', 'sampler', 'allowed_border')
@@ -103,6 +118,16 @@ class DenseHead(MapReader):
         self._changes = loss_terms or {}
         self.loss_terms = change_terms(self.default_terms(), self._changes, type(self).__name__)
         check_pairing(self.pairing())
+        factors = [term.loss for term in self.loss_terms if term.branch == self.score_factor]
+        self.reader = MapReader(
+            prior_generator=self.prior_generator,
+            layout=self.layout(),
+            class_loss=self.loss_cls,
+            num_classes=num_classes,
+            coder=self.bbox_coder,
+            factor=self.score_factor,
+            factor_loss=factors[0] if factors else None,
+        )
 
     # What a head states ---------------------------------------------------------------
 
@@ -117,6 +142,35 @@ class DenseHead(MapReader):
     def raw_maps(self, feats: Sequence[Tensor]) -> tuple[Sequence[Tensor], ...]:
         """The maps the losses read: :meth:`forward` 's, unless that ends in an activation."""
         return self(feats)
+
+    @property
+    def class_activation(self) -> str:
+        """What turns class outputs into probabilities, as their loss declares."""
+        return declared(self.loss_cls).class_activation
+
+    @property
+    def num_levels(self) -> int:
+        """Feature maps that the head predicts on."""
+        return self.prior_generator.num_levels
+
+    @property
+    def objectness_channels(self) -> int:
+        """Values of a prior's objectness: 1, or with a softmax loss 2 (object, background)."""
+        return 1
+
+    def map_channels(self) -> dict[str, int]:
+        """Values a prior in each map."""
+        return {
+            'cls': self.cls_out_channels,
+            'bbox': 4 * max(self.num_bins, 1),
+            'centerness': 1,
+            'objectness': self.objectness_channels,
+        }
+
+    def layout(self) -> Layout:
+        """Where the branches stand in the maps; by default one map a branch."""
+        channels = self.map_channels()
+        return SeparateMaps({name: channels[name] for name in self.map_names})
 
     def default_terms(self) -> tuple[LossTerm, ...]:
         """The losses of this head as its paper has them.
@@ -158,7 +212,7 @@ class DenseHead(MapReader):
     def loss_inputs(
         self, maps: Maps, gt: GroundTruth, *, image_ids: Sequence | None = None, pads=None
     ) -> LossInputs:
-        """Flatten, lay the priors, assign and sample.
+        """Flatten the maps, make the priors, assign and sample.
 
         Args:
             maps: Raw maps as :meth:`forward` returns them.
@@ -166,8 +220,13 @@ class DenseHead(MapReader):
             image_ids: B ids that key the sampler's randomness.
             pads: ``(B, 2)`` height and width of each image with its own padding.
         """
-        output = self.flatten(maps)
-        priors = self.priors(maps, pads if self.uses_valid_flags else None, gt.image_sizes)
+        output = self.reader.flatten(maps)
+        priors = self.reader.priors(
+            maps,
+            pads=pads if self.uses_valid_flags else None,
+            contents=gt.image_sizes,
+            allowed_border=self.train_cfg.get('allowed_border', -1) if self.training else -1,
+        )
         unassigned = Assignment.empty(gt.batch_size, priors.num_priors, gt.device)
         inputs = LossInputs(output, priors, gt, unassigned, self.bbox_coder, self.num_classes)
         return replace(inputs, assignment=self.assign(inputs, image_ids), _cache={})
@@ -181,7 +240,7 @@ class DenseHead(MapReader):
             assigner=self.assigner,
             sampler=self.sampler,
             terms=self.loss_terms,
-            predictions=lambda: self.predictions(inputs.output, inputs.priors),
+            predictions=lambda: self.reader.predictions(inputs.output, inputs.priors),
             image_ids=image_ids,
         )
 
@@ -199,37 +258,64 @@ class DenseHead(MapReader):
             num_bins=self.num_bins,
         )
 
+    # Prediction -----------------------------------------------------------------------
 
-def centerness_terms(head: DenseHead, *, clamp: float = 1.0) -> tuple[LossTerm, ...]:
-    """The terms of a head with a centreness branch (FCOS section 3.2, ATSS).
+    def predict(
+        self,
+        feats: Sequence[Tensor],
+        batch_data_samples: Sequence[DetDataSample],
+        rescale: bool = True,
+    ) -> list[InstanceData]:
+        """Detections of a batch."""
+        metas = [sample.metainfo for sample in batch_data_samples]
+        return self.predict_by_feat(*self(feats), batch_img_metas=metas, rescale=rescale)
 
-    Args:
-        head: Has ``loss_cls``, ``loss_bbox`` and ``loss_centerness``.
-        clamp: The least sum of weights that divides the box loss.
-    """
-    cls, box = DenseHead.default_terms(head)
-    return (
-        cls,
-        replace(box, normalizer='weight_sum', pair_weight='centerness', clamp=clamp),
-        LossTerm('loss_centerness', head.loss_centerness, kind='centerness', branch='centerness'),
-    )
+    @torch.no_grad()
+    def predict_by_feat(
+        self,
+        *maps: Sequence[Tensor],
+        batch_img_metas: Sequence[Mapping],
+        cfg: Mapping | None = None,
+        rescale: bool = False,
+        with_nms: bool = True,
+    ) -> list[InstanceData]:
+        """Detections from raw maps: per level top-k, decode, NMS.
 
+        Args:
+            *maps: As :meth:`forward` returns them.
+            batch_img_metas: B dicts with ``img_shape`` and, to rescale, ``scale_factor``.
+            cfg: In place of ``test_cfg``.
+            rescale: Give boxes in pixels of the original image.
+            with_nms: False keeps every candidate.
+        """
+        cfg = self.test_cfg if cfg is None else cfg
+        output, priors = self.reader.flatten(maps), self.reader.priors(maps)
+        shapes = priors.boxes.new_tensor([meta['img_shape'][:2] for meta in batch_img_metas])
+        boxes, scores, labels = self.candidates(output, priors, shapes, cfg)
+        results = suppress(
+            boxes,
+            scores,
+            labels,
+            nms=cfg.get('nms') if with_nms else None,
+            max_per_img=cfg.get('max_per_img', 100) if with_nms else -1,
+            min_bbox_size=cfg.get('min_bbox_size', -1),
+        )
+        if rescale:
+            rescale_instances(results, batch_img_metas)
+        if self.clip_after_nms:
+            for instances, meta in zip(results, batch_img_metas):
+                limit = meta.get('ori_shape') if rescale else None
+                limit = (limit or meta['img_shape'])[:2]
+                instances.bboxes = clip_boxes(instances.bboxes, limit)
+        return results
 
-def build(registry, node, name: str = ''):
-    """Build the config node that stands under ``name``; pass an object or None through.
+    def candidates(
+        self, output: HeadOutput, priors: Priors, image_shapes: Tensor, cfg: Mapping
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The best priors of each level, decoded and clipped.
 
-    Raises:
-        ConfigError: For a bare name, which looks as if it would do.
-    """
-    if isinstance(node, str):
-        raise ConfigError(f'{name}: expected dict(type={node!r}), got the bare name {node!r}')
-    return registry.build(node) if isinstance(node, dict) else node
-
-
-def pad_shapes(metas: Sequence[Mapping]) -> Tensor | None:
-    """``(B, 2)`` height and width of each image with its own padding; None if all are alike."""
-    shapes = [meta.get('pad_shape', meta['img_shape'])[:2] for meta in metas]
-    whole = [meta.get('batch_input_shape') for meta in metas]
-    if all(w is not None and tuple(w[:2]) == tuple(s) for w, s in zip(whole, shapes)):
-        return None
-    return torch.tensor(shapes, dtype=torch.float32)
+        Returns:
+            boxes ``(B, k, 4)``, scores ``(B, k)`` (negative: empty), labels ``(B, k)``.
+        """
+        limits = None if self.clip_after_nms else image_shapes
+        return best_of_levels(self.reader, output, priors, limits=limits, cfg=cfg)

@@ -14,8 +14,9 @@ from ..coders.base import MAX_EXPONENT
 from ..errors import ConfigError
 from ..registry import MODELS
 from ..structures import LossTerm
-from .dense_head import DenseHead, centerness_terms
+from .dense_head import DenseHead
 from .initial import prior_sides, start_rare_classes
+from .terms.stated import with_centerness
 from .towers import build_tower
 
 _INIT = dict(
@@ -165,6 +166,7 @@ class FCOSHead(DenseHead):
 
     def default_terms(self) -> tuple[LossTerm, ...]:
         """Classification, boxes weighted by centreness, centreness."""
+        terms = super().default_terms()
         if self.loss_centerness is None:
-            return super().default_terms()
-        return centerness_terms(self, clamp=1e-6)
+            return terms
+        return with_centerness(terms, self.loss_centerness, clamp=1e-6)

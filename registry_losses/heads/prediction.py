@@ -11,6 +11,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from .. import ops
+from ..structures import HeadOutput, Priors
+from .map_reader import MapReader
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +22,7 @@ class Candidates:
     Args:
         scores: ``(B, k)``; negative entries are empty places.
         labels: ``(B, k)`` int64.
-        priors: ``(B, k)`` int64, index within what was selected from.
+        prior_index: ``(B, k)`` int64, index within what was selected from.
     """
 
     scores: Tensor
@@ -42,6 +44,47 @@ def top_candidates(scores: Tensor, *, score_thr: float, limit: int) -> Candidate
     best, index = flat.topk(k, dim=1)
     best = torch.where(best > score_thr, best, -1.0)
     return Candidates(best, index % num_classes, index // num_classes)
+
+
+def best_of_levels(
+    reader: MapReader,
+    output: HeadOutput,
+    priors: Priors,
+    *,
+    limits: Tensor | None,
+    cfg: Mapping,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The best priors of each level, decoded.
+
+    Class scores alone rank the priors of a level; the score factor multiplies afterwards.
+
+    Args:
+        reader: Reads scores and boxes.
+        output: The flat branches.
+        priors: The priors.
+        limits: ``(B, 2)`` height and width to clip to; None to clip nowhere.
+        cfg: ``score_thr`` and ``nms_pre``, the most of a level.
+
+    Returns:
+        boxes ``(B, k, 4)``, scores ``(B, k)`` (negative: empty), labels ``(B, k)``.
+    """
+    boxes, scores, labels = [], [], []
+    all_scores = reader.prior_scores(output, priors)
+    factors = None if reader.factor is None else reader.factors(output)
+    for start, size in zip(priors.level_starts, priors.level_sizes):
+        best = top_candidates(
+            all_scores[:, start : start + size],
+            score_thr=cfg.get('score_thr', 0.05),
+            limit=cfg.get('nms_pre', -1),
+        )
+        prior_index = best.prior_index + start
+        score = best.scores
+        if factors is not None:
+            score = torch.where(score < 0, score, score * factors.gather(1, prior_index))
+        boxes.append(reader.boxes_at(output, priors, prior_index, limits=limits))
+        scores.append(score)
+        labels.append(best.labels)
+    return torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(labels, 1)
 
 
 def suppress(

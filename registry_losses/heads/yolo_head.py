@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..registry import MODELS
-from ..structures import HeadOutput, LossTerm, Priors, flatten_maps
+from ..structures import HeadOutput, LossTerm, Priors
 from ..structures.loss_term import TargetQuality
 from .dense_head import DenseHead
 from .initial import start_few_objects
+from .layouts import Layout, OneMap
 from .map_reader import num_outputs
 from .prediction import top_candidates
 
@@ -43,7 +44,7 @@ class YOLOHead(DenseHead):
 
     @property
     def objectness_channels(self) -> int:
-        """See :class:`MapReader`."""
+        """See :class:`DenseHead`."""
         return num_outputs(1, self.objectness_loss)
 
     @property
@@ -51,20 +52,16 @@ class YOLOHead(DenseHead):
         """Values of one anchor: box, objectness, classes."""
         return 4 + self.objectness_channels + self.cls_out_channels
 
-    def flatten(self, maps) -> HeadOutput:
-        """Branches ``bbox``, ``objectness``, ``cls`` of the one map."""
-        base = self.prior_generator.num_base_priors
-        flat = flatten_maps(maps[0], base, self.num_attributes)
-        parts = (4, self.objectness_channels, self.cls_out_channels)
-        bbox, objectness, cls = flat.split(parts, dim=-1)
-        tensors = {'bbox': bbox, 'objectness': objectness, 'cls': cls}
-        return HeadOutput.of(tensors, self._level_sizes(maps[0]))
+    def layout(self) -> Layout:
+        """Box, objectness and classes of a prior stand side by side."""
+        channels = self.map_channels()
+        return OneMap({name: channels[name] for name in ('bbox', 'objectness', 'cls')})
 
     def candidates(
         self, output: HeadOutput, priors: Priors, image_shapes: Tensor, cfg: Mapping
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The best (prior, class) of each image over all levels, decoded and clipped."""
-        scores, objectness = self.scores(output), self.factors(output)
+        scores, objectness = self.reader.scores(output), self.reader.factors(output)
         if self.rank_by_product:
             scores = scores * objectness[..., None]
         confident = objectness >= cfg.get('conf_thr', -1)
@@ -78,7 +75,8 @@ class YOLOHead(DenseHead):
         score = best.scores
         if not self.rank_by_product:
             score = torch.where(score < 0, score, score * objectness.gather(1, best.prior_index))
-        boxes = self.decode_at(output, priors, best.prior_index, image_shapes)
+        limits = None if self.clip_after_nms else image_shapes
+        boxes = self.reader.boxes_at(output, priors, best.prior_index, limits=limits)
         return boxes, score, best.labels
 
 

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, ShapeError
 from ..registry import MODELS
-from ..structures import HeadOutput, LossTerm, flatten_maps
+from ..structures import LossTerm
 from .dense_head import DenseHead
+from .layouts import Layout, SharedClassMap
 from .map_reader import num_outputs
 
 
@@ -96,7 +97,7 @@ class YOLOV1Head(DenseHead):
 
     @property
     def objectness_channels(self) -> int:
-        """See :class:`MapReader`."""
+        """See :class:`DenseHead`."""
         return num_outputs(1, self.loss_conf)
 
     def _init_layers(self) -> None:
@@ -133,16 +134,9 @@ class YOLOV1Head(DenseHead):
             )
         return ([self.fcs(x).unflatten(1, (-1, self.grid_size, self.grid_size))],)
 
-    def flatten(self, maps) -> HeadOutput:
-        """Branches ``bbox`` and ``objectness`` a box, ``cls`` a cell."""
-        a, o = self.num_boxes, self.objectness_channels
-        bbox, objectness, cls = maps[0][0].split((a * 4, a * o, self.cls_out_channels), dim=1)
-        tensors = {
-            'bbox': flatten_maps([bbox], a, 4),
-            'objectness': flatten_maps([objectness], a, o),
-            'cls': flatten_maps([cls], 1, self.cls_out_channels),
-        }
-        return HeadOutput.of(tensors, self._level_sizes(maps[0]))
+    def layout(self) -> Layout:
+        """Boxes and objectness a prior, classes a cell."""
+        return SharedClassMap(4, self.objectness_channels, self.cls_out_channels)
 
     def default_terms(self) -> tuple[LossTerm, ...]:
         """Squared errors, summed over each image."""

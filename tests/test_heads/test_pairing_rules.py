@@ -145,7 +145,7 @@ def test_a_softmax_objectness_has_two_outputs(head):
     output = SCENE.loss_inputs(model).output
     assert output['objectness'].shape[-1] == 2
     expected = output['objectness'].softmax(-1)[..., 0].detach()
-    assert torch.equal(model.bbox_head.factors(output), expected)
+    assert torch.equal(model.bbox_head.reader.factors(output), expected)
     more = sum(p.numel() for p in model.bbox_head.parameters())
     assert more > sum(p.numel() for p in plain.bbox_head.parameters())
     if head != 'yolov1':  # begins with few objects, as with a sigmoid
@@ -160,7 +160,7 @@ def test_without_centreness_scores_are_of_classes_alone(head):
     assert not [name for name, _ in model.named_parameters() if 'centerness' in name]
     model.eval()
     found = SCENE.loss_inputs(model)
-    scores = model.bbox_head.predictions(found.output, found.priors).scores
+    scores = model.bbox_head.reader.predictions(found.output, found.priors).scores
     assert torch.equal(scores, found.output['cls'].detach().sigmoid())
 
 
@@ -180,7 +180,7 @@ def test_nothing_found_is_an_empty_result(head):
 def test_boxes_begin_at_those_of_their_priors(head):
     model = build(head_config(head))
     found = SCENE.loss_inputs(model)
-    boxes = model.bbox_head.decode(found.output, found.priors)
+    boxes = model.bbox_head.reader.boxes(found.output, found.priors)
     sides, prior_index = boxes[..., 2:] - boxes[..., :2], found.priors.boxes
     ratio = sides / (prior_index[:, 2:] - prior_index[:, :2])
     assert (ratio.mean(dim=(0, 1)) - 1).abs().max() < 0.1
@@ -204,7 +204,7 @@ def test_objects_start_rare_whatever_the_activation(head, loss):
         for parameter in model.bbox_head.parameters():
             if parameter.dim() > 1:
                 parameter.zero_()  # what is left is the biases
-    scores = model.bbox_head.scores(SCENE.loss_inputs(model).output)
+    scores = model.bbox_head.reader.scores(SCENE.loss_inputs(model).output)
     prior = 0.1 if head == 'centernet' else 0.01
     expected = prior / CLASSES if activation == 'softmax' else prior
     assert torch.allclose(scores, torch.full_like(scores, expected), rtol=1e-3)
