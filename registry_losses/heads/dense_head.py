@@ -19,14 +19,13 @@ from torch import Tensor
 from ..assigners import wrap_assigner
 from ..errors import ConfigError
 from ..losses.declared import declared
-from ..ops import clip_boxes
 from ..registry import MODELS, TASK_UTILS
 from ..structures import Assignment, DetDataSample, GroundTruth, HeadOutput, LossTerm, Priors
 from ..structures.loss_term import Kind
 from .building import build, pad_shapes
 from .layouts import Layout, Maps, SeparateMaps
 from .map_reader import MapReader, num_outputs
-from .prediction import best_of_levels, rescale_instances, suppress
+from .prediction import best_of_levels, detections
 from .terms.assigning import assign_and_sample
 from .terms.evaluation import evaluate_terms
 from .terms.loss_inputs import LossInputs
@@ -292,22 +291,14 @@ class DenseHead(BaseModule):
         output, priors = self.reader.flatten(maps), self.reader.priors(maps)
         shapes = priors.boxes.new_tensor([meta['img_shape'][:2] for meta in batch_img_metas])
         boxes, scores, labels = self.candidates(output, priors, shapes, cfg)
-        results = suppress(
-            boxes,
-            scores,
-            labels,
-            nms=cfg.get('nms') if with_nms else None,
-            max_per_img=cfg.get('max_per_img', 100) if with_nms else -1,
-            min_bbox_size=cfg.get('min_bbox_size', -1),
+        return detections(
+            (boxes, scores, labels),
+            batch_img_metas,
+            cfg,
+            rescale=rescale,
+            with_nms=with_nms,
+            clip_after_nms=self.clip_after_nms,
         )
-        if rescale:
-            rescale_instances(results, batch_img_metas)
-        if self.clip_after_nms:
-            for instances, meta in zip(results, batch_img_metas):
-                limit = meta.get('ori_shape') if rescale else None
-                limit = (limit or meta['img_shape'])[:2]
-                instances.bboxes = clip_boxes(instances.bboxes, limit)
-        return results
 
     def candidates(
         self, output: HeadOutput, priors: Priors, image_shapes: Tensor, cfg: Mapping

@@ -87,6 +87,40 @@ def best_of_levels(
     return torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(labels, 1)
 
 
+def detections(
+    candidates: tuple[Tensor, Tensor, Tensor],
+    metas: Sequence[Mapping],
+    cfg: Mapping,
+    *,
+    rescale: bool,
+    with_nms: bool,
+    clip_after_nms: bool,
+) -> list[InstanceData]:
+    """The instances of each image among its candidates.
+
+    Args:
+        candidates: boxes ``(B, k, 4)``, scores ``(B, k)`` (negative: empty), labels ``(B, k)``.
+        metas: B dicts with ``img_shape`` and, to rescale, ``scale_factor``.
+        cfg: ``nms``, ``max_per_img``, ``min_bbox_size``.
+        rescale: Give boxes in pixels of the original image.
+        with_nms: False keeps every candidate.
+        clip_after_nms: Clip what is kept to the image.
+    """
+    results = suppress(
+        *candidates,
+        nms=cfg.get('nms') if with_nms else None,
+        max_per_img=cfg.get('max_per_img', 100) if with_nms else -1,
+        min_bbox_size=cfg.get('min_bbox_size', -1),
+    )
+    if rescale:
+        rescale_instances(results, metas)
+    if clip_after_nms:
+        for instances, meta in zip(results, metas):
+            limit = meta.get('ori_shape') if rescale else None
+            instances.bboxes = ops.clip_boxes(instances.bboxes, (limit or meta['img_shape'])[:2])
+    return results
+
+
 def suppress(
     boxes: Tensor,
     scores: Tensor,

@@ -214,9 +214,9 @@ def idle_parameters(head: nn.Module, found: LossInputs) -> tuple[str, ...]:
         if type(term.loss).__name__ != 'AsymmetricLoss' or term.kind == 'centerness':
             continue
         if term.kind == 'objectness':
-            probability = head.factors(found.output)  # type: ignore[operator]
+            probability = head.reader.factors(found.output)  # type: ignore[operator]
         elif hasattr(head, 'cls_convs'):
-            probability = head.scores(found.output).amax(-1)  # type: ignore[operator]
+            probability = head.reader.scores(found.output).amax(-1)  # type: ignore[operator]
         else:
             continue
         hard = (probability > term.loss.clip) & ~assigned.ignored
