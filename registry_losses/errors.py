@@ -40,6 +40,10 @@ class DataError(RegistryLossesError, ValueError):
     """An annotation file, image or label that cannot be used as it stands."""
 
 
+class DamagedImageError(DataError):
+    """An image file that is there but cannot be decoded, or was cut off."""
+
+
 class UnsupportedModeError(ConfigError, AssertionError, NotImplementedError):
     """A reduction or an activation there is none of; OpenMMLab asserts the one, lacks the other."""
 

@@ -24,6 +24,7 @@ from ..errors import ConfigError, DataError, RegistryLossesError
 from ..registry import DATASETS, MODELS, TASK_UTILS
 from ..structures import Assignment, DetDataSample, GroundTruth, Priors
 from ..visualization import Counts, Table, count_tables, draw_assignments, gt_table
+from ..visualization.names import picture_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +55,10 @@ def dataset_items(cfg: Config, wanted: Sequence[str], count: int) -> list[Item]:
         indices = [_index_of(dataset, name) for name in wanted]
     else:
         indices = list(range(min(count, len(dataset))))
-    items = []
-    for index in indices:
-        data = dataset[index]
-        path = data['data_samples'].metainfo.get('img_path')
-        items.append(Item(Path(path).stem if path else str(index), data))
-    return items
+    samples = [dataset[index] for index in indices]
+    paths = [s['data_samples'].metainfo.get('img_path') for s in samples]
+    names = picture_names([path or str(index) for path, index in zip(paths, indices)])
+    return [Item(Path(name).stem, sample) for name, sample in zip(names, samples)]
 
 
 def _index_of(dataset: Any, name: str) -> int:

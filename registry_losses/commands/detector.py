@@ -77,7 +77,12 @@ class Detector:
     def _load(self, path: str, index: int) -> dict:
         results = dict(img_path=path, sample_idx=index, instances=[])
         for transform in self.pipeline:
-            changed = transform(results)
+            try:
+                changed = transform(results)
+            except DataError:
+                raise
+            except Exception as error:  # of whatever library the transform calls
+                raise DataError(f'{path}: {type(transform).__name__} failed: {error}') from error
             if changed is None:
                 raise DataError(f'{path}: {type(transform).__name__} could not use this image')
             results = changed

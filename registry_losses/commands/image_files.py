@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import DataError
+from ..visualization.names import picture_names as picture_names
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 
@@ -56,17 +57,3 @@ def image_ids(paths: Sequence[Path]) -> list[int]:
         if len(set(numbers)) == len(numbers):
             return numbers
     return list(range(1, len(paths) + 1))
-
-
-def picture_names(paths: Sequence[Path]) -> list[str]:
-    """A file name for each picture, distinct also where images share theirs."""
-    names: list[str] = []
-    used: set[str] = set()
-    for path in paths:
-        stem, number = path.stem, 1
-        while f'{stem}.png' in used:
-            number += 1
-            stem = f'{path.stem}_{number}'
-        used.add(f'{stem}.png')
-        names.append(f'{stem}.png')
-    return names

@@ -56,7 +56,7 @@ def infer(args: argparse.Namespace) -> None:
     from rich.progress import track
 
     from ..visualization import DetVisualizer
-    from ..visualization.draw import read_rgb
+    from ..visualization.draw import image_of
     from .detector import Detector, category_ids, result_rows
     from .image_files import find_images, image_ids, picture_names
 
@@ -86,7 +86,7 @@ def infer(args: argparse.Namespace) -> None:
             if not args.no_pictures:
                 artist.add_datasample(
                     name,
-                    read_rgb(name),
+                    image_of(sample),
                     sample,
                     draw_gt=False,
                     out_file=str(out / 'pictures' / names[place]),

@@ -5,19 +5,21 @@ Boxes are xywh in the file and xyxy, clipped to the image, in the result.
 
 from __future__ import annotations
 
-import difflib
 import json
-import logging
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmengine import fileio
-from mmengine.logging import print_log
 
 from ..errors import DataError
+from .annotations import Repeats, check_box, read_flag_of, read_value
+from .class_names import Missing, log_skipped, match_classes
 from .problems import Problems
+from .values import Ids, is_number, read_id, read_size, read_weight
 
 
 def load_json(path: str, *, backend_args: Mapping | None = None) -> Any:
@@ -38,103 +40,105 @@ def load_json(path: str, *, backend_args: Mapping | None = None) -> Any:
         ) from error
 
 
+@dataclass(frozen=True)
+class CocoContent:
+    """What a COCO json says, checked.
+
+    Args:
+        images: Each ``dict(img_id, file_name, height, width, instances)``, in file order.
+        cat_ids: The file's category id of each label, None for a class that it lacks.
+        total: Annotations in the file.
+        problems: What was dropped or changed.
+    """
+
+    images: list[dict]
+    cat_ids: list
+    total: int
+    problems: Problems
+
+
 def read_coco(
     path: str,
     classes: Sequence[str],
     *,
     explicit_classes: bool,
+    missing: Missing = 'error',
     strict: bool = False,
     num_keypoints: int | None = None,
+    with_source: bool = False,
     backend_args: Mapping | None = None,
-) -> tuple[list[dict], dict[str, Any]]:
-    """Read and check a COCO json.
+) -> CocoContent:
+    """Read and check a COCO json: for a data set and for the metric alike.
+
+    An instance has ``bbox`` (xyxy, pixels, clipped to the image), ``bbox_label``,
+    ``ignore_flag`` (1 for ``iscrowd`` or ``ignore``) and, where annotated, ``weight``,
+    ``keypoints`` and ``keypoints_visible``.
 
     Args:
         path: The json file.
         classes: Names that become the labels 0, 1, ... in this order.
         explicit_classes: The user chose ``classes``; then a file with further
             categories is read as a subset, else those are an error.
+        missing: See :func:`match_classes`.
         strict: Raise where an annotation would be dropped.
         num_keypoints: Keypoints an object must have. None: whatever the category says.
+        with_source: Instances keep the file's own annotation, as ``source``.
         backend_args: Passed to ``mmengine.fileio``.
 
-    Returns:
-        The images, each ``dict(img_id, file_name, height, width, instances)``, in file
-        order, and ``dict(cat_ids=..., total=..., problems=...)``.
-
     Raises:
-        DataError: With the file, image id and annotation id.
+        DataError: With the file, image id, annotation id and key.
     """
     problems = Problems(path, strict=strict)
     content = load_json(path, backend_args=backend_args)
     _check_top(content, problems)
-    names = _categories(content['categories'], problems)
-    label_of = match_categories(names, classes, problems, explicit=explicit_classes)
+    categories = _categories(content['categories'], problems)
+    label_of = match_classes(
+        (c['name'] for c in categories.values()),
+        classes,
+        path=path,
+        explicit=explicit_classes,
+        missing=missing,
+    )
     images = _images(content['images'], problems)
-    skipped = 0
+    image_ids, category_ids = Ids(images), Ids(categories)
+    annotations = content.get('annotations', [])
+    skipped: Counter[str] = Counter()
     seen: dict[Any, dict] = {}
-    skeletons = {c['id']: len(c['keypoints']) for c in content['categories'] if c.get('keypoints')}
-    for ann in content.get('annotations', ()):
+    repeated = Repeats()
+    for ann in annotations:
         ids = _annotation_ids(ann, problems)
-        if not _is_new(ann, seen, problems, ids):
-            continue
-        if ann['category_id'] not in names:
+        category = _refer('category_id', ann, category_ids, problems, ids)
+        if category is None:
             raise problems.fail(
                 f'unknown category id {ann["category_id"]!r}; the file defines '
-                f'{sorted(names, key=str)[:90]}',
+                f'{sorted(categories, key=str)[:90]}',
                 **ids,
             )
-        image = images.get(ann['image_id'])
-        if image is None:
+        image_id = _refer('image_id', ann, image_ids, problems, ids)
+        if image_id is None:
             problems.drop('of an image that the file does not list', **ids)
-        elif ann['category_id'] not in label_of:
-            skipped += 1
-        else:
-            expected = num_keypoints or skeletons.get(ann['category_id'])
-            instance = _instance(ann, image, label_of, problems, expected)
-            if instance is not None:
-                image['instances'].append(instance)
-    total = len(content.get('annotations', ()))
-    problems.log(total)
-    if skipped:
-        print_log(
-            f'{path}: {skipped} of {total} annotations belong to categories outside `classes`',
-            logger='current',
-            level=logging.INFO,
-        )
-    cat_of = {label: cat for cat, label in label_of.items()}
-    info = dict(cat_ids=[cat_of.get(i) for i in range(len(classes))], total=total)
-    return list(images.values()), {**info, 'problems': problems}
-
-
-def match_categories(
-    names: Mapping[Any, str], classes: Sequence[str], problems: Problems, *, explicit: bool
-) -> dict[Any, int]:
-    """Category id -> label, by name.
-
-    A category that is not among ``classes`` is skipped when the user chose the classes
-    and the file has all of them (a subset), and an error otherwise: then it is as
-    likely a misspelling as a choice.
-    """
-    label_of = {name: i for i, name in enumerate(classes)}
-    unknown = [name for name in names.values() if name not in label_of]
-    missing = [name for name in classes if name not in set(names.values())]
-    if unknown and (missing or not explicit):
-        hints = '; '.join(_nearest(name, classes) for name in unknown[:5])
-        raise problems.fail(
-            f'{len(unknown)} categories of the file are not among the {len(classes)} classes: '
-            f'{hints}. If the file has its own label set, or you want some of its categories '
-            f'only, give metainfo=dict(classes=(...)) out of {tuple(names.values())[:20]}'
-            + (f'; classes missing from the file: {missing[:10]}' if explicit and missing else '')
-        )
-    if missing and explicit:
-        print_log(f'{problems.path}: no category named {missing[:10]}', 'current', logging.WARNING)
-    return {cat: label_of[name] for cat, name in names.items() if name in label_of}
-
-
-def _nearest(name: str, classes: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, classes, n=3, cutoff=0.5)
-    return f'{name!r} (nearest: {", ".join(map(repr, near)) if near else "none"})'
+            continue
+        name = categories[category]['name']
+        if name not in label_of:
+            skipped[name] += 1
+            continue
+        image = images[image_id]
+        expected = num_keypoints or len(categories[category].get('keypoints') or ()) or None
+        instance = _instance(ann, image, label_of[name], problems, expected)
+        if instance is not None and repeated.is_new(image_id, instance, problems, ids):
+            _check_id(ann, seen, problems, ids)
+            if with_source:
+                instance['source'] = ann
+            image['instances'].append(instance)
+    problems.log(len(annotations))
+    log_skipped(path, skipped, len(annotations))
+    cat_of = {label_of[c['name']]: i for i, c in categories.items() if c['name'] in label_of}
+    return CocoContent(
+        images=list(images.values()),
+        cat_ids=[cat_of.get(label) for label in range(len(classes))],
+        total=len(annotations),
+        problems=problems,
+    )
 
 
 def _check_top(content: Any, problems: Problems) -> None:
@@ -151,15 +155,27 @@ def _check_top(content: Any, problems: Problems) -> None:
         raise problems.fail("expected 'annotations' to be a list")
 
 
-def _categories(categories: list, problems: Problems) -> dict[Any, str]:
-    names: dict[Any, str] = {}
+def _categories(categories: list, problems: Problems) -> dict[Any, dict]:
+    """Id -> category, with its name as text without blanks around it."""
+    found: dict[Any, dict] = {}
+    names: set[str] = set()
     for category in categories:
         if not isinstance(category, dict) or not {'id', 'name'} <= set(category):
             raise problems.fail(f'expected categories with id and name, got {category!r}')
-        if category['id'] in names or category['name'] in names.values():
-            raise problems.fail(f'duplicate category {category["id"]!r} {category["name"]!r}')
-        names[category['id']] = category['name']
-    return names
+        number = read_value(
+            'id', category['id'], read_id, problems, {}, of=f'category {category!r}'
+        )
+        name = category['name']
+        if is_number(name) and name == int(name):
+            name = str(int(name))  # digits, written as numbers
+        name = name.strip() if isinstance(name, str) else ''
+        if not name:
+            raise problems.fail(f'expected a category name as text, got {category!r}')
+        if number in found or name in names:
+            raise problems.fail(f'duplicate category {number!r} {name!r}')
+        names.add(name)
+        found[number] = {**category, 'name': name}
+    return found
 
 
 def _images(images: list, problems: Problems) -> dict[Any, dict]:
@@ -167,24 +183,25 @@ def _images(images: list, problems: Problems) -> dict[Any, dict]:
     for image in images:
         if not isinstance(image, dict) or not {'id', 'file_name'} <= set(image):
             raise problems.fail(f'expected images with id and file_name, got {image!r}')
-        if image['id'] in result:
+        number = read_value('id', image['id'], read_id, problems, {}, of=f'image {image!r}')
+        name = image['file_name']
+        if not isinstance(name, str) or not name.strip():
+            raise problems.fail(f'file_name: expected a name, got {name!r}', image=number)
+        if number in result:
             raise problems.fail(
-                f'duplicate image id (files {result[image["id"]]["file_name"]!r} '
-                f'and {image["file_name"]!r})',
-                image=image['id'],
+                f'duplicate image id (files {result[number]["file_name"]!r} and {name!r})',
+                image=number,
             )
-        size: tuple[Any, Any] = (image.get('height'), image.get('width'))
-        if not all(_is_number(s) and s > 0 for s in size):
+        try:
+            height, width = read_size(image.get('height')), read_size(image.get('width'))
+        except ValueError as error:
             raise problems.fail(
-                f'expected a positive height and width, got {size[0]!r} and {size[1]!r}',
-                image=image['id'],
-            )
-        result[image['id']] = dict(
-            img_id=image['id'],
-            file_name=image['file_name'],
-            height=int(size[0]),
-            width=int(size[1]),
-            instances=[],
+                f'expected a positive height and width, got {image.get("height")!r} and '
+                f'{image.get("width")!r}',
+                image=number,
+            ) from error
+        result[number] = dict(
+            img_id=number, file_name=name, height=height, width=width, instances=[]
         )
     return result
 
@@ -199,66 +216,43 @@ def _annotation_ids(ann: Any, problems: Problems) -> dict[str, Any]:
     return ids
 
 
-def _is_new(ann: dict, seen: dict[Any, dict], problems: Problems, ids: dict) -> bool:
-    """Whether this is not an exact copy; another annotation of the same id is kept."""
+def _refer(key: str, ann: dict, known: Ids, problems: Problems, ids: dict) -> Any:
+    """The image or category that an annotation means, or None."""
+    found, otherwise = known.find(ann[key])
+    if otherwise:
+        problems.change(f'with {key} as text or number, read as the other', **ids)
+    return found
+
+
+def _check_id(ann: dict, seen: dict[Any, dict], problems: Problems, ids: dict) -> None:
+    """Note an id that an earlier annotation bears: both are kept, ids are not used."""
     if 'id' not in ann:
-        return True
-    first = seen.setdefault(ann['id'], ann)
-    if first is ann:
-        return True
-    if first == ann:
-        problems.drop('repeated word for word', **ids)
-        return False
-    detail = f'(first seen in image {first["image_id"]})'
-    problems.change('with the id of another annotation', **ids, detail=detail)
-    return True
+        return
+    first = seen.setdefault(str(ann['id']), ann)
+    if first is not ann:
+        detail = f'(first seen in image {first["image_id"]})'
+        problems.change('with the id of another annotation', **ids, detail=detail)
 
 
 def _instance(
-    ann: dict, image: dict, label_of: Mapping[Any, int], problems: Problems, expected: int | None
+    ann: dict, image: dict, label: int, problems: Problems, expected: int | None
 ) -> dict | None:
-    ids = dict(image=ann['image_id'], annotation=ann.get('id'))
+    ids = dict(image=image['img_id'], annotation=ann.get('id'))
     box = ann['bbox']
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
         raise problems.fail(f'bbox: expected four numbers x, y, w, h, got {box!r}', **ids)
     xyxy = check_box(box, image['width'], image['height'], problems, ids)
     if xyxy is None:
         return None
-    instance = dict(
-        bbox=xyxy,
-        bbox_label=label_of[ann['category_id']],
-        ignore_flag=int(bool(ann.get('iscrowd', 0))),
-    )
+    ignored = [read_flag_of(ann, key, problems, ids) for key in ('iscrowd', 'ignore')]
+    instance: dict[str, Any] = dict(bbox=xyxy, bbox_label=label, ignore_flag=int(any(ignored)))
+    if 'weight' in ann:
+        instance['weight'] = read_value('weight', ann['weight'], read_weight, problems, ids)
     if ann.get('keypoints'):
         instance['keypoints'], instance['keypoints_visible'] = _keypoints(
             ann['keypoints'], expected, problems, ids
         )
     return instance
-
-
-def check_box(
-    xywh: Sequence[float], width: int, height: int, problems: Problems, ids: dict[str, Any]
-) -> list[float] | None:
-    """The box as xyxy clipped to the image, or None when it has to be dropped."""
-    x, y, w, h = map(float, xywh)
-    detail = f'bbox (x, y, w, h) {list(xywh)}'
-    if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(w) and math.isfinite(h)):
-        problems.drop('with a box that is not finite', **ids, detail=detail)
-        return None
-    if w <= 0 or h <= 0:
-        problems.drop('with a box of no area', **ids, detail=detail)
-        return None
-    x1, y1 = max(x, 0.0), max(y, 0.0)
-    x2, y2 = min(x + w, float(width)), min(y + h, float(height))
-    if x2 <= x1 or y2 <= y1:
-        where = f'{detail}, image {width} x {height}'
-        problems.drop('with a box outside the image', **ids, detail=where)
-        return None
-    # Many files round, so a box may pass the border by a pixel without being wrong.
-    if x < -1 or y < -1 or x + w > width + 1 or y + h > height + 1:
-        where = f'{detail}, image {width} x {height}'
-        problems.change('clipped to the image', **ids, detail=where)
-    return [x1, y1, x2, y2]
 
 
 def _keypoints(
@@ -268,7 +262,7 @@ def _keypoints(
         not isinstance(flat, list)
         or len(flat) % 3
         or (expected is not None and len(flat) != 3 * expected)
-        or not all(_is_number(v) and math.isfinite(v) for v in flat)
+        or not all(is_number(v) and math.isfinite(v) for v in flat)
     ):
         wanted = f'3 x {expected}' if expected else 'a multiple of 3'
         raise problems.fail(
@@ -278,7 +272,3 @@ def _keypoints(
         )
     points = [[float(flat[i]), float(flat[i + 1])] for i in range(0, len(flat), 3)]
     return points, [int(v) for v in flat[2::3]]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

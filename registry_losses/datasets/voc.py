@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -11,31 +13,42 @@ from mmengine import fileio
 
 from ..errors import DataError
 from ..registry import DATASETS
+from .annotations import Repeats, check_box, read_flag_of, read_value
 from .base import DetDataset
-from .coco import with_palette
-from .coco_reader import check_box
+from .class_names import Missing, log_skipped, match_classes, nearest_hint
 from .metainfo import VOC_CLASSES, make_palette
 from .problems import Problems
+from .values import read_size, read_weight
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
+
+# "000012 -1" in the lists of one class: the name, and whether the class is in the image.
+_WITH_COLUMN = re.compile(r'(.*\S)\s+(-1|0|1)')
 
 
 @DATASETS.register_module()
 class VOCDataset(DetDataset):
-    """PASCAL VOC 2007 / 2012; ``difficult`` objects become ignore regions.
+    """PASCAL VOC 2007 / 2012 and whatever has its form; ``difficult`` objects are ignored.
 
     Expects ``data_prefix=dict(sub_data_root='VOC2007/')`` with ``JPEGImages`` and
     ``Annotations`` below it, and ``ann_file='VOC2007/ImageSets/Main/trainval.txt'``,
-    a list of image names. Boxes in the files are 1-based and inclusive; they become
-    xyxy with ``x1 - 1, y1 - 1, x2, y2``, so a box of one pixel has area 1.
+    a list of image names, which may hold blanks. Images may be JPEG, PNG and so on,
+    whatever the case of their suffix. Boxes in the files are 1-based and inclusive; they
+    become xyxy with ``x1 - 1, y1 - 1, x2, y2``, so a box of one pixel has area 1.
+
+    Samples are as those of :class:`CocoDataset`. Difficult objects become ignore
+    regions; an optional tag ``weight`` says how much an object counts in training.
 
     Deviation from mmdet, which subtracts 1 from all four: that loses a row and a column.
 
     Args:
-        ann_file: Text file of image names, one a line (a second column is skipped).
+        ann_file: Text file of image names, one a line (a column 1, 0 or -1 is skipped).
         metainfo: ``dict(classes=(...))``, a subset or another label set. With the default
-            20 classes an object of another name raises; with chosen ones it is skipped.
+            20 classes an object of another name raises; with chosen ones it is skipped,
+            and a warning counts what was, unless a chosen class matches nothing.
         data_root: Folder that the other paths are relative to.
         data_prefix: ``dict(sub_data_root=...)``.
-        filter_cfg: See :class:`DetDataset`.
+        filter_cfg: See :class:`DetDataset`, as for all that follow but the last two.
         indices: Keep the first n (last n if negative) or the listed samples.
         serialize_data: Hold the list as bytes that worker processes share.
         pipeline: Transforms.
@@ -43,6 +56,9 @@ class VOCDataset(DetDataset):
         lazy_init: Do not read the annotations yet.
         max_refetch: How many other samples to try when a transform returns None.
         backend_args: Passed to ``mmengine.fileio``.
+        check_images: Look for every image file when the annotations are read.
+        strict: Raise where an annotation would be dropped.
+        missing_classes: What a chosen class is that the files do not have.
         img_subdir: Folder of the images.
         ann_subdir: Folder of the XML files.
 
@@ -66,89 +82,213 @@ class VOCDataset(DetDataset):
         max_refetch: int = 1000,
         *,
         backend_args: Mapping | None = None,
+        check_images: bool = False,
+        strict: bool = False,
+        missing_classes: Missing | None = None,
         img_subdir: str = 'JPEGImages',
         ann_subdir: str = 'Annotations',
     ) -> None:
         self.img_subdir = img_subdir
         self.ann_subdir = ann_subdir
-        self._explicit_classes = 'classes' in (metainfo or {})
         super().__init__(
-            ann_file=ann_file,
-            metainfo=with_palette(metainfo),
-            data_root=data_root,
-            data_prefix=data_prefix or {'sub_data_root': ''},
-            filter_cfg=filter_cfg,
-            indices=indices,
-            serialize_data=serialize_data,
-            pipeline=pipeline,
-            test_mode=test_mode,
-            lazy_init=lazy_init,
-            max_refetch=max_refetch,
+            ann_file,
+            metainfo,
+            data_root,
+            data_prefix or {'sub_data_root': ''},
+            filter_cfg,
+            indices,
+            serialize_data,
+            pipeline,
+            test_mode,
+            lazy_init,
+            max_refetch,
             backend_args=backend_args,
+            check_images=check_images,
+            strict=strict,
+            missing_classes=missing_classes,
         )
 
-    def load_data_list(self) -> list[dict]:
+    def read_annotations(self) -> list[dict]:
         """Read every XML file of the list."""
-        if not fileio.exists(self.ann_file, backend_args=self.backend_args):
-            raise DataError(f'annotation list not found: {self.ann_file}; check ann_file')
-        text = fileio.get_text(self.ann_file, backend_args=self.backend_args)
-        names = [line.split()[0] for line in text.splitlines() if line.strip()]
-        problems = Problems(self.ann_file)
-        label_of = {name: i for i, name in enumerate(self._metainfo['classes'])}
-        data = [self._load_image(name, label_of, problems) for name in names]
-        self.problems = problems
-        problems.log(sum(len(d['instances']) for d in data) + sum(problems.dropped.values()))
+        problems = self.problems = Problems(self.ann_file, strict=self.strict)
+        root = self.data_prefix['sub_data_root']
+        self._ann_dir = fileio.join_path(root, self.ann_subdir)
+        self._img_dir = fileio.join_path(root, self.img_subdir)
+        trees = [(name, self._tree(name)) for name in self._names(problems)]
+        found = Counter(_name_of(node) for _, tree in trees for node in tree.iter('object'))
+        if not self.explicit_classes:
+            self._check_names(trees)
+        label_of = match_classes(
+            found,
+            self._metainfo['classes'],
+            path=self.ann_file,
+            explicit=self.explicit_classes,
+            lists_all=False,
+            missing=self.missing_classes,
+        )
+        files = ImageFiles(self._img_dir, backend_args=self.backend_args)
+        repeated = Repeats()
+        data = [self._image(name, tree, files, label_of, repeated) for name, tree in trees]
+        problems.log(sum(found.values()))
+        skipped = {name: n for name, n in found.items() if name not in label_of}
+        log_skipped(self.ann_file, skipped, sum(found.values()))
         return data
 
-    def _load_image(self, name: str, label_of: Mapping[str, int], problems: Problems) -> dict:
-        root = self.data_prefix['sub_data_root']
-        xml_path = fileio.join_path(root, self.ann_subdir, f'{name}.xml')
-        img_path = fileio.join_path(root, self.img_subdir, f'{name}.jpg')
-        if not fileio.exists(xml_path, backend_args=self.backend_args):
-            raise DataError(f'{self.ann_file}, image {name}: no annotation file {xml_path}')
+    def _check_names(self, trees: Sequence[tuple[str, ElementTree.Element]]) -> None:
+        """The first object whose name the default classes lack is an error."""
+        classes = self._metainfo['classes']
+        for image, tree in trees:
+            for number, node in enumerate(tree.iter('object')):
+                if _name_of(node) not in classes:
+                    raise self.problems.fail(
+                        f'unknown class {nearest_hint(_name_of(node), classes)}; '
+                        'give metainfo=dict(classes=...)',
+                        image=image,
+                        annotation=number,
+                    )
+
+    def _names(self, problems: Problems) -> Iterator[str]:
+        """The image names of the list, once each."""
+        if not self._exists(self.ann_file):
+            raise DataError(f'annotation list not found: {self.ann_file}; check ann_file')
+        text = fileio.get_text(self.ann_file, backend_args=self.backend_args)
+        seen = set()
+        for line in text.lstrip('\ufeff').splitlines():
+            name = self._name(line.strip())
+            if name in seen:
+                problems.change('of an image that the list repeats', image=name, annotation='all')
+            elif name:
+                seen.add(name)
+                yield name
+
+    def _name(self, line: str) -> str:
+        """The image that a line names: without the column of class lists or a suffix."""
+        column = _WITH_COLUMN.fullmatch(line)
+        if column and not self._exists(self._xml(line)):
+            line = column[1]
+        stem, dot, suffix = line.rpartition('.')
+        if dot and f'.{suffix.lower()}' in (*IMAGE_SUFFIXES, '.xml'):
+            return line if self._exists(self._xml(line)) else stem
+        return line
+
+    def _xml(self, name: str) -> str:
+        return fileio.join_path(self._ann_dir, f'{name}.xml')
+
+    def _exists(self, path: str) -> bool:
+        return fileio.exists(path, backend_args=self.backend_args)
+
+    def _tree(self, name: str) -> ElementTree.Element:
+        path = self._xml(name)
+        if not self._exists(path):
+            raise DataError(f'{self.ann_file}, image {name}: no annotation file {path}')
         try:
-            tree = ElementTree.fromstring(fileio.get(xml_path, backend_args=self.backend_args))
+            return ElementTree.fromstring(fileio.get(path, backend_args=self.backend_args))
         except ElementTree.ParseError as error:
-            raise DataError(f'{xml_path}, image {name}: broken XML: {error}') from error
-        width, height = self._size(tree, img_path)
+            raise DataError(f'{path}, image {name}: broken XML: {error}') from error
+
+    def _image(
+        self,
+        name: str,
+        tree: ElementTree.Element,
+        files: ImageFiles,
+        label_of: Mapping[str, int],
+        repeated: Repeats,
+    ) -> dict:
+        img_path = files.find(name, tree.findtext('filename') or '')
+        width, height = self._size(name, tree, img_path)
         instances = []
         for number, node in enumerate(tree.iter('object')):
+            label = label_of.get(_name_of(node))
+            if label is None:
+                continue
             ids = dict(image=name, annotation=number)
-            instance = self._instance(node, width, height, label_of, problems, ids)
-            if instance is not None:
+            instance = read_object(node, label, width, height, self.problems, ids)
+            if instance is not None and repeated.is_new(name, instance, self.problems, ids):
                 instances.append(instance)
         return dict(img_id=name, img_path=img_path, height=height, width=width, instances=instances)
 
-    def _size(self, tree: ElementTree.Element, img_path: str) -> tuple[int, int]:
-        width, height = tree.findtext('size/width'), tree.findtext('size/height')
-        if width and height and int(width) > 0 and int(height) > 0:
-            return int(width), int(height)
-        # Some VOC-like files leave the size at 0: only the image knows it then.
+    def _size(self, name: str, tree: ElementTree.Element, img_path: str) -> tuple[int, int]:
+        """(width, height) as the XML says, or as the image is where it says nothing usable."""
+        noted = tree.findtext('size/width'), tree.findtext('size/height')
+        try:
+            return read_size(noted[0]), read_size(noted[1])
+        except ValueError as error:
+            # Some VOC-like files leave the size at 0: only the image knows it then.
+            if not self._exists(img_path):
+                where = f'{self._xml(name)}, image {name}: size: {error}'
+                raise DataError(f'{where}, and there is no image {img_path} to ask') from error
         image = mmcv.imfrombytes(fileio.get(img_path, backend_args=self.backend_args))
+        if image is None:
+            raise DataError(f'{self._xml(name)}, image {name}: no size, and {img_path} is damaged')
         return image.shape[1], image.shape[0]
 
-    def _instance(
-        self,
-        node: ElementTree.Element,
-        width: int,
-        height: int,
-        label_of: Mapping[str, int],
-        problems: Problems,
-        ids: dict[str, Any],
-    ) -> dict | None:
-        name = (node.findtext('name') or '').strip()
-        if name not in label_of:
-            if self._explicit_classes:
-                return None
-            raise problems.fail(f'unknown class {name!r}; give metainfo=dict(classes=...)', **ids)
-        try:
-            keys = ('xmin', 'ymin', 'xmax', 'ymax')
-            corners = [float(node.findtext(f'bndbox/{k}') or '') for k in keys]
-        except ValueError as error:
-            raise problems.fail('expected bndbox with xmin, ymin, xmax, ymax', **ids) from error
-        x1, y1, x2, y2 = corners[0] - 1, corners[1] - 1, corners[2], corners[3]
-        box = check_box((x1, y1, x2 - x1, y2 - y1), width, height, problems, ids)
-        if box is None:
-            return None
-        difficult = int(node.findtext('difficult') or 0)
-        return dict(bbox=box, bbox_label=label_of[name], ignore_flag=int(bool(difficult)))
+
+class ImageFiles:
+    """The image files of a folder, found by name whatever their suffix.
+
+    Args:
+        folder: Where they are, in subfolders too.
+        backend_args: Passed to ``mmengine.fileio``.
+    """
+
+    def __init__(self, folder: str, *, backend_args: Mapping | None = None) -> None:
+        self.folder = folder
+        self._by_name: dict[str, str] = {}
+        if not fileio.isdir(folder, backend_args=backend_args):
+            return
+        paths = fileio.list_dir_or_file(
+            folder, list_dir=False, recursive=True, backend_args=backend_args
+        )
+        # JPEG first where there are several of one name, as the format has it.
+        for path in sorted(paths, key=_suffix_rank, reverse=True):
+            if _suffix_rank(path) < len(IMAGE_SUFFIXES):
+                self._by_name[path.rpartition('.')[0]] = path
+
+    def find(self, name: str, noted: str = '') -> str:
+        """The path of an image; where there is none, what it is expected to be.
+
+        Args:
+            name: Without the suffix.
+            noted: The file name that the annotation notes.
+        """
+        stem, _, suffix = noted.strip().rpartition('.')
+        default = f'{name}.{suffix}' if stem == name and suffix else f'{name}.jpg'
+        return fileio.join_path(self.folder, self._by_name.get(name, default))
+
+
+def _suffix_rank(path: str) -> int:
+    suffix = f'.{path.rpartition(".")[2].lower()}'
+    return IMAGE_SUFFIXES.index(suffix) if suffix in IMAGE_SUFFIXES else len(IMAGE_SUFFIXES)
+
+
+def _name_of(node: ElementTree.Element) -> str:
+    return (node.findtext('name') or '').strip()
+
+
+def read_object(
+    node: ElementTree.Element,
+    label: int,
+    width: int,
+    height: int,
+    problems: Problems,
+    ids: dict[str, Any],
+) -> dict | None:
+    """An ``<object>`` as an instance, or None when it has to be dropped."""
+    try:
+        keys = ('xmin', 'ymin', 'xmax', 'ymax')
+        corners = [float(node.findtext(f'bndbox/{k}') or '') for k in keys]
+    except ValueError as error:
+        raise problems.fail('expected bndbox with xmin, ymin, xmax, ymax', **ids) from error
+    x1, y1, x2, y2 = corners[0] - 1, corners[1] - 1, corners[2], corners[3]
+    box = check_box((x1, y1, x2 - x1, y2 - y1), width, height, problems, ids)
+    if box is None:
+        return None
+    flags = {'difficult': node.findtext('difficult') or 0}
+    if isinstance(flags['difficult'], str) and flags['difficult'].strip() in ('0', '1'):
+        flags['difficult'] = int(flags['difficult'])  # text is all that XML has
+    difficult = read_flag_of(flags, 'difficult', problems, ids)
+    instance: dict[str, Any] = dict(bbox=box, bbox_label=label, ignore_flag=int(difficult))
+    weight = node.findtext('weight')
+    if weight is not None:
+        instance['weight'] = read_value('weight', weight, read_weight, problems, ids)
+    return instance

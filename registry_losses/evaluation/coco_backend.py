@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,8 @@ def evaluate_boxes(
     """Precision ``(T, R, K, A, D)`` and recall ``(T, K, A, D)``; -1 where there is no gt.
 
     Args:
-        gt: A COCO content: images, annotations, categories.
+        gt: A COCO content: images, annotations, categories. Identifiers may be anything
+            that can be compared: the libraries see numbers of our own.
         detections: COCO results: image_id, category_id, bbox xywh, score.
         image_ids: Images to evaluate on.
         category_ids: Categories to evaluate, which fixes their order in K.
@@ -74,22 +76,58 @@ def evaluate_boxes(
         backend: See :func:`load_backend`.
     """
     coco_class, eval_class, _ = load_backend(backend)
+    image_numbers, category_numbers = numbers(image_ids), numbers(category_ids)
+    gt = renumber(gt, image_numbers, category_numbers)
+    found = renumber({'annotations': detections}, image_numbers, category_numbers)
     # pycocotools prints to stdout at every step.
     with contextlib.redirect_stdout(io.StringIO()):
         coco_gt = _index(coco_class, gt)
-        coco_dt = _index(coco_class, {**gt, 'annotations': _as_annotations(detections)})
+        coco_dt = _index(coco_class, {**gt, 'annotations': _as_annotations(found['annotations'])})
         evaluator = eval_class(coco_gt, coco_dt, 'bbox')
-        evaluator.params.imgIds = list(image_ids)
-        evaluator.params.catIds = list(category_ids)
+        evaluator.params.imgIds = list(image_numbers.values())
+        evaluator.params.catIds = list(category_numbers.values())
         evaluator.params.maxDets = list(max_dets)
         if iou_thresholds is not None:
             evaluator.params.iouThrs = np.asarray(iou_thresholds, np.float64)
         evaluator.evaluate()
         evaluator.accumulate()
-    order = np.argsort(np.argsort(np.asarray(category_ids)))  # the libraries sort them
-    precision = np.asarray(evaluator.eval['precision'])
-    recall = np.asarray(evaluator.eval['recall'])
-    return precision[:, :, order], recall[:, order]
+    return np.asarray(evaluator.eval['precision']), np.asarray(evaluator.eval['recall'])
+
+
+def numbers(ids: Sequence) -> dict[Any, int]:
+    """1, 2, 3 ... for identifiers in their order, once each.
+
+    The libraries keep identifiers in integer and float arrays and mark a detection
+    without a match by 0, so that ids of 0, repeated, negative, huge or text ones change
+    AP or end in an error. None from a file is ever passed on to them.
+
+    Example:
+        >>> numbers(['b', 'a', 'b', 0])
+        {'b': 1, 'a': 2, 0: 3}
+    """
+    return {key: number for number, key in enumerate(dict.fromkeys(ids), 1)}
+
+
+def renumber(content: dict, images: Mapping[Any, int], categories: Mapping[Any, int]) -> dict:
+    """A COCO content, or its annotations alone, of some images and categories, ids anew."""
+    annotations = (
+        a
+        for a in content['annotations']
+        if a['image_id'] in images and a['category_id'] in categories
+    )
+    return dict(
+        images=[dict(id=number) for number in images.values()],
+        categories=[dict(id=number, name=str(key)) for key, number in categories.items()],
+        annotations=[
+            {
+                **a,
+                'id': number,
+                'image_id': images[a['image_id']],
+                'category_id': categories[a['category_id']],
+            }
+            for number, a in enumerate(annotations, 1)
+        ],
+    )
 
 
 def _index(coco_class: type, content: dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,11 +10,12 @@ from mmengine import fileio
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from ..datasets.coco_reader import load_json
+from ..datasets.coco_reader import CocoContent, read_coco
+from ..datasets.values import as_number
 from ..errors import ConfigError, DataError
 from ..registry import METRICS
 from .coco_backend import AREAS, evaluate_boxes, load_backend, mean_defined
-from .samples import annotations_of, predictions_of
+from .samples import annotations_of, one_each, predictions_of, usable
 
 
 @METRICS.register_module()
@@ -25,6 +25,10 @@ class CocoMetric(BaseMetric):
     Predictions have to be in pixels of the original image, as detectors return them.
     The ground truth is the annotation file's; without one it is that of the data
     samples, brought back to the original image by their ``scale_factor``.
+
+    The file is read as ``CocoDataset`` reads it: what that drops (no area, outside the
+    image, repetitions) does not count here, and its ignore regions are ignored.
+    Deviation from COCO's program, which counts those annotations.
 
     A figure that no ground truth defines (often AP of large objects) is NaN, logged as
     "undefined", and not COCO's -1, which spoils averages and curves.
@@ -78,7 +82,7 @@ class CocoMetric(BaseMetric):
         self.outfile_prefix = outfile_prefix
         self.backend = backend
         self.backend_args = backend_args
-        self._gt: dict | None = None
+        self._gt: CocoContent | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep the predictions of a batch, as NumPy arrays; the gts if no file has them."""
@@ -90,11 +94,13 @@ class CocoMetric(BaseMetric):
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Evaluate the collected predictions of all ranks."""
-        # The padding of the last batches can bring an image twice.
-        by_image = {result['img_id']: result for result in reversed(results)}
-        results = [by_image[key] for key in dict.fromkeys(r['img_id'] for r in results)]
-        gt = self._ground_truth(results)
-        cat_ids = self._category_ids(gt)
+        classes = self._classes()
+        results = usable(one_each(results), len(classes))
+        if self.ann_file is None:
+            gt, cat_ids = _gt_from_samples(results, classes), list(range(len(classes)))
+        else:
+            gt, cat_ids = self._from_file(classes)
+            _check_images(self.ann_file, gt, results)
         detections = _detections(results, cat_ids)
         if self.outfile_prefix is not None:
             path = f'{self.outfile_prefix}.bbox.json'
@@ -102,45 +108,25 @@ class CocoMetric(BaseMetric):
             print_log(f'{len(detections)} detections written to {path}', 'current')
         if self.format_only:
             return {}
-        self._check_images(gt, by_image)
-        return self._evaluate(gt, detections, list(by_image), cat_ids)
+        return self._evaluate(gt, detections, [r['img_id'] for r in results], cat_ids)
 
-    def _ground_truth(self, results: list[dict]) -> dict:
-        if self.ann_file is None:
-            return _gt_from_samples(results, self._classes())
+    def _from_file(self, classes: Sequence[str]) -> tuple[dict, list]:
+        """The file's ground truth, by the data set's own rules, and label -> category id."""
         if self._gt is None:
-            content = load_json(self.ann_file, backend_args=self.backend_args)
-            if not isinstance(content, dict) or not {'images', 'categories'} <= set(content):
-                raise DataError(f'{self.ann_file}: expected a COCO json with images and categories')
-            self._gt = {**content, 'annotations': _complete(content.get('annotations', []))}
-        return self._gt
+            self._gt = read_coco(
+                str(self.ann_file),
+                classes,
+                explicit_classes=True,
+                missing='error_if_near',
+                with_source=True,
+                backend_args=self.backend_args,
+            )
+        return _gt_from_file(self._gt), self._gt.cat_ids
 
     def _classes(self) -> Sequence[str]:
         if not self.dataset_meta or 'classes' not in self.dataset_meta:
             raise ConfigError("CocoMetric: the data set's metainfo has no 'classes'")
         return self.dataset_meta['classes']
-
-    def _category_ids(self, gt: dict) -> list:
-        """Label -> category id, by name; None for a class that the file does not have."""
-        by_name = {c['name']: c['id'] for c in gt['categories']}
-        cat_ids = [by_name.get(name) for name in self._classes()]
-        if all(c is None for c in cat_ids):
-            raise DataError(
-                f'{self.ann_file}: none of the classes {list(self._classes())[:10]} is among its '
-                f'categories {list(by_name)[:10]}'
-            )
-        return cat_ids
-
-    def _check_images(self, gt: dict, by_image: Mapping) -> None:
-        known = {image['id'] for image in gt['images']}
-        unknown = [key for key in by_image if key not in known]
-        if unknown:
-            raise DataError(
-                f'{self.ann_file}: predictions for {len(unknown)} images that the file does not '
-                f'list, e.g. {unknown[:3]}; is it the file of the evaluated data set?'
-            )
-        if len(by_image) < len(known):
-            print_log(f'evaluated on {len(by_image)} of {len(known)} images', 'current')
 
     def _evaluate(
         self, gt: dict, detections: list[dict], image_ids: list, cat_ids: list
@@ -190,25 +176,30 @@ def _table(metrics: Mapping[str, float]) -> str:
     return '  '.join(cells)
 
 
-def _complete(annotations: list[dict]) -> list[dict]:
-    """The file's annotations with the optional ``area`` and ``iscrowd`` filled in."""
-    return [
-        {'iscrowd': 0, 'area': a['bbox'][2] * a['bbox'][3], 'id': i + 1, **a}
-        for i, a in enumerate(annotations)
-    ]
+def _check_images(path: str, gt: dict, results: Sequence[dict]) -> None:
+    """Predictions have to be for images of the file, and an id for one image."""
+    known = {image['id'] for image in gt['images']}
+    unknown = [r['img_id'] for r in results if r['img_id'] not in known]
+    if unknown:
+        twice = ' (two files of one id)' if isinstance(unknown[0], tuple) else ''
+        raise DataError(
+            f'{path}: predictions for {len(unknown)} images that the file does not '
+            f'list, e.g. {unknown[:3]}{twice}; is it the file of the evaluated data set?'
+        )
+    if len(results) < len(known):
+        print_log(f'evaluated on {len(results)} of {len(known)} images', 'current')
 
 
 def _detections(results: Sequence[dict], cat_ids: Sequence) -> list[dict]:
-    detections, broken = [], 0
+    """COCO results, without those of classes that the file does not have."""
+    detections = []
     for result in results:
-        boxes, scores = result['bboxes'], result['scores']
-        finite = np.isfinite(boxes).all(1) & np.isfinite(scores)
-        broken += int((~finite).sum())
-        boxes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)[finite]
+        boxes = result['bboxes']
+        boxes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
         for box, score, label in zip(
-            boxes.tolist(), scores[finite].tolist(), result['labels'][finite].tolist()
+            boxes.tolist(), result['scores'].tolist(), result['labels'].tolist()
         ):
-            if label < len(cat_ids) and cat_ids[label] is not None:
+            if cat_ids[label] is not None:
                 detections.append(
                     dict(
                         image_id=result['img_id'],
@@ -217,10 +208,34 @@ def _detections(results: Sequence[dict], cat_ids: Sequence) -> list[dict]:
                         score=score,
                     )
                 )
-    if broken:
-        text = f'{broken} predictions have a box or score that is not finite; they are left out'
-        print_log(text, 'current', logging.WARNING)
     return detections
+
+
+def _gt_from_file(content: CocoContent) -> dict:
+    """What the data set would train on, with the areas of the file.
+
+    The box is the file's own unless it was clipped: rounding across the border by up to
+    a pixel is left as COCO's own program sees it.
+    """
+    annotations = []
+    for image in content.images:
+        for instance in image['instances']:
+            x1, y1, x2, y2 = instance['bbox']
+            x, y, w, h = instance['source']['bbox']
+            rounded = x >= -1 and y >= -1 and x + w <= image['width'] + 1
+            rounded = rounded and y + h <= image['height'] + 1
+            box = [x, y, w, h] if rounded else [x1, y1, x2 - x1, y2 - y1]
+            area = as_number(instance['source'].get('area'))
+            annotations.append(
+                dict(
+                    image_id=image['img_id'],
+                    category_id=content.cat_ids[instance['bbox_label']],
+                    bbox=box,
+                    area=area if area is not None and area > 0 else box[2] * box[3],
+                    iscrowd=instance['ignore_flag'],
+                )
+            )
+    return dict(images=[dict(id=i['img_id']) for i in content.images], annotations=annotations)
 
 
 def _gt_from_samples(results: Sequence[dict], classes: Sequence[str]) -> dict:
@@ -234,7 +249,6 @@ def _gt_from_samples(results: Sequence[dict], classes: Sequence[str]) -> dict:
                 for one in [label] if label >= 0 else range(len(classes)):
                     annotations.append(
                         dict(
-                            id=len(annotations) + 1,
                             image_id=result['img_id'],
                             category_id=one,
                             bbox=[x1, y1, x2 - x1, y2 - y1],
@@ -245,5 +259,4 @@ def _gt_from_samples(results: Sequence[dict], classes: Sequence[str]) -> dict:
     return dict(
         images=[dict(id=r['img_id']) for r in results],
         annotations=annotations,
-        categories=[dict(id=i, name=name) for i, name in enumerate(classes)],
     )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 
 from ..errors import DataError
 
 
 def predictions_of(sample: Mapping | Any) -> dict[str, Any]:
-    """``img_id, bboxes (k, 4), scores (k,), labels (k,)`` of a sample or its dict."""
+    """``img_id, img_path, bboxes (k, 4), scores (k,), labels (k,)`` of a sample or its dict.
+
+    ``img_path`` is None where the sample has none.
+    """
     pred = _get(sample, 'pred_instances')
     if pred is None:
         raise DataError('expected data samples with pred_instances, got one without')
@@ -21,6 +26,7 @@ def predictions_of(sample: Mapping | Any) -> dict[str, Any]:
         raise DataError("a data sample has no 'img_id': add it to the meta_keys of PackDetInputs")
     return dict(
         img_id=image,
+        img_path=_get(sample, 'img_path'),
         bboxes=to_numpy(_get(pred, 'bboxes')).astype(np.float64).reshape(-1, 4),
         scores=to_numpy(_get(pred, 'scores')).astype(np.float64).reshape(-1),
         labels=to_numpy(_get(pred, 'labels')).astype(np.int64).reshape(-1),
@@ -42,6 +48,44 @@ def annotations_of(sample: Mapping | Any) -> dict[str, np.ndarray]:
         result[f'{name}_bboxes'] = to_original(boxes.astype(np.float64).reshape(-1, 4), sample)
         result[f'{name}_labels'] = to_numpy(labels).astype(np.int64)
     return result
+
+
+def one_each(results: Sequence[dict]) -> list[dict]:
+    """The results of each image once: the padding of the last batches can bring one twice.
+
+    Images of one id but other files (of data sets put together) are different images,
+    and number ``img_id`` apart.
+    """
+    first = {(r['img_id'], r['img_path']): r for r in reversed(results)}
+    unique = [first[key] for key in dict.fromkeys((r['img_id'], r['img_path']) for r in results)]
+    if len({r['img_id'] for r in unique}) == len(unique):
+        return unique
+    return [{**r, 'img_id': (r['img_id'], r['img_path'])} for r in unique]
+
+
+def usable(results: Sequence[dict], num_classes: int) -> list[dict]:
+    """Results without the predictions whose box or score is not finite, which are counted.
+
+    Raises:
+        DataError: If a label is none of the classes'.
+    """
+    cleaned, broken = [], 0
+    for result in results:
+        labels = result['labels']
+        if len(labels) and (labels.min() < 0 or labels.max() >= num_classes):
+            wrong = sorted({int(v) for v in labels if not 0 <= v < num_classes})
+            raise DataError(
+                f'image {result["img_id"]}: predicted labels {wrong[:5]}, but the data set has '
+                f"{num_classes} classes; do the model's num_classes and metainfo agree?"
+            )
+        finite = np.isfinite(result['bboxes']).all(1) & np.isfinite(result['scores'])
+        broken += int((~finite).sum())
+        kept = {key: result[key][finite] for key in ('bboxes', 'scores', 'labels')}
+        cleaned.append({**result, **kept})
+    if broken:
+        text = f'{broken} predictions have a box or score that is not finite; they are left out'
+        print_log(text, 'current', logging.WARNING)
+    return cleaned
 
 
 def to_original(boxes: np.ndarray, sample: Mapping | Any) -> np.ndarray:

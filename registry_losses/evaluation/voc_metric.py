@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 from ..errors import ConfigError
 from ..ops import bbox_overlaps
 from ..registry import METRICS
-from .samples import annotations_of, predictions_of
+from .samples import annotations_of, one_each, predictions_of, usable
 
 
 @METRICS.register_module()
@@ -62,10 +62,10 @@ class VOCMetric(BaseMetric):
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """AP of every class, averaged over the classes that occur."""
-        results = list({r['img_id']: r for r in results}.values())
         classes = (self.dataset_meta or {}).get('classes')
         if classes is None:
             raise ConfigError("VOCMetric: the data set's metainfo has no 'classes'")
+        results = usable(one_each(results), len(classes))
         metrics = {}
         for threshold in self.iou_thrs:
             values = [

@@ -21,6 +21,7 @@ META_KEYS = (
     'pad_param',
     'flip',
     'flip_direction',
+    'exif_turned',
 )
 
 
@@ -29,7 +30,7 @@ class PackDetInputs(BaseTransform):
     """Packs ``dict(inputs=(C, H, W) tensor, data_samples=DetDataSample)``.
 
     Instances flagged as ignored go to ``ignored_instances``, the others, with their
-    keypoints, to ``gt_instances``. The image keeps its dtype: uint8 travels to the
+    weights and keypoints, to ``gt_instances``. The image keeps its dtype: uint8 travels to the
     device in a quarter of the bytes.
 
     Args:
@@ -45,7 +46,9 @@ class PackDetInputs(BaseTransform):
         image = results['img']
         if image.ndim == 2:
             image = image[..., None]
-        inputs = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        # A copy in any case: a flipped image of one pixel counts as contiguous, yet torch
+        # refuses its negative strides.
+        inputs = torch.from_numpy(image.transpose(2, 0, 1).copy())
         sample = DetDataSample()
         if 'gt_bboxes' in results:
             ignored = results.get('gt_ignore_flags')
@@ -69,6 +72,8 @@ def _instances(results: dict, keep: np.ndarray) -> InstanceData:
         bboxes=torch.from_numpy(results['gt_bboxes'][keep].astype(np.float32, copy=False)),
         labels=torch.from_numpy(results['gt_bboxes_labels'][keep]),
     )
+    if 'gt_weights' in results:
+        fields['weights'] = torch.from_numpy(results['gt_weights'][keep])
     if 'gt_keypoints' in results:
         fields['keypoints'] = torch.from_numpy(results['gt_keypoints'][keep])
         fields['keypoints_visible'] = torch.from_numpy(results['gt_keypoints_visible'][keep])

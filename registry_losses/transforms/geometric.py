@@ -60,6 +60,23 @@ class Resize(_Resize):
             interpolation=interpolation,
         )
 
+    def _resize_img(self, results: dict) -> None:
+        """Resize the pixels; a side never becomes 0, however long and thin the image is."""
+        height, width = results['img'].shape[:2]
+        target = results['scale']
+        if self.keep_ratio:
+            target = mmcv.rescale_size((width, height), target)
+        new_w, new_h = (max(1, int(side)) for side in target)
+        results['img'] = mmcv.imresize(
+            results['img'],
+            (new_w, new_h),
+            interpolation=self.interpolation,
+            backend=self.backend,
+        )
+        results['img_shape'] = (new_h, new_w)
+        results['scale_factor'] = (new_w / width, new_h / height)
+        results['keep_ratio'] = self.keep_ratio
+
     def _resize_bboxes(self, results: dict) -> None:
         scale_and_shift(results, results['scale_factor'])
         if self.clip_object_border:

@@ -2,8 +2,8 @@
 
 The annotations of a sample are the arrays below in ``results``, all of length n:
 ``gt_bboxes (n, 4)`` float32 xyxy, ``gt_bboxes_labels (n,)``, ``gt_ignore_flags (n,)``,
-``gt_keypoints (n, V, 2)``, ``gt_keypoints_visible (n, V)``. Coordinates are continuous:
-pixel i covers [i, i + 1).
+``gt_weights (n,)`` (only where an annotation has one), ``gt_keypoints (n, V, 2)``,
+``gt_keypoints_visible (n, V)``. Coordinates are continuous: pixel i covers [i, i + 1).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ FIELDS = (
     'gt_bboxes',
     'gt_bboxes_labels',
     'gt_ignore_flags',
+    'gt_weights',
     'gt_keypoints',
     'gt_keypoints_visible',
 )
@@ -88,7 +89,14 @@ def to_image(results: dict, *, min_side: float = 1e-3) -> None:
 
 
 def concatenate(parts: Sequence[dict]) -> dict:
-    """The annotations of several samples one after the other (fields of the first)."""
+    """The annotations of several samples one after the other (fields of the first).
+
+    Weights are there if any sample has them; objects without one count 1.
+    """
+    if any('gt_weights' in part for part in parts):
+        parts = [
+            {'gt_weights': np.ones(len(part['gt_bboxes']), np.float32), **part} for part in parts
+        ]
     return {
         field: np.concatenate([part[field] for part in parts])
         for field in FIELDS

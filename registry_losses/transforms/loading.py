@@ -8,7 +8,8 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms import LoadImageFromFile as _LoadImageFromFile
 
-from ..errors import DataError
+from ..datasets.image_file import read_image
+from ..errors import DamagedImageError, DataError
 from ..registry import TRANSFORMS
 
 
@@ -25,7 +26,14 @@ class LoadImageFromFile(_LoadImageFromFile):
             takes another sample, instead of raising.
         backend_args: Passed to ``mmengine.fileio``.
 
-    Sets ``img (H, W, 3)`` uint8, ``img_shape`` and ``ori_shape``, both (h, w).
+    Sets ``img (H, W, 3)`` uint8, ``img_shape`` and ``ori_shape``, both (h, w), and
+    ``exif_turned``, whether the image is turned as its EXIF tag says: of the two
+    orientations the one that the annotations' height and width fit.
+
+    Raises:
+        DamagedImageError: If the file cannot be decoded or was cut off. Data sets of this
+            package then take another sample (in tests: a grey image) and warn.
+        DataError: If there is no such file, or its size is not the annotations'.
     """
 
     def __init__(
@@ -47,19 +55,33 @@ class LoadImageFromFile(_LoadImageFromFile):
 
     def transform(self, results: dict) -> dict | None:
         """Load ``results['img_path']``."""
-        path = results['img_path']
-        try:
-            loaded = super().transform(results)
-        except FileNotFoundError as error:
-            raise DataError(
-                f'{_where(results)}: image file not found; check data_root and data_prefix'
-            ) from error
-        except Exception as error:
-            raise DataError(f'{_where(results)}: cannot be decoded: {error}') from error
-        if loaded is None or loaded['img'] is None:
-            return None
-        _check_size(loaded, path)
-        return loaded
+        if results.get('damaged'):
+            image, turned = _grey(results, self.color_type), True
+        else:
+            try:
+                image, turned = read_image(
+                    results['img_path'],
+                    flag=self.color_type,
+                    decoder=self.imdecode_backend,
+                    size=_noted_size(results),
+                    backend_args=self.backend_args,
+                )
+            except FileNotFoundError as error:
+                if self.ignore_empty:
+                    return None
+                raise DataError(
+                    f'{_where(results)}: image file not found; check data_root and data_prefix'
+                ) from error
+            except DamagedImageError as error:
+                if self.ignore_empty:
+                    return None
+                reason = str(error).removeprefix(f'{results["img_path"]}: ')
+                raise DamagedImageError(f'{_where(results)}: {reason}') from error
+        results['img'] = image.astype(np.float32) if self.to_float32 else image
+        results['img_shape'] = results['ori_shape'] = image.shape[:2]
+        results['exif_turned'] = turned
+        _check_size(results)
+        return results
 
 
 @TRANSFORMS.register_module()
@@ -98,6 +120,7 @@ class CachedLoadImage(LoadImageFromFile):
         self._float_after = to_float32
         self._room = int(max_mb * 2**20)
         self._cache: dict[str, np.ndarray] = {}
+        self._turned: dict[str, bool] = {}
 
     def transform(self, results: dict) -> dict | None:
         """Load, or copy from the cache; later transforms may change the copy in place."""
@@ -107,16 +130,21 @@ class CachedLoadImage(LoadImageFromFile):
             if super().transform(results) is None:
                 return None
             cached = results['img']
+            if results.get('damaged'):
+                return results
             if cached.nbytes <= self._room:
                 self._room -= cached.nbytes
                 self._cache[path] = cached
+                self._turned[path] = results['exif_turned']
+        else:
+            results['exif_turned'] = self._turned[path]
         results['img'] = cached.astype(np.float32) if self._float_after else cached.copy()
         results['img_shape'] = results['ori_shape'] = cached.shape[:2]
         return results
 
     def __getstate__(self) -> dict:
         # Workers started by spawn fill their own cache instead of receiving ours.
-        return {**self.__dict__, '_cache': {}}
+        return {**self.__dict__, '_cache': {}, '_turned': {}}
 
 
 def _where(results: dict) -> str:
@@ -125,18 +153,27 @@ def _where(results: dict) -> str:
     return f'{ann_file + ", " if ann_file else ""}{image}{results["img_path"]}'
 
 
-def _check_size(results: dict, path: str) -> None:
-    """A size other than the annotation's means that its boxes do not fit the pixels."""
+def _noted_size(results: dict) -> tuple[int, int] | None:
+    """(height, width) of the annotations, where they have it."""
     if 'height' not in results or 'width' not in results:
-        return
-    noted, found = (results['height'], results['width']), results['img'].shape[:2]
-    if tuple(noted) != tuple(found):
-        hint = ''
-        if tuple(noted) == tuple(found[::-1]):
-            hint = "; if an EXIF tag turns it, use color_type='color_ignore_orientation'"
+        return None
+    return results['height'], results['width']
+
+
+def _grey(results: dict, color_type: str) -> np.ndarray:
+    """What a test sees in place of a damaged image."""
+    height, width = _noted_size(results) or (64, 64)
+    channels = () if color_type.startswith('grayscale') else (3,)
+    return np.full((height, width, *channels), 114, np.uint8)
+
+
+def _check_size(results: dict) -> None:
+    """A size other than the annotation's means that its boxes do not fit the pixels."""
+    noted, found = _noted_size(results), results['img'].shape[:2]
+    if noted is not None and noted != tuple(found):
         raise DataError(
             f'{_where(results)}: the annotations say {noted[1]} x {noted[0]} (width x height), '
-            f'the file is {found[1]} x {found[0]}{hint}'
+            f'the file is {found[1]} x {found[0]}; was the image resized after it was annotated?'
         )
 
 
@@ -145,7 +182,8 @@ class LoadAnnotations(BaseTransform):
     """Turns ``results['instances']`` into the arrays the other transforms know.
 
     Sets ``gt_bboxes (n, 4)`` float32 xyxy, ``gt_bboxes_labels (n,)`` int64 and
-    ``gt_ignore_flags (n,)`` bool; with keypoints also ``gt_keypoints (n, V, 2)`` float32
+    ``gt_ignore_flags (n,)`` bool; where an object has a weight, ``gt_weights (n,)``
+    float32 (1 for those without); with keypoints also ``gt_keypoints (n, V, 2)`` float32
     and ``gt_keypoints_visible (n, V)`` float32 (0 unlabelled, 1 hidden, 2 visible).
 
     Args:
@@ -183,6 +221,9 @@ class LoadAnnotations(BaseTransform):
             results['gt_bboxes_labels'] = labels
             flags = [bool(i.get('ignore_flag', 0)) for i in instances]
             results['gt_ignore_flags'] = np.array(flags, bool)
+            if any('weight' in i for i in instances):
+                weights = [i.get('weight', 1.0) for i in instances]
+                results['gt_weights'] = np.array(weights, np.float32)
         if self.with_keypoints:
             self._load_keypoints(results, instances)
         return results

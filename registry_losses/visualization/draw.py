@@ -6,9 +6,12 @@ Images are RGB uint8 ``(H, W, 3)``; drawing functions return a new one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
+
+from ..errors import DataError
 
 Colour = tuple[int, int, int]
 
@@ -96,16 +99,50 @@ def label_texts(
     return [f'{name}: {score:.0%}' for name, score in zip(names, scores.tolist())]
 
 
-def read_rgb(path: str) -> np.ndarray:
+def read_rgb(path: str, *, exif_turned: bool = True) -> np.ndarray:
     """An image file as RGB.
+
+    Args:
+        path: The file.
+        exif_turned: Turn the image as its EXIF tag says; a data sample's meta entry of
+            this name tells what its boxes mean.
 
     Raises:
         FileNotFoundError: If there is no readable image.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    flag = cv2.IMREAD_COLOR
+    if not exif_turned:
+        flag |= cv2.IMREAD_IGNORE_ORIENTATION
+    image = cv2.imread(str(path), flag)
     if image is None:
         raise FileNotFoundError(f'no readable image at {path}')
     return image[..., ::-1]
+
+
+def image_of(sample: Any) -> np.ndarray:
+    """The image of a data sample as RGB, turned as its boxes mean; grey if it is damaged.
+
+    Args:
+        sample: With ``img_path``, and where known ``ori_shape`` and ``exif_turned``.
+
+    Raises:
+        DataError: If the sample has no ``img_path``.
+        FileNotFoundError: If there is no readable image, and its size is not known.
+    """
+    path, size = sample.get('img_path'), sample.get('ori_shape')
+    if path is None:
+        raise DataError("a data sample has no 'img_path': add it to the meta_keys of PackDetInputs")
+    turned = sample.get('exif_turned')
+    try:
+        image = read_rgb(path, exif_turned=turned is not False)
+    except FileNotFoundError:
+        if size is None:
+            raise
+        return np.full((*size[:2], 3), 114, np.uint8)
+    if turned is None and size is not None and image.shape[:2] != tuple(size[:2]):
+        other = read_rgb(path, exif_turned=False)
+        image = other if other.shape[:2] == tuple(size[:2]) else image
+    return image
 
 
 def write_rgb(path: str, image: np.ndarray) -> None:

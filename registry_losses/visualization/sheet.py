@@ -13,7 +13,7 @@ import torch
 from ..errors import DataError
 from ..evaluation.samples import annotations_of, predictions_of
 from ..ops import bbox_overlaps
-from .draw import draw_boxes, label_texts, read_rgb, write, write_rgb
+from .draw import draw_boxes, image_of, label_texts, write, write_rgb
 
 _RIGHT = (60, 200, 90)
 _WRONG = (235, 70, 60)
@@ -88,9 +88,9 @@ def _pair(
     # Lowest scores first, so that a doubtful second opinion lies under the first one.
     keep = np.argsort(pred['scores'], kind='stable')
     keep = keep[pred['scores'][keep] >= score_thr]
-    pred = {k: v[keep] if k != 'img_id' else v for k, v in pred.items()}
+    pred = {key: pred[key][keep] for key in ('bboxes', 'scores', 'labels')}
     right, found = match_predictions(pred, gt, iou_thr=iou_thr)
-    image = read_rgb(_img_path(sample))
+    image = image_of(sample)
     image, scale = _fit(image, cell)
     left = draw_boxes(image, gt['ignored_bboxes'] * scale, colours=_IGNORED, thickness=1)
     left = draw_boxes(
@@ -144,13 +144,6 @@ def match_predictions(
         if free[best] >= iou_thr:
             right[i] = found[best] = True
     return right, found
-
-
-def _img_path(sample: Mapping | Any) -> str:
-    path = sample.get('img_path')
-    if path is None:
-        raise DataError("a data sample has no 'img_path': add it to the meta_keys of PackDetInputs")
-    return path
 
 
 def _fit(image: np.ndarray, cell: int) -> tuple[np.ndarray, float]:

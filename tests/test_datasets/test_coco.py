@@ -205,17 +205,12 @@ def test_missing_image_file(tmp_path):
         build(tmp_path, content(), check_images=True)
 
 
-def test_image_of_another_size_or_broken(tmp_path):
+def test_image_of_another_size(tmp_path):
     (tmp_path / 'img').mkdir()
-    cv2.imwrite(str(tmp_path / 'img' / 'a.png'), np.zeros((40, 30, 3), np.uint8))
-    (tmp_path / 'img' / 'b.png').write_bytes(b'not an image')
+    cv2.imwrite(str(tmp_path / 'img' / 'a.png'), np.zeros((41, 30, 3), np.uint8))
     dataset = build(tmp_path, content(), pipeline=[dict(type='LoadImageFromFile')])
-    with pytest.raises(
-        DataError, match=r'annotations say 40 x 30 .*the file is 30 x 40; if an EXIF'
-    ):
+    with pytest.raises(DataError, match=r'annotations say 40 x 30 .*the file is 30 x 41'):
         dataset[0]
-    with pytest.raises(DataError, match=r'image 9, .*b.png: cannot be decoded'):
-        dataset[1]
 
 
 def test_rng_of_a_sample_is_keyed(tmp_path):

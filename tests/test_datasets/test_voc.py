@@ -44,8 +44,9 @@ def test_problems(tmp_path):
     assert 'dropped 1 of 2 annotations: 1 with a box outside' in dataset.problems.summary(2)
     with pytest.raises(DataError, match="image x1, annotation 0: unknown class 'dgo'"):
         build(tmp_path, thing(1, 1, 5, 5, name='dgo'))
-    subset = build(tmp_path, thing(1, 1, 5, 5), metainfo=dict(classes=('cat',)))
-    assert subset.get_data_info(0)['instances'] == []
+    both = thing(1, 1, 5, 5), thing(2, 2, 9, 9, name='cat')
+    subset = build(tmp_path, *both, metainfo=dict(classes=('cat',)))
+    assert len(subset.get_data_info(0)['instances']) == 1
     with pytest.raises(DataError, match='image x1, annotation 0: expected bndbox'):
         build(tmp_path, '<object><name>dog</name></object>')
     (tmp_path / 'V' / 'Annotations' / 'x1.xml').write_text('<annotation>')
@@ -64,3 +65,83 @@ def test_size_is_read_from_the_image_where_the_file_says_0(tmp_path):
     info = build(tmp_path, thing(1, 1, 50, 40), size=(0, 0)).get_data_info(0)
     assert (info['width'], info['height']) == (32, 24)
     assert info['instances'][0]['bbox'] == [0, 0, 32, 24]
+
+
+@pytest.mark.parametrize('name', ['x1.png', 'x1.JPG', 'x1.jpeg', 'x1.Bmp'])
+def test_images_of_any_suffix(tmp_path, name):
+    (tmp_path / 'V' / 'JPEGImages').mkdir(parents=True)
+    (tmp_path / 'V/JPEGImages/x1.txt').write_text('not an image')
+    (tmp_path / 'V/JPEGImages' / name).write_bytes(b'')
+    info = build(tmp_path, thing(1, 1, 5, 5), check_images=True).get_data_info(0)
+    assert info['img_path'].endswith(f'V/JPEGImages/{name}')
+    (tmp_path / 'V/JPEGImages' / name).unlink()
+    with pytest.raises(DataError, match=r'1 of 1 image files are missing'):
+        build(tmp_path, thing(1, 1, 5, 5), check_images=True)
+
+
+@pytest.mark.parametrize(
+    'line', ['my  image', 'my  image -1', 'my  image.jpg', '\ufeffmy  image  1']
+)
+def test_names_with_blanks(tmp_path, line):
+    build(tmp_path, thing(1, 1, 5, 5))
+    (tmp_path / 'V/Annotations/x1.xml').rename(tmp_path / 'V/Annotations/my  image.xml')
+    (tmp_path / 'list.txt').write_text(line + '\n' + line.lstrip('\ufeff') + '\n', encoding='utf-8')
+    dataset = VOCDataset('list.txt', data_root=str(tmp_path), data_prefix=dict(sub_data_root='V'))
+    assert dataset.get_data_info(0)['img_id'] == 'my  image' and len(dataset) == 1
+    assert 'of an image that the list repeats' in dataset.problems.summary(1)
+
+
+@pytest.mark.parametrize('size', ['100.0', ' 100 '])
+def test_sizes_as_text_of_numbers(tmp_path, size):
+    assert build(tmp_path, thing(1, 1, 5, 5), size=(size, size)).get_data_info(0)['width'] == 100
+
+
+@pytest.mark.parametrize('size', ['wide', '', '-4', 'nan', '10.5'])
+def test_sizes_that_are_none_are_the_images(tmp_path, size):
+    with pytest.raises(DataError, match=r'x1.xml, image x1: size: expected a positive whole'):
+        build(tmp_path, thing(1, 1, 5, 5), size=(size, size))
+    (tmp_path / 'V/JPEGImages/x1.jpg').write_bytes(
+        cv2.imencode('.jpg', np.zeros((24, 32, 3), np.uint8))[1].tobytes()
+    )
+    assert build(tmp_path, thing(1, 1, 5, 5), size=(size, size)).get_data_info(0)['width'] == 32
+
+
+@pytest.mark.parametrize(
+    ('text', 'flag'), [('0', 0), ('1', 1), ('Unspecified', 0), ('true', 1), ('', 0), ('1.0', 1)]
+)
+def test_difficult_is_read_as_meant(tmp_path, text, flag):
+    dataset = build(tmp_path, thing(1, 1, 5, 5, difficult=text))
+    assert dataset.get_data_info(0)['instances'][0]['ignore_flag'] == flag
+
+
+def test_other_difficult_flags_are_refused(tmp_path):
+    for text in ('2', 'very'):
+        with pytest.raises(
+            DataError, match=r'list\.txt, image x1, annotation 0: difficult: expect'
+        ):
+            build(tmp_path, thing(1, 1, 5, 5, difficult=text))
+
+
+def test_classes_that_match_nothing(tmp_path):
+    with pytest.raises(DataError, match=r"none of the classes .*'Dog' .nearest: 'dog'"):
+        build(tmp_path, thing(1, 1, 5, 5), metainfo=dict(classes=('Dog',)))
+    both = thing(1, 1, 5, 5), thing(2, 2, 9, 9, name='cat')
+    for test_mode in (False, True):
+        with pytest.raises(DataError, match=r"1 of the classes .*'catt' .nearest: 'cat'"):
+            options = dict(metainfo=dict(classes=('dog', 'catt')), test_mode=test_mode)
+            build(tmp_path, *both, **options)
+    # A rare class may be absent from a list of images, as long as no name is left over.
+    assert len(build(tmp_path, *both, metainfo=dict(classes=('dog', 'cat', 'zebra')))) == 1
+    rest = dict(metainfo=dict(classes=('dog', 'zebra')))
+    assert len(build(tmp_path, *both, **rest, test_mode=True)) == 1
+    with pytest.raises(DataError, match="'zebra'"):
+        build(tmp_path, *both, **rest)
+
+
+def test_repeated_objects_and_weights(tmp_path):
+    heavy = thing(2, 2, 9, 9).replace('</object>', '<weight>2.5</weight></object>')
+    dataset = build(tmp_path, thing(1, 1, 5, 5), thing(1, 1, 5, 5), heavy)
+    assert [o.get('weight') for o in dataset.get_data_info(0)['instances']] == [None, 2.5]
+    assert 'dropped 1 of 3 annotations: 1 repeated' in dataset.problems.summary(3)
+    with pytest.raises(DataError, match='annotation 0: weight: expected a finite number'):
+        build(tmp_path, heavy.replace('2.5', 'much'))

@@ -188,3 +188,39 @@ def test_curves_without_a_log(tmp_path):
     write_log(tmp_path / 'val.json', [{'coco/bbox_mAP': 0.1, 'step': 1}])
     with pytest.raises(DataError, match='no loss has been logged'):
         plot_curves(tmp_path / 'val.json', tmp_path / 'c.png')
+
+
+def test_pictures_of_same_named_images_are_kept_apart(tmp_path):
+    """The pictures of a test: one each, though two images are called alike."""
+    from types import SimpleNamespace
+
+    from registry_losses.engine.hooks.draw import DrawPredictionsHook
+
+    infos, samples = [], []
+    for i, folder in enumerate(('day', 'night')):
+        (tmp_path / folder).mkdir()
+        path = str(tmp_path / folder / f'{"xX"[i]}.png')
+        cv2.imwrite(path, np.full((20, 30, 3), 90 * i, np.uint8))
+        infos.append(dict(img_path=path))
+        sample = DetDataSample(metainfo=dict(img_id=1, img_path=path, ori_shape=(20, 30)))
+        empty = dict(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
+        sample.gt_instances = InstanceData(**empty)
+        sample.pred_instances = InstanceData(scores=torch.zeros(0), **empty)
+        samples.append(sample)
+
+    class Dataset:
+        metainfo = dict(classes=('a',))
+
+        def __len__(self):
+            return 2
+
+        def get_data_info(self, index):
+            return infos[index]
+
+    runner = SimpleNamespace(test_dataloader=SimpleNamespace(dataset=Dataset()))
+    hook = DrawPredictionsHook(str(tmp_path / 'out'))
+    hook.before_test(runner)
+    for i, sample in enumerate(samples):
+        hook.after_test_iter(runner, i, outputs=[sample])
+    names = sorted(path.name for path in (tmp_path / 'out').iterdir())
+    assert len({name.lower() for name in names}) == 2

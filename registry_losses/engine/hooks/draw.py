@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from ...errors import RegistryLossesError
 from ...registry import HOOKS
 from ...visualization import draw_prediction_sheet, plot_curves
+from ...visualization.names import picture_names
 
 # What a user wants to read first, in this order; the rest stands in the log.
 _HEADLINES = (
@@ -35,13 +36,21 @@ class DrawPredictionsHook(Hook):
     def __init__(self, out_dir: str, score_thr: float = 0.3) -> None:
         self.out_dir = Path(out_dir)
         self.score_thr = score_thr
+        self._names: dict[str, str] = {}
+
+    def before_test(self, runner: Any) -> None:
+        """Give each image of the data set a name of its own, the same on every rank."""
+        dataset = runner.test_dataloader.dataset
+        paths = [str(dataset.get_data_info(i)['img_path']) for i in range(len(dataset))]
+        paths = list(dict.fromkeys(paths))
+        self._names = dict(zip(paths, picture_names(paths)))
 
     def after_test_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Draw the images of a batch; each rank draws its own."""
         for sample in outputs or ():
-            name = f'{Path(sample.img_path).stem}.png'
+            name = self._names.get(str(sample.img_path), f'{Path(sample.img_path).stem}.png')
             draw_prediction_sheet(
                 [sample],
                 self.out_dir / name,
