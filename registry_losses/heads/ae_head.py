@@ -21,7 +21,8 @@ from ..pose.tag_grouping import TagGrouping, fill_missing, group_by_tags, tagged
 from ..registry import MODELS
 from ..structures import LossTerm
 from .initial import start_rare_classes
-from .map_reader import Maps, probabilities
+from .layouts import Maps
+from .map_reader import probabilities
 from .pose_head import PoseHead
 
 

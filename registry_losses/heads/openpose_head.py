@@ -23,7 +23,8 @@ from ..registry import MODELS
 from ..structures import GroundTruth, LossTerm
 from ..structures.priors import Priors
 from .initial import start_rare_classes
-from .map_reader import Maps, probabilities
+from .layouts import Maps
+from .map_reader import probabilities
 from .pose_head import PoseHead
 
 # Cao et al. 2017, figure 3: three 3x3 and a 1x1 convolution before the outputs, then

@@ -9,9 +9,9 @@ Shapes: B images, N priors of a level, V joints, S stages, H x W cells.
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
+from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -21,18 +21,27 @@ from ..errors import ConfigError
 from ..pose.joints import joint_instances
 from ..pose.persons import Persons, as_instances
 from ..registry import MODELS, TASK_UTILS
-from ..structures import Assignment, Branch, DetDataSample, GroundTruth, HeadOutput, LossTerm
+from ..structures import (
+    Assignment,
+    Branch,
+    DetDataSample,
+    GroundTruth,
+    HeadOutput,
+    LossTerm,
+    Predictions,
+)
 from ..structures.priors import Priors
 from ..structures.skeleton import Skeleton, find_skeleton
-from .dense_head import build, pad_shapes
-from .map_reader import MapReader, Maps, probabilities
+from .building import build, pad_shapes
+from .layouts import Maps
+from .map_reader import probabilities
 from .terms.assigning import assign_and_sample
 from .terms.evaluation import evaluate_terms
 from .terms.loss_inputs import LossInputs
 from .terms.pairing import Pairing, change_terms, check_pairing, check_settings
 
 
-class PoseHead(MapReader):
+class PoseHead(BaseModule):
     """Base class of the heads that find joints and group them.
 
     A subclass gives :meth:`_init_layers`, :meth:`forward` (for each name of
@@ -56,6 +65,8 @@ class PoseHead(MapReader):
         ConfigError: If ``train_cfg`` or ``test_cfg`` hold a key that nothing reads.
     """
 
+    map_names: tuple[str, ...]
+    """The maps of ``forward``, in order."""
     train_cfg_keys: tuple[str, ...] = ('assigner', 'sampler')
     peak_keys: tuple[str, ...] = ('threshold', 'kernel', 'limit', 'refinement')
     """Keys of ``test_cfg`` that :func:`~registry_losses.pose.peaks.find_peaks` takes."""
@@ -97,11 +108,6 @@ class PoseHead(MapReader):
         self._init_layers()
         self.loss_terms = change_terms(self.default_terms(), loss_terms or {}, type(self).__name__)
         check_pairing(self)
-
-    @property
-    def loss_cls(self) -> Any:
-        """What :class:`MapReader` asks for how class outputs are read."""
-        return self.loss_heatmap
 
     # What a head states ---------------------------------------------------------------
 
@@ -173,6 +179,11 @@ class PoseHead(MapReader):
         """``(B, N, V)`` probabilities of the last stage, detached."""
         last = output.branches['heatmap'].stages()[-1]
         return probabilities(last.detach(), self.loss_heatmap)[..., : self.num_classes]
+
+    def predictions(self, output: HeadOutput, priors: Priors) -> Predictions:
+        """Scores of every prior, detached; joints have no boxes but those of their priors."""
+        boxes = priors.boxes.expand(output.batch_size, -1, -1)
+        return Predictions(boxes=boxes, scores=self.scores(output))
 
     # Training -------------------------------------------------------------------------
 

@@ -6,8 +6,10 @@ Shapes: R rows, C classes; bins of the gradient norm.
 from collections.abc import Sequence
 
 import torch
+from mmengine import dist
 from torch import Tensor
 
+from ..ops.ranks import sum_over_ranks
 from ..registry import MODELS
 from ..structures import ClassTargets
 from .base import BaseLoss, call_order, require_sigmoid
@@ -18,7 +20,13 @@ from .targets import Target, dense_target, read_classes
 
 
 def gradient_density(
-    norm: Tensor, valid: Tensor, edges: Tensor, running: Tensor | None, momentum: float
+    norm: Tensor,
+    valid: Tensor,
+    edges: Tensor,
+    running: Tensor | None,
+    momentum: float,
+    *,
+    over_ranks: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The weight ``total / (count of the bin * bins that hold anything)`` of every element.
 
@@ -28,9 +36,11 @@ def gradient_density(
         edges: ``(bins + 1,)`` rising; what lies beyond the last weighs nothing.
         running: ``(bins,)`` moving average of the counts, changed in place; None without.
         momentum: How much of the average stays.
+        over_ranks: Count over all ranks of a distributed training.
 
     Returns:
-        Weights of the shape of ``norm``, and the number of elements that count (at least 1).
+        Weights of the shape of ``norm``, and the number of elements that count (at least 1),
+        over the number of ranks.
     """
     bins = edges.numel() - 1
     index = torch.bucketize(norm.detach(), edges, right=True) - 1
@@ -39,15 +49,18 @@ def gradient_density(
     counts = norm.new_zeros(bins).index_add_(
         0, index.reshape(-1), inside.reshape(-1).to(norm.dtype)
     )
-    filled = counts > 0
-    total = valid.sum().to(norm.dtype).clamp(min=1)
+    total, ranks = valid.sum().to(norm.dtype), 1
+    if over_ranks:
+        counts, total = (x.to(norm.dtype) for x in sum_over_ranks([counts, total]))
+        ranks = dist.get_world_size()
+    filled, total = counts > 0, total.clamp(min=1)
     if running is not None and momentum > 0:
         moved = momentum * running + (1 - momentum) * counts.to(running.dtype)
         running.copy_(torch.where(filled, moved, running))
         counts = running.to(norm.dtype)
     per_bin = torch.where(filled, total / torch.where(filled, counts, 1), 0)
     per_bin = per_bin / filled.sum().clamp(min=1)
-    return torch.where(inside, per_bin[index], 0), total
+    return torch.where(inside, per_bin[index], 0), total / ranks
 
 
 def ghmc_loss(
@@ -61,6 +74,7 @@ def ghmc_loss(
     running: Tensor | None = None,
     class_weight: Sequence[float] | Tensor | None = None,
     loss_weight: float = 1.0,
+    over_ranks: bool = False,
 ) -> Tensor:
     """Binary cross entropy, each logit times :func:`gradient_density` of ``|p - v|``.
 
@@ -74,6 +88,7 @@ def ghmc_loss(
         running: ``(bins,)`` moving average of the counts, changed in place; None without.
         class_weight: C numbers of at least 0 that multiply the losses of each class.
         loss_weight: The loss is multiplied by it.
+        over_ranks: Count over all ranks of a distributed training, which all have to call.
     """
     check_call(pred, weight, reduction, None)
     check_bins('ghmc_loss', bins, momentum)
@@ -83,7 +98,9 @@ def ghmc_loss(
         value, valid = _values_that_count(pred, target, weight)
         norm = (x.detach().sigmoid() - value).abs()
         edges = region_edges(bins, 1 + 1e-6, norm)  # a norm of exactly 1 is in the last region
-        density, total = gradient_density(norm, valid, edges, running, momentum)
+        density, total = gradient_density(
+            norm, valid, edges, running, momentum, over_ranks=over_ranks
+        )
         loss = binary_cross_entropy(x, value)
         if classes is not None:
             loss = loss * classes.to(loss.dtype)
@@ -217,4 +234,5 @@ class GHMC(BaseLoss):
             running=self.acc_sum,
             class_weight=self.class_weight,
             loss_weight=self.loss_weight,
+            over_ranks=self.training,
         )

@@ -25,6 +25,7 @@ def ghmr_loss(
     momentum: float = 0.0,
     running: Tensor | None = None,
     loss_weight: float = 1.0,
+    over_ranks: bool = False,
 ) -> Tensor:
     """``sqrt(d^2 + mu^2) - mu``, each element times :func:`gradient_density` of its slope.
 
@@ -38,6 +39,7 @@ def ghmr_loss(
         momentum: How much of ``running`` stays, in [0, 1).
         running: ``(bins,)`` moving average of the counts, changed in place; None without.
         loss_weight: The loss is multiplied by it.
+        over_ranks: Count over all ranks of a distributed training, which all have to call.
     """
     check_call(pred, weight, reduction, None)
     check_bins('ghmr_loss', bins, momentum)
@@ -48,7 +50,9 @@ def ghmr_loss(
         root = torch.sqrt(difference * difference + mu * mu)
         norm = (difference / root).abs()
         edges, valid = region_edges(bins, 1e3, norm), counted(pred, weight)
-        density, total = gradient_density(norm, valid, edges, running, momentum)
+        density, total = gradient_density(
+            norm, valid, edges, running, momentum, over_ranks=over_ranks
+        )
         factor = total if reduction == 'mean' else None
         return loss_weight * reduce_loss(root - mu, reduction, density, factor)
 
@@ -137,4 +141,5 @@ class GHMR(BaseLoss):
             momentum=self.momentum,
             running=self.acc_sum,
             loss_weight=self.loss_weight,
+            over_ranks=self.training,
         )

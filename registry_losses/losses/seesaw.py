@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ShapeError, UnsupportedModeError
+from ..ops.ranks import sum_over_ranks
 from ..registry import MODELS
 from .base import BaseLoss
 from .checks import (
@@ -240,8 +241,10 @@ class SeesawLoss(BaseLoss):
 
     @torch.no_grad()
     def _count(self, rows: ExclusiveTarget) -> None:
-        """Add the rows of a batch to the counts."""
-        self.cum_samples.index_add_(0, rows.label, rows.kept.to(self.cum_samples.dtype))
+        """Add the rows of a batch, those of all ranks, to the counts."""
+        kept = rows.kept.to(self.cum_samples.dtype)
+        seen = torch.zeros_like(self.cum_samples).index_add_(0, rows.label, kept)
+        self.cum_samples.add_(sum_over_ranks([seen])[0])
 
     def _one_softmax(self, x: Tensor, rows: ExclusiveTarget) -> Tensor:
         c = self.num_classes

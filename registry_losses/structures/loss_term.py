@@ -32,6 +32,7 @@ Normalizer = Literal[
     'elements',
     'level_mean',
     'none',
+    'rank_sum',
 ]
 TargetQuality = Literal['assigned', 'one', 'iou', 'giou', 'diou', 'ciou']
 PairWeight = Literal['assigned', 'centerness', 'quality', 'box_scale', 'none']
@@ -52,7 +53,8 @@ class LossTerm:
         rows: ``all``: every class row (per prior) of the batch; ``positives``: the
             prior of every pair, once a pair; ``class_rows``: every class row that holds
             a positive, once.
-        normalizer: What the sum is divided by, after the mean over ranks:
+        normalizer: What the sum is divided by. It is counted over all ranks, so that W
+            ranks learn as one process with the batches of all of them:
 
             * ``positives``: the number of pairs (OpenMMLab's anchor heads count an image
               without any as one, so that their losses of such batches are smaller);
@@ -65,8 +67,11 @@ class LossTerm:
             * ``elements``: the elements compared;
             * ``level_mean``: the elements of each level for themselves, each level
               weighted by ``level_weights`` (YOLOv5);
-            * ``none``: nothing, a sum.
-        clamp: The least the normaliser may be, applied once, after the mean over ranks.
+            * ``none``: nothing, a sum over the images of all ranks;
+            * ``rank_sum``: nothing, a sum on each rank, of which training takes the mean
+              over the ranks, as OpenMMLab's sums (YOLOv3): the gradient then depends on
+              the number of ranks.
+        clamp: The least the normaliser may be, applied once, to the total over the ranks.
         factor: The term is multiplied by it.
         times_batch: Multiply by the number of images of all ranks (YOLOv5).
         level_weights: One weight a level, for ``level_mean``; 1 by default.

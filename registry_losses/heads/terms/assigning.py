@@ -8,6 +8,8 @@ Shapes: B images, N priors, K pairs.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from numbers import Integral
+from zlib import crc32
 
 import torch
 from mmengine.logging import MessageHub
@@ -113,9 +115,16 @@ def ranking_term(terms: Sequence[LossTerm], sampler: object) -> LossTerm:
 
 
 def integer_ids(image_ids: Sequence | None, batch_size: int, device: torch.device) -> Tensor:
-    """``(B,)`` int64; an id that is no whole number is replaced by its place in the batch."""
+    """``(B,)`` int64 keys of the images, the same in every process and batch.
+
+    Args:
+        image_ids: Whole numbers stay as they are; of other ids (names) it is a checksum of
+            their text. None: the places in the batch, which are no keys of an image.
+        batch_size: B.
+        device: Of the result.
+    """
     ids = range(batch_size) if image_ids is None else image_ids
-    numbers = [v if isinstance(v, int) else i for i, v in enumerate(ids)]
+    numbers = [int(v) if isinstance(v, Integral) else crc32(str(v).encode()) for v in ids]
     return torch.tensor(numbers, dtype=torch.long, device=device)
 
 

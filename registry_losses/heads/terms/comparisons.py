@@ -251,7 +251,7 @@ def _count(
         return number(pairs.batch_size)
     if name == 'elements':
         return number(pred.numel())
-    if name == 'none':
+    if name in ('none', 'rank_sum'):
         return number(1)
     if name == 'level_mean' and levels is not None:
         per_row = pred.shape[1] if per_row is None else per_row

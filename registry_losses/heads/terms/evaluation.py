@@ -1,7 +1,7 @@
 """From loss terms to a dict of scalar losses, for every head.
 
 A term is prepared (what is compared, with which weights, how many count), the counts of
-all terms are averaged over the ranks in one message, and then the losses are taken.
+all terms are summed over the ranks in one message, and then the losses are taken.
 
 Shapes: B images, N priors, K pairs, C classes, R rows, L levels.
 """
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError
 from ...losses.declared import declared
+from ...ops.ranks import sum_over_ranks
 from ...structures import ClassTargets, LossTerm
 from .comparison import Comparison, TagTargets
 from .comparisons import PREPARE
@@ -37,13 +38,14 @@ def evaluate_terms(terms: Sequence[LossTerm], inputs: LossInputs) -> dict[str, T
         ``loss_pull`` and ``loss_push``.
     """
     prepared = [PREPARE[term.kind](term, inputs) for term in terms]
-    counts = _mean_over_ranks([comparison.count for comparison in prepared])
+    images = torch.full((), float(inputs.assignment.batch_size), device=inputs.gt.device)
+    *totals, images = sum_over_ranks([*(each.count for each in prepared), images])
     losses: dict[str, Tensor] = {}
-    for term, comparison, count in zip(terms, prepared, counts):
+    for term, comparison, share in zip(terms, prepared, shares_of_ranks(terms, totals)):
         if isinstance(comparison.target, TagTargets):
-            losses.update(_tag_losses(term, comparison, count))
+            losses.update(_tag_losses(term, comparison, share))
         else:
-            losses[term.name] = _take_loss(term, comparison, count, inputs)
+            losses[term.name] = _take_loss(term, comparison, share, images)
     return losses
 
 
@@ -101,10 +103,16 @@ def unchanged_buffers(loss) -> Iterator[None]:
 
 def averaging(term: LossTerm, count: Tensor) -> dict[str, Tensor | str]:
     """How a term asks its loss to reduce: over ``count``, or a sum."""
-    summed = term.normalizer in ('none', 'level_mean')
-    if summed or declared(term.loss).reduction == 'sum':
+    if term.normalizer == 'level_mean' or _is_sum(term):
         return {'reduction_override': 'sum'}
     return {'avg_factor': count}
+
+
+def _is_sum(term: LossTerm) -> bool:
+    """Whether nothing divides a term: it says so, or its loss can only sum."""
+    if term.normalizer == 'level_mean':
+        return False
+    return term.normalizer in ('none', 'rank_sum') or declared(term.loss).reduction == 'sum'
 
 
 def row_losses(term: LossTerm, inputs: LossInputs, *, per_pair: bool = False) -> Tensor:
@@ -144,14 +152,27 @@ def _gradient_norms(loss, pred: Tensor, target, weight: Tensor | None) -> Tensor
         return torch.autograd.grad(total, pred)[0].norm(dim=1)
 
 
-def _mean_over_ranks(counts: list[Tensor]) -> list[Tensor]:
-    """Average every count over the ranks, all in one message."""
-    if dist.get_world_size() == 1 or not counts:
-        return counts
-    flat = torch.cat([count.reshape(-1).float() for count in counts])
-    dist.all_reduce(flat, op='mean')
-    parts = flat.split([max(count.numel(), 1) for count in counts])
-    return [part.reshape(count.shape) for part, count in zip(parts, counts)]
+def shares_of_ranks(terms: Sequence[LossTerm], totals: Sequence[Tensor]) -> list[Tensor]:
+    """What each term divides its loss by on this rank: ``max(total, clamp) / W``.
+
+    The gradients of W ranks are averaged, so dividing by this equals one process that
+    divides the whole batch by ``max(total, clamp)``, also where there are few gts or none. A
+    sum is one over all ranks (1 / W), unless the term asks for ``rank_sum``.
+
+    Args:
+        terms: The terms.
+        totals: The normaliser of each, summed over the ranks.
+    """
+    ranks = dist.get_world_size()
+    shares = []
+    for term, total in zip(terms, totals):
+        if term.normalizer == 'rank_sum':
+            shares.append(torch.ones_like(total))
+        elif _is_sum(term):
+            shares.append(torch.ones_like(total) / ranks)
+        else:
+            shares.append(total.clamp(min=term.clamp) / ranks)
+    return shares
 
 
 def _times(a: Tensor | None, b: Tensor | None) -> Tensor | None:
@@ -160,30 +181,35 @@ def _times(a: Tensor | None, b: Tensor | None) -> Tensor | None:
     return a * b
 
 
-def _take_loss(term: LossTerm, comparison: Comparison, count: Tensor, inputs: LossInputs) -> Tensor:
-    """The scalar of one term, summed over its stages."""
+def _take_loss(term: LossTerm, comparison: Comparison, share: Tensor, images: Tensor) -> Tensor:
+    """The scalar of one term, summed over its stages.
+
+    Args:
+        term: The term.
+        comparison: What it compares.
+        share: Its normaliser on this rank, from :func:`shares_of_ranks`.
+        images: 0-d, the images of all ranks.
+    """
     weight = comparison.weight
     if term.normalizer == 'level_mean':
-        shares = count.clamp(min=term.clamp).reciprocal()
+        by_level = share.reciprocal()
         if term.level_weights is not None:
-            shares = shares * _level_weights(term, shares)
-        weight = _times(weight, shares[comparison.levels])
-    options = averaging(term, count.clamp(min=term.clamp))
+            by_level = by_level * _level_weights(term, by_level)
+        weight = _times(weight, by_level[comparison.levels])
+    options = averaging(term, share)
     total = sum(
         call_loss(term.loss, pred, comparison.target, weight, **options)
         for pred in comparison.preds
     )
-    scale = term.factor
-    if term.times_batch:
-        scale = scale * inputs.assignment.batch_size * dist.get_world_size()
-    return total * scale
+    if _is_sum(term):
+        total = total / share
+    return total * term.factor * (images if term.times_batch else 1)
 
 
-def _tag_losses(term: LossTerm, comparison: Comparison, count: Tensor) -> dict[str, Tensor]:
+def _tag_losses(term: LossTerm, comparison: Comparison, share: Tensor) -> dict[str, Tensor]:
     """Pull and push of the tags, summed over the images, over the normaliser."""
     target = comparison.target
     assert isinstance(target, TagTargets)
-    scale = term.factor / count.clamp(min=term.clamp)
     loss: Any = term.loss
     pull, push = loss.grouped(
         comparison.preds[0],
@@ -192,7 +218,7 @@ def _tag_losses(term: LossTerm, comparison: Comparison, count: Tensor) -> dict[s
         target.num_images,
         joint_weight=target.joint_weight,
     )
-    return {'loss_pull': pull * scale, 'loss_push': push * scale}
+    return {'loss_pull': pull * term.factor / share, 'loss_push': push * term.factor / share}
 
 
 def _level_weights(term: LossTerm, like: Tensor) -> Tensor:

@@ -91,7 +91,7 @@ def _count(term: LossTerm, pred: Tensor, batch: int, *, sampled: Tensor | None =
     """This rank's normaliser, a 0-d float32."""
     if term.normalizer == 'sampled' and sampled is not None:
         return sampled.sum()
-    values = {'elements': pred.numel(), 'batch': batch, 'none': 1}
+    values = {'elements': pred.numel(), 'batch': batch, 'none': 1, 'rank_sum': 1}
     if term.normalizer not in values:
         raise ConfigError(
             f'{term.name}: normalizer {term.normalizer!r} has no meaning for kind {term.kind!r}; '

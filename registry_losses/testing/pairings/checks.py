@@ -210,13 +210,14 @@ def idle_parameters(head: nn.Module, found: LossInputs) -> tuple[str, ...]:
     own = type(head).__name__ == 'SSDHead'
     charged = active
     terms: Any = getattr(head, 'loss_terms', ())
+    reader: Any = getattr(head, 'reader', None)
     for term in terms:
         if type(term.loss).__name__ != 'AsymmetricLoss' or term.kind == 'centerness':
             continue
         if term.kind == 'objectness':
-            probability = head.reader.factors(found.output)  # type: ignore[operator]
+            probability = reader.factors(found.output)
         elif hasattr(head, 'cls_convs'):
-            probability = head.reader.scores(found.output).amax(-1)  # type: ignore[operator]
+            probability = reader.scores(found.output).amax(-1)
         else:
             continue
         hard = (probability > term.loss.clip) & ~assigned.ignored
