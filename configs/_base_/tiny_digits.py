@@ -6,6 +6,5 @@ _base_ = [
 ]
 
 default_hooks = dict(
-    checkpoint=dict(interval=500, by_epoch=False, save_best='coco/bbox_mAP', rule='greater')
+    checkpoint=dict(save_best='coco/bbox_mAP', rule='greater'),
 )
-log_processor = dict(by_epoch=False)

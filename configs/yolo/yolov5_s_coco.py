@@ -88,7 +88,4 @@ custom_hooks = [
         priority=49,
     ),
     dict(type='BiasWarmupHook', num_iters=_warmup, start_lr=0.1),
-    dict(type='NonFiniteLossHook'),
-    dict(type='ProgressHook'),
-    dict(type='ReportHook'),
 ]

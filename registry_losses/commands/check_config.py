@@ -48,6 +48,7 @@ def check_config(args: argparse.Namespace) -> None:
     from mmengine.registry import init_default_scope
 
     from ..config import load_config
+    from ..config.schedule import Length, misfits
     from ..engine.weights import without_pretrained
     from ..errors import NonFiniteLossError
     from ..registry import MODELS
@@ -86,7 +87,9 @@ def check_config(args: argparse.Namespace) -> None:
     wrong += [part for part, (_, norm, _) in found.gradients.items() if not _finite(norm)]
     if wrong:
         raise NonFiniteLossError(f'{args.config}: not finite: {", ".join(wrong)}')
-    for note in warnings_of(found):
+    length = Length.of(cfg.get('train_cfg'))
+    notes = misfits(cfg.get('param_scheduler'), length) if length else []
+    for note in [*notes, *warnings_of(found)]:
         console.print(f'note: {note}', markup=False)
     total = sum(found.losses.values())
     console.print(f'The config builds and trains: total loss {total:.4g}, all gradients finite.')

@@ -23,7 +23,7 @@ ASSIGNER_AT = (
 )
 LOSS_AT = ('model.bbox_head.loss_bbox', 'model.roi_head.bbox_head.loss_bbox')
 # What a matrix does not need of every run: a bar, and pictures at the end.
-_LEFT_OUT = ('ProgressHook', 'ReportHook')
+_LEFT_OUT = ('progress', 'report')
 _DATA_KEYS = tuple(
     f'{s}_{k}' for s in ('train', 'val', 'test') for k in ('dataloader', 'evaluator')
 )
@@ -119,8 +119,8 @@ def pairing_config(
     if num_classes is not None:
         _set_everywhere(cfg.model, 'num_classes', num_classes)
     set_budget(cfg, steps)
-    hooks = [h for h in cfg.get('custom_hooks') or [] if h['type'] not in _LEFT_OUT]
-    cfg.custom_hooks = hooks
+    for name in _LEFT_OUT:
+        cfg.default_hooks.pop(name, None)
     cfg.randomness = dict(cfg.get('randomness') or {}, seed=pairing.seed)
     return cfg
 

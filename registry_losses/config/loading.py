@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 
 from ..errors import ConfigError
 from ..plugins import load_plugins
@@ -14,6 +15,7 @@ from .check import check_config
 from .compat import translate_config
 from .inheritance import import_reason, read_config
 from .locations import resolve_config
+from .schedule import Length, follow_length
 from .sources import check_variables
 
 
@@ -37,13 +39,18 @@ def load_config(
     import registry_losses  # noqa: F401  (registers everything)
 
     cfg = config if isinstance(config, Config) else read_config(resolve_config(config))
+    before = Length.of(cfg.get('train_cfg'))
     if options:
         cfg.merge_from_dict(_replacing(cfg, options))
+        if any(key.split('.')[0] == 'param_scheduler' for key in options):
+            before = None  # the schedule of the options is meant as it stands
     try:
         load_plugins(cfg)
     except ImportError as error:
         raise ConfigError(f'{cfg.filename}: custom_imports: {import_reason(error)}') from error
     cfg.setdefault('default_scope', 'registry_losses')
+    for note in follow_length(cfg, before=before):
+        print_log(f'config: {note}', logger='current')
     if check:
         check_variables(cfg, options or {})
         translate_config(cfg)

@@ -21,11 +21,31 @@ from mmengine.runner import Runner as _Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
+from ..config.schedule import resolve_shares, schedulers
 from ..errors import CheckpointError
 from ..registry import LOOPS, RUNNERS
 from .checkpoint import ATOMIC_BACKEND, find_resumable, load_checkpoint_file
 from .distributed import CPUDistributedDataParallel, init_distributed
 from .hooks import CheckClassesHook
+from .resuming import (
+    Settings,
+    changed_schedule,
+    restore_settings,
+    run_schedule,
+    settings_of,
+    start_values,
+)
+from .start_checks import check_batches, check_start, length_of
+
+# The default hooks that MMEngine would put back, were they left out.
+_MMENGINE_HOOKS = (
+    'runtime_info',
+    'timer',
+    'sampler_seed',
+    'logger',
+    'param_scheduler',
+    'checkpoint',
+)
 
 # Long or repeated with every run: they go to the log file, not to the console.
 _FILE_ONLY = (
@@ -52,6 +72,7 @@ class Runner(_Runner):
     """
 
     _checkpoint: dict[str, Any] | None = None
+    _schedule: Any = None
 
     @classmethod
     def from_cfg(cls, cfg: Any) -> Runner:
@@ -77,7 +98,16 @@ class Runner(_Runner):
         default_hooks: dict | None = None,
         custom_hooks: list | None = None,
     ) -> None:
-        """Register the config's hooks, and the check that model and data agree."""
+        """Register the config's hooks, and the check that model and data agree.
+
+        A hook of the custom list replaces the default one of its kind.
+        """
+        kinds = {str(hook.get('type')) for hook in custom_hooks or [] if isinstance(hook, dict)}
+        default_hooks = {
+            name: hook
+            for name, hook in (default_hooks or {}).items()
+            if name in _MMENGINE_HOOKS or not isinstance(hook, dict) or hook['type'] not in kinds
+        }
         super().register_hooks(default_hooks, custom_hooks)
         self.register_hook(CheckClassesHook())
 
@@ -119,6 +149,44 @@ class Runner(_Runner):
                 default_args=dict(runner=self, dataloader=self._train_dataloader),
             )
         return super().build_train_loop(loop)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """Build schedulers; shares of the training's length become whole numbers."""
+        nodes = self.resolved(scheduler)
+        if any(True for _ in schedulers(nodes)):
+            self._schedule = nodes  # kept: built schedulers cannot begin once more
+        return super().build_param_scheduler(nodes)
+
+    def resolved(self, scheduler: Any) -> Any:
+        """A copy of a ``param_scheduler`` without shares; schedulers that are built stay."""
+        length = length_of(self.train_loop)
+        nodes = list(schedulers(scheduler))
+        if length is None or not nodes:
+            return scheduler
+        copied = copy.deepcopy(scheduler)
+        for node in schedulers(copied):
+            resolve_shares(node, length)
+        return copied
+
+    def train(self) -> nn.Module:
+        """Train, once it is sure that the run can come to something."""
+        if getattr(self, '_train_loop', None) is not None:
+            self.train_loop  # noqa: B018  (builds it)
+            for note in check_start(self):
+                self.logger.warning(note)
+        return super().train()
+
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the validation loop, once it is sure that it has something to validate."""
+        built = super().build_val_loop(loop)
+        check_batches('val_dataloader', built.dataloader)
+        return built
+
+    def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the test loop; see :meth:`build_val_loop`."""
+        built = super().build_test_loop(loop)
+        check_batches('test_dataloader', built.dataloader)
+        return built
 
     def load_or_resume(self) -> None:
         """Load or resume what the config asks for.
@@ -168,10 +236,13 @@ class Runner(_Runner):
         are the position in the data and gradients that were being accumulated. The
         random generators need no state: they are keyed by (seed, step).
         """
+        settings = settings_of(self.optim_wrapper, self.param_schedulers)
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
         checkpoint, self._checkpoint = self._checkpoint, None
         if checkpoint is None:
             return
+        if settings is not None and 'optimizer' in checkpoint and resume_optimizer:
+            self._follow_config(settings, checkpoint)
         if 'optimizer' not in checkpoint and resume_optimizer:
             raise CheckpointError(
                 f'{filename} holds weights but no training state, so training cannot go on from'
@@ -211,6 +282,23 @@ class Runner(_Runner):
             by_epoch,
             backend_args,
         )
+
+    def _follow_config(self, settings: Settings, checkpoint: dict[str, Any]) -> None:
+        """Let the config's schedule, rate and the like take the place of the checkpoint's."""
+        changes = restore_settings(self.optim_wrapper, settings)
+        schedule = changed_schedule(settings, checkpoint.get('param_schedulers', []))
+        rates = any(f'initial_{c.split()[0]}' in settings.groups[0] for c in changes)
+        if schedule or rates:
+            start_values(self.optim_wrapper)
+            self.param_schedulers = self.build_param_scheduler(self._schedule)
+            meta = checkpoint['meta']
+            run_schedule(self, iterations=meta['iter'], epochs=meta['epoch'])
+        if changes or schedule:
+            rate = self.optim_wrapper.get_lr()['lr'][0]
+            self.logger.warning(
+                'The config differs from the one of the checkpoint, and is followed from here:'
+                f' {"; ".join([*changes, *schedule])}. The lr schedule goes on at lr {rate:.4g}.'
+            )
 
     def _restore_gradients(self, gradients: dict[str, torch.Tensor] | None) -> None:
         if not gradients:

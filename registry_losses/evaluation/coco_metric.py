@@ -84,6 +84,16 @@ class CocoMetric(BaseMetric):
         self.backend_args = backend_args
         self._gt: CocoContent | None = None
 
+    def result_names(self) -> list[str] | None:
+        """The names of the figures, without the prefix; None where they are not known."""
+        if self.format_only:
+            return []
+        if self.classwise:
+            return None  # the data set names the classes
+        figures = ['bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75']
+        figures += [f'bbox_mAP_{area}' for area in AREAS[1:]]
+        return figures + [f'bbox_AR@{limit}' for limit in self.max_dets]
+
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep the predictions of a batch, as NumPy arrays; the gts if no file has them."""
         for sample in data_samples:

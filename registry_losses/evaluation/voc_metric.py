@@ -56,6 +56,10 @@ class VOCMetric(BaseMetric):
         self.iou_thrs = [iou_thrs] if isinstance(iou_thrs, (int, float)) else list(iou_thrs)
         self.eval_mode = eval_mode
 
+    def result_names(self) -> list[str]:
+        """The names of the figures, without the prefix."""
+        return ['mAP', *(f'AP{round(threshold * 100):02d}' for threshold in self.iou_thrs)]
+
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep predictions and annotations of a batch, as NumPy arrays."""
         self.results.extend({**predictions_of(s), **annotations_of(s)} for s in data_samples)

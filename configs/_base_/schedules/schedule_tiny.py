@@ -1,21 +1,12 @@
 # Minutes on a CPU: AdamW, a tenth of the steps to warm up, then a cosine.
-_max_iters = 4000
-_warmup = 400
-
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=_max_iters, val_interval=1000)
+# The length stands in one place: numbers of the schedulers are shares of it.
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=4000, val_interval=1000)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=_warmup),
-    dict(
-        type='CosineAnnealingLR',
-        by_epoch=False,
-        begin=_warmup,
-        end=_max_iters,
-        T_max=_max_iters - _warmup,
-        eta_min_ratio=0.01,
-    ),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=0.1),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=0.1, end=1.0, eta_min_ratio=0.01),
 ]
 optim_wrapper = dict(
     type='OptimWrapper',

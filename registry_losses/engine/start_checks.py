@@ -1,0 +1,149 @@
+"""What is looked at before the first step: a run that would come to nothing says so at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from typing import Any
+
+from mmengine.dist import get_world_size
+from mmengine.hooks import CheckpointHook
+from torch.utils.data import DataLoader
+
+from ..config.schedule import Length, misfits
+from ..errors import ConfigError
+from .hooks import NonFiniteLossHook, ProgressHook, ReportHook
+
+_WATCHES = {
+    NonFiniteLossHook: "guard=dict(type='NonFiniteLossHook')",
+    ProgressHook: "progress=dict(type='ProgressHook')",
+    ReportHook: "report=dict(type='ReportHook')",
+}
+
+
+def check_start(runner: Any) -> list[str]:
+    """Look at a runner whose training loop is built.
+
+    Returns:
+        Warnings, one line each.
+
+    Raises:
+        ConfigError: If no step would be taken, or the best checkpoint be chosen by a figure
+            that no validation yields.
+    """
+    loop = runner.train_loop
+    check_batches('train_dataloader', loop.dataloader, endless=_never_ends(loop))
+    notes = schedule_notes(runner)
+    hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
+    for hook in hooks:
+        check_best(hook, runner)
+    notes += _checkpoint_notes(hooks, loop)
+    missing = [k for k in _WATCHES if not any(isinstance(h, k) for h in runner.hooks)]
+    if missing:
+        notes.append(
+            f'This run goes without {", ".join(k.__name__ for k in missing)}. To have'
+            f' {"it" if len(missing) == 1 else "them"}: default_hooks=dict('
+            + ', '.join(_WATCHES[k] for k in missing)
+            + ')'
+        )
+    return notes
+
+
+def _never_ends(loop: Any) -> bool:
+    return not loop._by_epoch and loop._is_endless() if hasattr(loop, '_is_endless') else False
+
+
+def check_batches(name: str, loader: DataLoader, *, endless: bool = False) -> None:
+    """Refuse a data loader that yields no batch.
+
+    Raises:
+        ConfigError: With the number of samples, the batch size and what to change.
+    """
+    if endless or len(loader) > 0:
+        return
+    count = len(loader.dataset) if isinstance(loader.dataset, Sized) else 0
+    size = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', 1)
+    if count == 0:
+        raise ConfigError(f'{name}: the data set is empty, after its filter_cfg')
+    ranks = get_world_size()
+    told = f' on each of {ranks} processes' if ranks > 1 else ''
+    raise ConfigError(
+        f'{name}: no batch in an epoch: {count} images, batch_size={size}{told} and drop_last='
+        'True leave nothing. Lower batch_size, or set drop_last=False'
+    )
+
+
+def length_of(loop: Any) -> Length | None:
+    """The length of a built training loop; None for a loop of somebody else's."""
+    if not hasattr(loop, '_by_epoch'):
+        return None
+    if loop._by_epoch:
+        return Length(loop.max_epochs, True, len(loop.dataloader))
+    return Length(loop.max_iters, False)
+
+
+def schedule_notes(runner: Any) -> list[str]:
+    """What of the schedule does not fit the length; see :func:`misfits`."""
+    length = length_of(runner.train_loop)
+    nodes = runner.resolved(runner.param_schedulers)
+    return misfits(nodes, length) if length else []
+
+
+def check_best(hook: CheckpointHook, runner: Any) -> None:
+    """Refuse a ``save_best`` that no validation yields.
+
+    A metric tells its figures by ``result_names()``; one that does not is known by the
+    first part of their names.
+
+    Raises:
+        ConfigError: With the names there are.
+    """
+    given = [hook.save_best] if isinstance(hook.save_best, str) else hook.save_best or []
+    wanted = [name for name in given if name != 'auto']
+    if not wanted:
+        return
+    if runner._val_loop is None:
+        raise ConfigError(
+            f'default_hooks.checkpoint.save_best={wanted[0]!r}: this run never validates; add'
+            ' val_dataloader, val_cfg and val_evaluator, or save_best=None'
+        )
+    metrics = runner.val_loop.evaluator.metrics
+    known: list[str] = []
+    open_prefixes: list[str] = []
+    for metric in metrics:
+        prefix = f'{metric.prefix}/' if getattr(metric, 'prefix', None) else ''
+        names = metric.result_names() if hasattr(metric, 'result_names') else None
+        if names is None:
+            open_prefixes.append(prefix)
+        else:
+            known += [prefix + name for name in names]
+    for name in wanted:
+        if name in known or any(name.startswith(prefix) for prefix in open_prefixes):
+            continue
+        there = known + [f'{prefix}...' for prefix in open_prefixes]
+        raise ConfigError(
+            f'default_hooks.checkpoint.save_best={name!r}: no validation yields it; there are '
+            + ', '.join(there)
+        )
+
+
+def _checkpoint_notes(hooks: list[CheckpointHook], loop: Any) -> list[str]:
+    if not hooks:
+        return ['No CheckpointHook: this run saves nothing']
+    notes = []
+    by_epoch_loop = getattr(loop, '_by_epoch', True)
+    for hook in hooks:
+        length = loop.max_epochs if hook.by_epoch else loop.max_iters
+        never = hook.interval <= 0 or hook.interval > length - hook.save_begin
+        if never and not hook.save_last:
+            best = ', but the best' if hook.save_best else ''
+            notes.append(
+                f'This run ends without writing a checkpoint{best}: CheckpointHook has interval='
+                f'{hook.interval} and save_last=False, and the training'
+                f' {length} {"epochs" if hook.by_epoch else "iterations"}'
+            )
+        elif hook.by_epoch and not by_epoch_loop:
+            notes.append(
+                'CheckpointHook counts epochs, and this training counts iterations: it saves at'
+                ' the end alone. Leave by_epoch out, and interval, to save on the way'
+            )
+    return notes

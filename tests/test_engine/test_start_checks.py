@@ -1,0 +1,145 @@
+"""What a run says, or refuses, before its first step; and the config it follows when resumed."""
+
+import logging
+
+import pytest
+from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
+
+from registry_losses.errors import ConfigError
+
+
+@pytest.fixture
+def warnings_of(monkeypatch):
+    """A function that runs something and returns the warnings of the log."""
+
+    def run(call):
+        found = []
+        handle = MMLogger.callHandlers
+
+        def keep(self, record):
+            if record.levelno >= logging.WARNING:
+                found.append(record.getMessage())
+            handle(self, record)
+
+        monkeypatch.setattr(MMLogger, 'callHandlers', keep)
+        call()
+        return found
+
+    return run
+
+
+class Rates(Hook):
+    """Notes the rate of every step."""
+
+    def __init__(self):
+        self.rates = []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.rates.append(runner.optim_wrapper.get_lr()['lr'][0])
+
+
+def rates(runner):
+    hook = Rates()
+    runner.register_hook(hook)
+    runner.train()
+    return hook.rates
+
+
+@pytest.mark.parametrize('name', ['train_dataloader', 'val_dataloader'])
+def test_a_loader_without_a_batch_is_refused(tmp_path, toy_runner, name):
+    options = {f'{name}.batch_size': 64, f'{name}.drop_last': True}
+    with pytest.raises(
+        ConfigError, match=f'{name}: no batch in an epoch: 24 images, batch_size=64'
+    ):
+        toy_runner(tmp_path, **options).train()
+    assert not list(tmp_path.glob('*.pth'))
+
+
+def test_an_empty_data_set_is_refused(tmp_path, toy_runner):
+    with pytest.raises(ConfigError, match='train_dataloader: the data set is empty'):
+        sampler = dict(type='DefaultSampler', shuffle=False)
+        options = {'train_dataloader.dataset.size': 0, 'train_dataloader.sampler': sampler}
+        toy_runner(tmp_path, **options).train()
+
+
+@pytest.mark.parametrize('name', ['mAP', 'toi/mAP', 'coco/bbox_mAP'])
+def test_a_best_that_no_validation_yields_is_refused(tmp_path, toy_runner, name):
+    runner = toy_runner(tmp_path, **{'default_hooks.checkpoint.save_best': name})
+    with pytest.raises(ConfigError, match=r'save_best=.*there are toy/\.\.\.'):
+        runner.train()
+
+
+def test_a_best_without_validation_is_refused(tmp_path, toy_runner):
+    runner = toy_runner(tmp_path, val_dataloader=None, val_cfg=None, val_evaluator=None)
+    with pytest.raises(ConfigError, match='never validates'):
+        runner.train()
+
+
+def test_names_of_our_own_metrics_are_known(tmp_path, toy_runner):
+    options = {
+        'val_evaluator': dict(type='CocoMetric'),
+        'default_hooks.checkpoint.save_best': 'coco/mAP',
+    }
+    with pytest.raises(ConfigError, match='there are coco/bbox_mAP, coco/bbox_mAP_50'):
+        toy_runner(tmp_path, **options).train()
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'default_hooks.checkpoint': None}, 'saves nothing'),
+        (
+            {'default_hooks.checkpoint.interval': 9, 'default_hooks.checkpoint.save_last': False},
+            'ends without writing a checkpoint, but the best',
+        ),
+        ({'custom_hooks': []}, 'without NonFiniteLossHook, ProgressHook, ReportHook'),
+        (
+            {'param_scheduler': [dict(type='LinearLR', by_epoch=False, end=500)]},
+            'warms up for 500 iterations, and the training has 18',
+        ),
+    ],
+)
+def test_what_the_start_says(tmp_path, toy_runner, warnings_of, options, message):
+    found = warnings_of(toy_runner(tmp_path, **options).train)
+    assert any(message in text for text in found), found
+
+
+def test_shares_of_iterations_in_epochs(tmp_path, toy_runner):
+    cosine = dict(type='CosineAnnealingLR', by_epoch=False, begin=0, end=1.0, eta_min=0.0)
+    found = rates(toy_runner(tmp_path, param_scheduler=[cosine]))
+    assert len(found) == 18
+    assert found[9] == pytest.approx(0.005), 'half way at half of 18 steps'
+
+
+def cosine(epochs):
+    node = dict(type='CosineAnnealingLR', by_epoch=True, begin=0, end=epochs, eta_min=0.0)
+    return {'train_cfg.max_epochs': epochs, 'param_scheduler': [node]}
+
+
+def test_a_resumed_run_follows_a_longer_schedule(tmp_path, toy_runner, warnings_of):
+    whole = rates(toy_runner(tmp_path / 'whole', **cosine(4)))
+    toy_runner(tmp_path / 'run', **cosine(2)).train()
+    found = []
+    texts = warnings_of(
+        lambda: found.extend(rates(toy_runner(tmp_path / 'run', resume=True, **cosine(4))))
+    )
+    assert found == pytest.approx(whole[12:])
+    assert any('param_scheduler[0].T_max 2 -> 4' in text for text in texts), texts
+
+
+def test_a_resumed_run_follows_another_rate_and_decay(tmp_path, toy_runner, warnings_of):
+    toy_runner(tmp_path, **{'train_cfg.max_epochs': 1}).train()
+    options = {'optim_wrapper.optimizer.lr': 0.02, 'optim_wrapper.optimizer.weight_decay': 0.5}
+    runner = toy_runner(tmp_path, resume=True, **options)
+    found = []
+    texts = warnings_of(lambda: found.extend(rates(runner)))
+    assert found[0] == pytest.approx(0.02)
+    assert runner.optim_wrapper.param_groups[0]['weight_decay'] == 0.5
+    assert any('lr 0.01 -> 0.02' in t and 'weight_decay 0.01 -> 0.5' in t for t in texts), texts
+
+
+def test_an_unchanged_schedule_is_not_spoken_of(tmp_path, toy_runner, warnings_of):
+    toy_runner(tmp_path, **cosine(2)).train()
+    texts = warnings_of(toy_runner(tmp_path, resume=True, **cosine(2)).train)
+    assert not any('differs' in text for text in texts)
