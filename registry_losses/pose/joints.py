@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from ..structures import GroundTruth
+from ..structures.ground_truth import fill_weights
 from ..structures.skeleton import Skeleton
 
 
@@ -95,7 +96,7 @@ def joint_instances(
     """Each labelled joint (v > 0) inside its image as an instance.
 
     Its label is the joint, its group the person, its point the exact place, and its box a
-    square around it whose side follows the person's scale. Where nothing is annotated,
+    square around it whose side follows the person's scale, its weight the person's. Where nothing is annotated,
     on crowds and on persons without a labelled joint, is an ignore region.
 
     Args:
@@ -110,6 +111,7 @@ def joint_instances(
         DataError: If a sample lacks keypoints or ``img_shape``; names the image.
     """
     boxes, labels, points, groups, ignore, sizes = [], [], [], [], [], []
+    weights: list[Tensor | None] = []
     for i, sample in enumerate(samples):
         name = sample.metainfo.get('img_path') or sample.metainfo.get('img_id', i)
         instances = sample.get('gt_instances')
@@ -135,6 +137,8 @@ def joint_instances(
         labels.append(joint)
         points.append(at)
         groups.append(person)
+        given = instances.get('weights')
+        weights.append(None if given is None else torch.as_tensor(given).float()[person])
         sizes.append((height, width))
         # What has a box but no joint is a person nobody annotated.
         regions = [person_boxes[~(seen > 0).any(dim=1)]]
@@ -150,6 +154,7 @@ def joint_instances(
         points=points,
         groups=groups,
         ignore_mask=_ignore_mask(samples),
+        weights=fill_weights(weights, boxes),
         device=device,
     )
 

@@ -31,6 +31,9 @@ class GroundTruth:
         ignore_valid: ``(B, Mi)`` bool.
         ignore_mask: ``(B, H, W)`` bool or None, the same by pixel.
         image_sizes: ``(B, 2)`` height and width of the content of each image.
+        weights: ``(B, M)`` float32, at least 0, how much each gt counts in the loss; None
+            where all count 1. Which priors are positive does not depend on it, nor does
+            what a loss is divided by.
     """
 
     boxes: Tensor
@@ -42,6 +45,7 @@ class GroundTruth:
     ignore_valid: Tensor
     image_sizes: Tensor
     ignore_mask: Tensor | None = None
+    weights: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.boxes.dim() != 3 or self.boxes.shape[-1] != 4:
@@ -52,6 +56,8 @@ class GroundTruth:
         check_shape('gt.ignore_boxes', self.ignore_boxes, b, 'Mi', 4)
         check_shape('gt.ignore_valid', self.ignore_valid, b, self.ignore_boxes.shape[1])
         check_shape('gt.image_sizes', self.image_sizes, b, 2)
+        if self.weights is not None:
+            check_shape('gt.weights', self.weights, b, m)
 
     @property
     def batch_size(self) -> int:
@@ -85,6 +91,7 @@ class GroundTruth:
         points: Sequence[Tensor] | None = None,
         groups: Sequence[Tensor] | None = None,
         ignore_mask: Tensor | None = None,
+        weights: Sequence[Tensor] | None = None,
         device: torch.device | str | None = None,
     ) -> 'GroundTruth':
         """Pad per-image tensors into a batch.
@@ -97,10 +104,11 @@ class GroundTruth:
             points: B tensors ``(n_i, 2)``; the box centres by default.
             groups: B tensors ``(n_i,)``; -1 by default.
             ignore_mask: ``(B, H, W)`` bool.
+            weights: B tensors ``(n_i,)``; all 1 by default.
             device: Target device; that of ``boxes`` by default.
 
         Raises:
-            DataError: If an image has not as many labels as boxes.
+            DataError: If an image has not as many labels, or weights, as boxes.
         """
         if len(boxes) != len(labels):
             raise DataError(f'{len(boxes)} images of boxes, but {len(labels)} of labels')
@@ -108,6 +116,11 @@ class GroundTruth:
             if b.numel() != 4 * names.numel():
                 raise DataError(
                     f'image {i} of the batch: {b.numel() / 4:g} boxes but {names.numel()} labels'
+                )
+        for i, (b, weight) in enumerate(zip(boxes, weights or ())):
+            if b.numel() != 4 * weight.numel():
+                raise DataError(
+                    f'image {i} of the batch: {b.numel() / 4:g} boxes but {weight.numel()} weights'
                 )
         device = device or (boxes[0].device if len(boxes) else 'cpu')
         sizes = torch.as_tensor(image_sizes, dtype=torch.float32).reshape(len(boxes), 2)
@@ -134,6 +147,7 @@ class GroundTruth:
             ignore_valid=ignore_valid,
             ignore_mask=ignore_mask,
             image_sizes=sizes,
+            weights=_pad([w.reshape(-1).float() for w in weights], device)[0] if weights else None,
         )
 
     @classmethod
@@ -142,10 +156,12 @@ class GroundTruth:
     ) -> 'GroundTruth':
         """Pad the ``gt_instances`` and ``ignored_instances`` of a batch of samples.
 
+        ``gt_instances.weights`` are optional, in each sample.
+
         Raises:
             DataError: If a sample lacks boxes, labels or ``img_shape``; names the image.
         """
-        boxes, labels, ignore, sizes = [], [], [], []
+        boxes, labels, ignore, sizes, weights = [], [], [], [], []
         for i, sample in enumerate(samples):
             name = sample.metainfo.get('img_path') or sample.metainfo.get('img_id', i)
             instances = sample.get('gt_instances')
@@ -155,11 +171,29 @@ class GroundTruth:
                 raise DataError(f'image {name}: the sample has no img_shape (height, width)')
             boxes.append(_plain(instances.bboxes))
             labels.append(instances.labels)
+            weights.append(instances.get('weights'))
             sizes.append(tuple(sample.metainfo['img_shape'][:2]))
             ignored = sample.get('ignored_instances')
             has_ignored = ignored is not None and 'bboxes' in ignored
             ignore.append(_plain(ignored.bboxes) if has_ignored else boxes[-1].new_zeros(0, 4))
-        return cls.from_lists(boxes, labels, sizes, ignore_boxes=ignore, device=device)
+        return cls.from_lists(
+            boxes,
+            labels,
+            sizes,
+            ignore_boxes=ignore,
+            weights=fill_weights(weights, boxes),
+            device=device,
+        )
+
+
+def fill_weights(weights: Sequence[Tensor | None], boxes: Sequence[Tensor]) -> list[Tensor] | None:
+    """B tensors ``(n_i,)`` of weights, 1 in images without; None where no image has any."""
+    if all(weight is None for weight in weights):
+        return None
+    return [
+        box.new_ones(len(box), dtype=torch.float32) if weight is None else torch.as_tensor(weight)
+        for box, weight in zip(boxes, weights)
+    ]
 
 
 def findable(boxes: Tensor, image_sizes: Tensor) -> Tensor:

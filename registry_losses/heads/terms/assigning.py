@@ -57,6 +57,8 @@ def assign_and_sample(
         ...     inputs, assigner=assigner, sampler=sampler, terms=terms,
         ...     predictions=lambda: head.predictions(output, priors))
     """
+    # Which priors are positive, and which are sampled, does not depend on weights.
+    inputs = replace(inputs, gt=replace(inputs.gt, weights=None), _cache={})
     priors, gt = inputs.priors, inputs.gt
     needs = set(assigner.needs) | set(sampler.needs)
     with torch.no_grad():

@@ -12,6 +12,7 @@ from ...errors import ConfigError, PairingError
 from ...losses.declared import declared
 from ...structures import Assignment, ClassTargets, LossTerm
 from .comparison import Comparison
+from .gt_weights import times_pairs, times_rows, weights_of
 from .loss_inputs import LossInputs
 from .pose_terms import background_targets, complement, field_comparison, tag_comparison
 
@@ -35,20 +36,23 @@ def _class_rows(term: LossTerm, inputs: LossInputs) -> Comparison:
         targets = background_targets(targets)
         preds = tuple(complement(pred, term.loss) for pred in preds)
     _check_rows(term, preds[0], targets.num_rows)
+    rows, num_rows = _flat_class_rows(inputs, pairs), targets.num_rows
     if term.rows == 'class_rows':
-        preds, targets = _only_positive_rows(preds, targets)
+        preds, targets, kept = _only_positive_rows(preds, targets)
+        rows, num_rows = torch.searchsorted(kept, rows), targets.num_rows
         levels = None
     else:
         levels = _row_levels(inputs)
     count = _count(term, inputs, pairs, preds[0], targets=targets, levels=levels)
-    return Comparison(preds, targets, _negative_weight(term, targets), count, levels)
+    weight = times_rows(_negative_weight(term, targets), inputs.gt, pairs, rows, num_rows)
+    return Comparison(preds, targets, weight, count, levels)
 
 
 def _class_of_pairs(term: LossTerm, inputs: LossInputs) -> Comparison:
     """Classification on positives only, once a pair (YOLOv3, YOLOv5)."""
     pairs = inputs.pairs(term)
     data = inputs.output[term.branch]
-    rows = inputs.priors.class_rows_at(pairs.image, pairs.prior)
+    rows = _flat_class_rows(inputs, pairs)
     pred = data.reshape(-1, data.shape[-1]).index_select(0, rows)
     values = _target_values(term, inputs, pairs)
     index = torch.arange(pairs.num_pairs, device=rows.device)
@@ -62,7 +66,7 @@ def _class_of_pairs(term: LossTerm, inputs: LossInputs) -> Comparison:
     )
     levels = inputs.priors.level_ids[pairs.prior]
     count = _count(term, inputs, pairs, pred, targets=targets, levels=levels)
-    return Comparison((pred,), targets, None, count, levels)
+    return Comparison((pred,), targets, weights_of(inputs.gt, pairs), count, levels)
 
 
 def _objectness(term: LossTerm, inputs: LossInputs) -> Comparison:
@@ -84,7 +88,9 @@ def _objectness(term: LossTerm, inputs: LossInputs) -> Comparison:
     _check_rows(term, pred, targets.num_rows)
     levels = inputs.priors.level_ids.repeat(pairs.batch_size)
     count = _count(term, inputs, pairs, pred, targets=targets, levels=levels)
-    return Comparison((pred,), targets, _negative_weight(term, targets), count, levels)
+    weight = _negative_weight(term, targets)
+    weight = times_rows(weight, inputs.gt, pairs, pairs.flat_index, targets.num_rows)
+    return Comparison((pred,), targets, weight, count, levels)
 
 
 def _centerness(term: LossTerm, inputs: LossInputs) -> Comparison:
@@ -94,7 +100,7 @@ def _centerness(term: LossTerm, inputs: LossInputs) -> Comparison:
     target, _ = inputs.centerness_at(pairs)
     weight = _existing(None, present, pred)
     count = _count(term, inputs, pairs, pred, weight=weight)
-    return Comparison((pred,), target[:, None], weight, count)
+    return Comparison((pred,), target[:, None], times_pairs(weight, inputs.gt, pairs), count)
 
 
 def _box(term: LossTerm, inputs: LossInputs) -> Comparison:
@@ -114,6 +120,7 @@ def _box(term: LossTerm, inputs: LossInputs) -> Comparison:
     levels = inputs.priors.level_ids[pairs.prior]
     per_pair = 1 if term.kind == 'box_decoded' else pred.shape[1]
     count = _count(term, inputs, pairs, pred, weight=weight, levels=levels, per_row=per_pair)
+    weight = times_pairs(weight, inputs.gt, pairs)
     return Comparison((pred,), target, weight, count, levels)
 
 
@@ -126,6 +133,7 @@ def _distribution(term: LossTerm, inputs: LossInputs) -> Comparison:
     target = target.reshape(-1).clamp(0, pred.shape[1] - 1 - 1e-3)
     weight = _existing(_pair_weight(term, inputs, pairs), present, raw)
     count = _count(term, inputs, pairs, pred, weight=weight) * 4
+    weight = times_pairs(weight, inputs.gt, pairs)
     weight = None if weight is None else weight.repeat_interleave(4)
     return Comparison((pred,), target, weight, count)
 
@@ -185,6 +193,11 @@ def _existing(weight: Tensor | None, present: Tensor | None, pred: Tensor) -> Te
     return present.to(pred.dtype) if weight is None else weight * present
 
 
+def _flat_class_rows(inputs: LossInputs, pairs: Assignment) -> Tensor:
+    """``(K,)`` row of each pair among the class rows of the batch."""
+    return inputs.priors.class_rows_at(pairs.image, pairs.prior)
+
+
 def _row_levels(inputs: LossInputs) -> Tensor:
     """``(B * rows,)`` level of every class row."""
     priors = inputs.priors
@@ -196,7 +209,7 @@ def _row_levels(inputs: LossInputs) -> Tensor:
 
 
 def _only_positive_rows(preds, targets: ClassTargets):
-    """Keep the class rows that hold a positive (sync: their number)."""
+    """Keep the class rows that hold a positive, and say which (sync: their number)."""
     rows = torch.unique(targets.rows[targets.positive])
     keep = targets.positive
     reduced = ClassTargets(
@@ -207,7 +220,7 @@ def _only_positive_rows(preds, targets: ClassTargets):
         ignored=torch.zeros_like(rows, dtype=torch.bool),
         num_classes=targets.num_classes,
     )
-    return tuple(pred.index_select(0, rows) for pred in preds), reduced
+    return tuple(pred.index_select(0, rows) for pred in preds), reduced, rows
 
 
 def _check_rows(term: LossTerm, pred: Tensor, rows: int) -> None:

@@ -28,11 +28,14 @@ def tag_comparison(term: LossTerm, inputs: LossInputs) -> Comparison:
     tags = data[image, cell[..., None], channel].reshape(b * m, dims)
     # Persons are numbered through the batch; there are at most as many as joints.
     group = gt.groups.clamp(min=0)
+    joint_weight = (gt.valid & (gt.groups >= 0)).float()
+    if gt.weights is not None:
+        joint_weight = joint_weight * gt.weights
     target = TagTargets(
         person=(image[..., 0] * max(m, 1) + group).reshape(-1),
         image_of_person=torch.arange(b, device=data.device).repeat_interleave(max(m, 1)),
         num_images=b,
-        joint_weight=(gt.valid & (gt.groups >= 0)).reshape(-1).float(),
+        joint_weight=joint_weight.reshape(-1),
     )
     return Comparison((tags,), target, None, _count(term, tags, b))
 
