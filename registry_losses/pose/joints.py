@@ -96,8 +96,9 @@ def joint_instances(
     """Each labelled joint (v > 0) inside its image as an instance.
 
     Its label is the joint, its group the person, its point the exact place, and its box a
-    square around it whose side follows the person's scale, its weight the person's. Where nothing is annotated,
-    on crowds and on persons without a labelled joint, is an ignore region.
+    square around it whose side follows the person's scale; it weighs what the person does.
+    Where nothing is annotated, on crowds and on persons without a labelled joint, is an
+    ignore region.
 
     Args:
         samples: B samples with ``gt_instances`` (bboxes, keypoints, keypoints_visible),
