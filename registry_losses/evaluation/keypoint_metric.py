@@ -13,10 +13,13 @@ from mmengine import fileio
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
+from ..datasets.annotations import read_flag_of
 from ..datasets.coco_reader import load_json
+from ..datasets.problems import Problems
+from ..datasets.values import as_number
 from ..errors import ConfigError, DataError
 from ..registry import METRICS
-from .coco_backend import _index, load_backend, mean_defined
+from .coco_backend import _index, load_backend, mean_defined, numbers, renumber
 from .samples import to_numpy
 
 AREAS = ('all', 'm', 'l')
@@ -48,12 +51,15 @@ def evaluate_keypoints(
         backend: See :func:`load_backend`.
     """
     coco_class, eval_class, _ = load_backend(backend)
+    images, categories = numbers(image_ids), numbers([category_id])
+    gt = renumber(gt, images, categories)
+    found = renumber({'annotations': detections}, images, categories)
     with contextlib.redirect_stdout(io.StringIO()):
         coco_gt = _index(coco_class, gt)
-        coco_dt = _index(coco_class, {**gt, 'annotations': _as_annotations(detections)})
+        coco_dt = _index(coco_class, {**gt, 'annotations': _as_annotations(found['annotations'])})
         evaluator = eval_class(coco_gt, coco_dt, 'keypoints')
-        evaluator.params.imgIds = list(image_ids)
-        evaluator.params.catIds = [category_id]
+        evaluator.params.imgIds = list(images.values())
+        evaluator.params.catIds = list(categories.values())
         evaluator.params.maxDets = [max_dets]
         evaluator.params.kpt_oks_sigmas = np.asarray(sigmas, np.float64)
         evaluator.evaluate()
@@ -201,7 +207,9 @@ class CocoKeypointMetric(BaseMetric):
                 raise DataError(f'{self.ann_file}: expected a category with keypoints, got none')
             self._gt = {
                 **content,
-                'annotations': _complete(content.get('annotations', []), self.visible_only),
+                'annotations': _complete(
+                    content.get('annotations', []), self.visible_only, Problems(self.ann_file)
+                ),
             }
         return self._gt
 
@@ -242,19 +250,22 @@ def keypoint_results(results: Sequence[Mapping], category_id: Any) -> list[dict]
     return detections
 
 
-def _complete(annotations: Sequence[dict], visible_only: bool) -> list[dict]:
+def _complete(annotations: Sequence[dict], visible_only: bool, problems: Problems) -> list[dict]:
     """Annotations with what COCO's code reads filled in."""
     complete = []
     for number, ann in enumerate(annotations, 1):
         flat = np.asarray(ann.get('keypoints') or [], np.float64).copy()
         if visible_only and flat.size:
             flat[2::3] = np.where(flat[2::3] == 2, 2, 0)
+        ids = dict(image=ann.get('image_id'), annotation=ann.get('id'))
+        ignored = [read_flag_of(ann, key, problems, ids) for key in ('iscrowd', 'ignore')]
+        area = as_number(ann.get('area'))
         complete.append(
             {
-                'iscrowd': 0,
-                'area': ann['bbox'][2] * ann['bbox'][3],
-                'id': number,
                 **ann,
+                'id': number,
+                'iscrowd': int(any(ignored)),
+                'area': area if area else ann['bbox'][2] * ann['bbox'][3],
                 'keypoints': flat.tolist(),
                 'num_keypoints': int((flat[2::3] > 0).sum()),
             }

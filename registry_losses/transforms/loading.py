@@ -8,9 +8,9 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms import LoadImageFromFile as _LoadImageFromFile
 
-from ..datasets.image_file import read_image
 from ..errors import DamagedImageError, DataError
 from ..registry import TRANSFORMS
+from .image_file import read_image
 
 
 @TRANSFORMS.register_module()

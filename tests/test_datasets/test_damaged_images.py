@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from registry_losses.datasets import CocoDataset, SampleKey
-from registry_losses.datasets.image_file import is_cut_off, read_image
 from registry_losses.errors import DamagedImageError, DataError
 from registry_losses.evaluation import CocoMetric
+from registry_losses.transforms.image_file import is_cut_off, read_image
 from registry_losses.visualization.draw import image_of
 
 LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackDetInputs')]

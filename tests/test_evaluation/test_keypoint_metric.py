@@ -130,3 +130,16 @@ def test_the_libraries_agree(tmp_path):
     for other in results[1:]:
         for key, value in results[0].items():
             np.testing.assert_allclose(other[key], value, atol=1e-9)
+
+
+@pytest.mark.parametrize('ids', [[0, 1, 2], [1, 1, 1], [-1, -2, -3], ['a', 'b', 'c']])
+@pytest.mark.parametrize('iscrowd', [0, '0', None])
+def test_ids_and_flags_of_files_do_not_change_ap(tmp_path, ids, iscrowd):
+    gt = persons(3)
+    path = Path(ground_truth(tmp_path, gt))
+    content = json.loads(path.read_text())
+    for ann, number in zip(content['annotations'], ids):
+        ann.update(id=number, iscrowd=iscrowd, area=None)
+    path.write_text(json.dumps(content))
+    found = evaluate(str(path), gt[..., :2], [0.9, 0.8, 0.7])
+    assert found['keypoints_mAP'] == pytest.approx(1)
