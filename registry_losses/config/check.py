@@ -14,7 +14,14 @@ from torch.utils.data import DataLoader
 from .. import registry as reg
 from ..errors import ConfigError, UnknownTypeError, nearest_names
 from ..registry import ScopedRegistry
-from .reading import ALWAYS_READ, accepted_keys, declared_keys, find_type, required_keys
+from .reading import (
+    ALWAYS_READ,
+    accepted_keys,
+    declared_keys,
+    find_type,
+    part_keys,
+    required_keys,
+)
 from .sources import TOP_LEVEL_KEYS
 
 _LOADER_KEYS = frozenset(inspect.signature(DataLoader.__init__).parameters) - {'self'} | {
@@ -209,18 +216,22 @@ class _Checker:
             for missing in sorted(required_keys(found) - set(node)):
                 self.problems.append(f'{path}.{missing}: {found.__name__} needs this key')
         for holder in ('train_cfg', 'test_cfg'):
-            keys = declared_keys(node, holder)
-            if keys is not None and isinstance(node.get(holder), Mapping):
-                self._settings(f'{path}.{holder}', node[holder], keys)
+            if isinstance(node.get(holder), Mapping):
+                self._settings(f'{path}.{holder}', node[holder], node, holder)
         self._children(path, node, registries, holder=key)
 
-    def _settings(self, path: str, settings: Mapping, keys: frozenset[str]) -> None:
-        """A head's ``train_cfg``; a two-stage detector's has one for each stage."""
-        for stage in ('rpn', 'rcnn'):
-            if stage not in keys and isinstance(settings.get(stage), Mapping):
-                self._known(f'{path}.{stage}', settings[stage], keys)
-                keys = keys | {stage}
-        self._known(path, settings, keys)
+    def _settings(self, path: str, settings: Mapping, node: Mapping, holder: str) -> None:
+        """A head's ``train_cfg`` or ``test_cfg``; a two-stage detector's has parts."""
+        parts = part_keys(node, holder)
+        if parts is None:
+            keys = declared_keys(node, holder)
+            if keys is not None:
+                self._known(path, settings, keys)
+            return
+        self._known(path, settings, parts)
+        for part, keys in parts.items():
+            if keys is not None and settings.get(part) is not None:
+                self._known(f'{path}.{part}', settings[part], keys)
 
     def _children(
         self, path: str, node: Mapping, registries: tuple[ScopedRegistry, ...], *, holder: str

@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from ..errors import ConfigError
-from .reading import accepted_keys, child_nodes, declared_keys, find_type
+from .reading import accepted_keys, child_nodes, declared_keys, find_type, part_keys
 
 Action = Callable[[MutableMapping, str, Any], str]
 """Changes the node that holds a key; returns what it did. Raises ConfigError to refuse."""
@@ -237,14 +237,16 @@ TYPE_NAMES: Mapping[str, str] = {
     'CenterNet': 'SingleStageDetector',
     'YOLOV3': 'SingleStageDetector',
     'YOLODetector': 'SingleStageDetector',
+    'FasterRCNN': 'TwoStageDetector',
+    'StandardRoIHead': 'RoIHead',
     'DetLocalVisualizer': 'DetVisualizer',
 }
 """OpenMMLab's names of what is one class here."""
 
-_TWO_STAGES = 'detectors of two stages are not built yet; SingleStageDetector has every head'
+_CASCADE = 'RoI heads of several stages are not built; TwoStageDetector has one'
 REFUSED_TYPES: Mapping[str, str] = {
-    'FasterRCNN': _TWO_STAGES,
-    'CascadeRCNN': _TWO_STAGES,
+    'CascadeRCNN': _CASCADE,
+    'CascadeRoIHead': _CASCADE,
     'MaskRCNN': 'instance masks are not handled',
     'DETR': 'heads of queries are not built; HungarianAssigner serves any head',
 }
@@ -320,7 +322,9 @@ def translate_config(cfg: Config) -> list[str]:
 def _translate_node(path: str, node: MutableMapping, notes: list[str], problems: list[str]) -> None:
     name = node.get('type')
     # Outside of a detector such a name is a mistake: ATSS for ATSSAssigner.
-    detector = path == 'model' or 'backbone' in node or name == 'DetLocalVisualizer'
+    detector = (
+        path == 'model' or 'backbone' in node or name in ('DetLocalVisualizer', 'StandardRoIHead')
+    )
     if detector and isinstance(name, str) and name in TYPE_NAMES and find_type(name) is None:
         node['type'] = TYPE_NAMES[name]
         notes.append(f'{path}.type: {name} is {TYPE_NAMES[name]} here')
@@ -332,19 +336,17 @@ def _translate_node(path: str, node: MutableMapping, notes: list[str], problems:
     accepted = accepted_keys(found)
     _apply('component', path, node, accepted.names, accepted.open, notes, problems)
     for holder in ('train_cfg', 'test_cfg'):
-        inner = node.get(holder)
-        keys = declared_keys(node, holder)
-        for place, settings in _settings(f'{path}.{holder}', inner):
-            if keys is not None:
-                _apply(holder, place, settings, keys, False, notes, problems)
-
-
-def _settings(path: str, value: Any) -> list[tuple[str, MutableMapping]]:
-    """A train_cfg or test_cfg, and in a two-stage detector those of its parts."""
-    if not isinstance(value, MutableMapping):
-        return []
-    parts = [k for k in ('rpn', 'rcnn') if isinstance(value.get(k), MutableMapping)]
-    return [(path, value)] + [(f'{path}.{k}', value[k]) for k in parts]
+        settings = node.get(holder)
+        if not isinstance(settings, MutableMapping):
+            continue
+        parts = part_keys(node, holder)
+        places = {holder: (settings, declared_keys(node, holder))}
+        if parts is not None:
+            places = {f'{holder}.{k}': (settings.get(k), keys) for k, keys in parts.items()}
+        for place, (inner, keys) in places.items():
+            if keys is not None and isinstance(inner, MutableMapping):
+                kind = 'test_cfg' if place.endswith('rpn_proposal') else holder
+                _apply(kind, f'{path}.{place}', inner, keys, False, notes, problems)
 
 
 def _apply(

@@ -116,3 +116,21 @@ def declared_keys(node: Mapping, holder: str) -> frozenset[str] | None:
             names.update(declared)
             known = True
     return frozenset(names) if known else None
+
+
+def part_keys(node: Mapping, holder: str) -> dict[str, frozenset[str] | None] | None:
+    """The parts of a detector's ``train_cfg`` or ``test_cfg``, each with the keys it may hold.
+
+    A detector of several heads declares, as ``train_cfg_parts`` and ``test_cfg_parts``, which
+    part goes to which head, and as which of its settings.
+
+    Returns:
+        None where the settings have no parts.
+    """
+    parts = getattr(find_type(node.get('type')), f'{holder}_parts', None)
+    if parts is None:
+        return None
+    return {
+        part: declared_keys(node[head], as_) if isinstance(node.get(head), Mapping) else None
+        for part, (head, as_) in parts.items()
+    }

@@ -2,5 +2,6 @@
 
 from .bottomup import BottomupPoseEstimator
 from .single_stage import SingleStageDetector
+from .two_stage import TwoStageDetector
 
-__all__ = ['BottomupPoseEstimator', 'SingleStageDetector']
+__all__ = ['BottomupPoseEstimator', 'SingleStageDetector', 'TwoStageDetector']

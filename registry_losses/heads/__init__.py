@@ -2,12 +2,17 @@
 
 from .ae_head import AEHead
 from .atss_head import ATSSHead
+from .bbox_head import ConvFCBBoxHead, Shared2FCBBoxHead, Shared4Conv1FCBBoxHead
 from .centernet_head import CenterNetHead
 from .dense_head import DenseHead
 from .fcos_head import FCOSHead
 from .openpose_head import OpenPoseHead
 from .pose_head import PoseHead
+from .proposals import Proposals, propose
 from .retina_head import RetinaHead
+from .roi_extractor import RoIAlign, SingleRoIExtractor
+from .roi_head import RoIHead
+from .rpn_head import RPNHead
 from .ssd_head import SSDHead
 from .terms.assigning import assign_and_sample
 from .terms.evaluation import evaluate_terms, row_losses
@@ -21,6 +26,7 @@ __all__ = [
     'AEHead',
     'ATSSHead',
     'CenterNetHead',
+    'ConvFCBBoxHead',
     'ConvTower',
     'DenseHead',
     'FCOSHead',
@@ -29,8 +35,15 @@ __all__ = [
     'OpenPoseHead',
     'Pairing',
     'PoseHead',
+    'Proposals',
+    'RPNHead',
     'RetinaHead',
+    'RoIAlign',
+    'RoIHead',
     'SSDHead',
+    'Shared2FCBBoxHead',
+    'Shared4Conv1FCBBoxHead',
+    'SingleRoIExtractor',
     'YOLOHead',
     'YOLOV1Head',
     'YOLOV3Head',
@@ -41,5 +54,6 @@ __all__ = [
     'check_pairing',
     'check_terms',
     'evaluate_terms',
+    'propose',
     'row_losses',
 ]

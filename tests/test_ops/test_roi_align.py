@@ -1,6 +1,9 @@
+import json
 import math
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -89,8 +92,17 @@ def test_chunks_and_one_size_do_not_change_the_result(monkeypatch):
     features = torch.randn(2, 3, 12, 16)
     whole = roi_align(features, ROIS, 3, 0.25, backend='torch')
     # The package exports the function under the module's name.
-    monkeypatch.setattr(sys.modules['registry_losses.ops.roi_align'], '_BUDGET', 1)
+    module = sys.modules['registry_losses.ops.roi_align']
+    monkeypatch.setattr(module, '_LEAST_CORNERS', 1)
+    monkeypatch.setattr(module, '_channel_groups', lambda *_: [slice(0, 2), slice(2, 3)])
     assert torch.equal(roi_align(features, ROIS, (3, 3), 0.25, backend='torch'), whole)
+
+
+def test_few_regions_and_many_share_calls_differently_and_agree(monkeypatch):
+    features = torch.randn(2, 3, 12, 16)
+    few = roi_align(features, ROIS, 3, 0.25, backend='torch')
+    monkeypatch.setattr(sys.modules['registry_losses.ops.roi_align'], '_FEW', 0)
+    torch.testing.assert_close(roi_align(features, ROIS, 3, 0.25, backend='torch'), few)
 
 
 def test_no_region_and_half_precision():
@@ -107,7 +119,7 @@ def test_errors():
     with pytest.raises(ShapeError, match='rois'):
         roi_align(torch.zeros(1, 1, 2, 2), torch.zeros(3, 4), 2)
     with pytest.raises(ValueError, match='backend'):
-        roi_align(torch.zeros(1, 1, 2, 2), torch.zeros(3, 5), 2, backend='mmcv')
+        roi_align(torch.zeros(1, 1, 2, 2), torch.zeros(3, 5), 2, backend='onnx')
 
 
 @pytest.mark.skipif(_torchvision_roi_align() is None, reason='needs a torchvision that fits torch')
@@ -116,3 +128,29 @@ def test_torchvision_agrees():
     ours = roi_align(features, ROIS, 7, 0.25, backend='torch')
     theirs = roi_align(features, ROIS, 7, 0.25, backend='torchvision')
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+DATA = Path(__file__).parents[1] / 'data' / 'components' / 'op_RoIAlign.npz'
+CASES = {case['id']: case for case in json.loads(str(np.load(DATA)['params']))['cases']}
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_equals_the_reference_operator(name):
+    """Value and gradient of mmcv 2.1.0's operator: regions of all kinds, in and out of the map."""
+    case, z = CASES[name], np.load(DATA)
+    if 'peer_error' in case:
+        # Regions turned inside out are refused there; here they hold no sample, or a few.
+        features, rois = (torch.from_numpy(z[key]) for key in (case['feat'], f'{name}/in_rois'))
+        options = {k: v for k, v in case['kwargs'].items() if k != 'pool_mode'}
+        assert roi_align(features, rois, backend='torch', **options).isfinite().all()
+        return
+    options = {k: v for k, v in case['kwargs'].items() if k != 'pool_mode'}
+    features = torch.from_numpy(z[case['feat']]).requires_grad_()
+    rois, cotangent, wanted, grad = (
+        torch.from_numpy(z[f'{name}/{key}'])
+        for key in ('in_rois', 'in_cotangent', 'out_feats', 'grad_feat')
+    )
+    got = roi_align(features, rois, backend='torch', **options)
+    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
+    (got * cotangent).sum().backward()
+    torch.testing.assert_close(features.grad, grad, rtol=1e-4, atol=1e-4)

@@ -6,6 +6,7 @@ Shapes: B images, N priors, M gts, K pairs, C classes, D values.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -122,6 +123,25 @@ class LossInputs:
         if self.coder is None:
             raise PairingError('a box loss term needs a head with a bbox_coder')
         return self.coder
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One head of a detector up to what its losses compare, for training and for tools.
+
+    Args:
+        name: Distinguishes the losses of a detector with several heads; '' for the main one.
+        head: The head, with its ``loss_terms``.
+        inputs: What they compare.
+    """
+
+    name: str
+    head: Any
+    inputs: LossInputs
+
+    def loss_name(self, term: str) -> str:
+        """``loss_cls`` to ``loss_rpn_cls``."""
+        return term.replace('loss', f'loss_{self.name}', 1) if self.name else term
 
 
 def centerness(points: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:

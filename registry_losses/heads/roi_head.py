@@ -1,0 +1,351 @@
+"""The second stage: features of each proposal, its class and its box.
+
+Girshick, "Fast R-CNN", ICCV 2015; Ren et al., "Faster R-CNN", NeurIPS 2015, section 3.2.
+
+Shapes: B images, P proposals, M gts, N priors (proposals and gts), S of them chosen,
+R regions of the batch, K pairs, C classes, D values a region.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from mmengine.model import BaseModule
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from ..assigners import wrap_assigner
+from ..errors import ConfigError
+from ..registry import MODELS, TASK_UTILS
+from ..structures import Assignment, GroundTruth, HeadOutput, Predictions, Priors
+from .building import build
+from .map_reader import probabilities
+from .prediction import rescale_instances, suppress, top_candidates
+from .proposals import Proposals, chosen_priors, proposal_priors, with_gts
+from .terms.assigning import assign_and_sample
+from .terms.evaluation import evaluate_terms
+from .terms.loss_inputs import LossInputs
+from .terms.pairing import Pairing, change_terms, check_pairing, check_settings
+
+
+@dataclass(frozen=True, eq=False)
+class RoIInputs(LossInputs):
+    """The step of a head that may predict a box for each class.
+
+    Args:
+        class_boxes: Whether the values of branch ``bbox`` are those of C boxes; a pair
+            then compares the box of its gt's class.
+    """
+
+    class_boxes: bool = False
+
+    def pred_at(self, branch: str, pairs: Assignment) -> tuple[Tensor, Tensor | None]:
+        """``(K, D)`` raw outputs at the pairs, and which exist (None: all)."""
+        raw, present = super().pred_at(branch, pairs)
+        if branch != 'bbox' or not self.class_boxes:
+            return raw, present
+
+        def own_class() -> Tensor:
+            by_class = raw.unflatten(-1, (self.num_classes, -1))  # (K, C, D / C)
+            return by_class[torch.arange(len(raw), device=raw.device), pairs.labels_of(self.gt)]
+
+        return self.once(('own class', branch, id(pairs)), own_class), present
+
+
+@MODELS.register_module()
+class RoIHead(BaseModule):
+    """Classifies proposals and refines their boxes.
+
+    The gts stand before the proposals as priors (where the sampler's
+    ``add_gt_as_proposals`` says so), the assigner pairs priors and gts, the sampler
+    chooses. With an assigner and a sampler that look at no predictions only the chosen
+    regions are pooled and run through the layers; otherwise all are.
+
+    Args:
+        bbox_roi_extractor: Pools the features of regions, :class:`SingleRoIExtractor`.
+        bbox_head: The layers, :class:`Shared2FCBBoxHead`.
+        loss_terms: Changes to the loss terms, see :class:`DenseHead`.
+        train_cfg: ``assigner``, ``sampler``.
+        test_cfg: ``score_thr``, ``nms``, ``max_per_img``, ``nms_pre``, ``min_bbox_size``.
+        init_cfg: Weight initialisation.
+
+    Raises:
+        PairingError: If assigner, sampler, coder and losses cannot work together.
+        ConfigError: If ``train_cfg`` or ``test_cfg`` hold a key that nothing reads.
+    """
+
+    train_cfg_keys: tuple[str, ...] = ('assigner', 'sampler')
+    test_cfg_keys: tuple[str, ...] = ('score_thr', 'nms', 'max_per_img', 'nms_pre', 'min_bbox_size')
+
+    def __init__(
+        self,
+        bbox_roi_extractor,
+        bbox_head,
+        *,
+        loss_terms: Mapping[str, Mapping] | None = None,
+        train_cfg: Mapping | None = None,
+        test_cfg: Mapping | None = None,
+        init_cfg=None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.bbox_roi_extractor = build(MODELS, bbox_roi_extractor, 'bbox_roi_extractor')
+        self.bbox_head = build(MODELS, bbox_head, 'bbox_head')
+        self.train_cfg = dict(train_cfg or {})
+        self.test_cfg = dict(test_cfg or {})
+        check_settings(self, 'train_cfg', self.train_cfg, self.train_cfg_keys)
+        check_settings(self, 'test_cfg', self.test_cfg, self.test_cfg_keys)
+        assigner = build(TASK_UTILS, self.train_cfg.get('assigner'), 'assigner')
+        self.assigner = None if assigner is None else wrap_assigner(assigner)
+        sampler = self.train_cfg.get('sampler') or dict(type='PseudoSampler')
+        self.sampler = build(TASK_UTILS, sampler, 'sampler')
+        changes = loss_terms or {}
+        kind = changes.get('loss_bbox', {}).get('kind')
+        stated = self.bbox_head.default_terms(kind)
+        self.loss_terms = change_terms(stated, changes, type(self).__name__)
+        check_pairing(self.pairing())
+
+    # What pairing rules and tools read -------------------------------------------------
+
+    @property
+    def num_classes(self) -> int:
+        """C, without background."""
+        return self.bbox_head.num_classes
+
+    @property
+    def bbox_coder(self):
+        """Between proposals and boxes."""
+        return self.bbox_head.bbox_coder
+
+    @property
+    def class_boxes(self) -> bool:
+        """Whether each class has a box of its own."""
+        return not self.bbox_head.reg_class_agnostic
+
+    def pairing(self) -> Pairing:
+        """The parts of this head that have to go together."""
+        return Pairing(
+            head=type(self).__name__,
+            terms=self.loss_terms,
+            assigner=self.assigner,
+            sampler=self.sampler,
+            coder=self.bbox_coder,
+            num_classes=self.num_classes,
+            channels={
+                'cls': self.bbox_head.cls_out_channels,
+                'bbox': self.bbox_coder.encode_size,
+            },
+            on_grid=False,
+        )
+
+    # Layers -----------------------------------------------------------------------------
+
+    def forward(self, feats: Sequence[Tensor], priors: Priors) -> HeadOutput:
+        """Pool the valid priors and run the layers; places without a region hold 0.
+
+        Args:
+            feats: The pyramid.
+            priors: ``(B, S)`` priors, one set an image.
+
+        Returns:
+            Branches ``cls (B, S, C or C + 1)`` and ``bbox (B, S, D)``.
+        """
+        batch, number = priors.boxes.shape[:2]
+        flat = torch.arange(batch * number, device=priors.device)
+        if priors.valid is not None:
+            flat = priors.valid.reshape(-1).nonzero().squeeze(1)  # sync: regions to pool
+        image = torch.div(flat, max(number, 1), rounding_mode='floor')
+        boxes = priors.boxes.reshape(-1, 4).index_select(0, flat)
+        rois = torch.cat((image[:, None].to(boxes), boxes), dim=1)
+        cls, bbox = self.bbox_head(self.bbox_roi_extractor(feats, rois))
+        if len(flat) < batch * number:
+            whole = (batch * number,)
+            cls, bbox = (
+                each.new_zeros(whole + each.shape[1:]).index_copy(0, flat, each)
+                for each in (cls, bbox)
+            )
+        by_image = (batch, number, -1)
+        # Without any region a size cannot be inferred.
+        cls, bbox = (each.reshape(*by_image[:2], each.shape[1]) for each in (cls, bbox))
+        return HeadOutput.of({'cls': cls, 'bbox': bbox})
+
+    # Training ---------------------------------------------------------------------------
+
+    def loss(
+        self,
+        feats: Sequence[Tensor],
+        proposals: Proposals,
+        gt: GroundTruth,
+        *,
+        image_ids: Sequence | None = None,
+    ) -> dict[str, Tensor]:
+        """The training losses of a batch, one scalar a term."""
+        inputs = self.loss_inputs(feats, proposals, gt, image_ids=image_ids)
+        return evaluate_terms(self.loss_terms, inputs)
+
+    def loss_inputs(
+        self,
+        feats: Sequence[Tensor],
+        proposals: Proposals,
+        gt: GroundTruth,
+        *,
+        image_ids: Sequence | None = None,
+    ) -> LossInputs:
+        """Assign and sample, pool and predict, in the order that costs least.
+
+        Args:
+            feats: The pyramid.
+            proposals: Of the first stage.
+            gt: The batch's ground truth.
+            image_ids: B ids that key the sampler's randomness.
+        """
+        if self.assigner is None:
+            raise ConfigError(f'{type(self).__name__}: training needs train_cfg.rcnn.assigner')
+        priors = self.training_priors(proposals, gt)
+        static = not (self.assigner.needs | self.sampler.needs)
+        output = HeadOutput({}, priors.level_sizes) if static else self(feats, priors)
+        unassigned = Assignment.empty(gt.batch_size, priors.num_priors, gt.device)
+        inputs = self._inputs(output, priors, gt, unassigned)
+        assignment = assign_and_sample(
+            inputs,
+            assigner=self.assigner,
+            sampler=self.sampler,
+            terms=self.loss_terms,
+            predictions=lambda: self.predictions(output, priors),
+            image_ids=image_ids,
+        )
+        if not static:
+            return replace(inputs, assignment=assignment, _cache={})
+        priors, assignment = chosen_priors(priors, assignment)
+        return self._inputs(self(feats, priors), priors, gt, assignment)
+
+    def training_priors(self, proposals: Proposals, gt: GroundTruth) -> Priors:
+        """The proposals, after the gts where the sampler asks for them."""
+        appends = self.sampler.add_gt_as_proposals
+        return self.priors(with_gts(proposals, gt) if appends else proposals)
+
+    def priors(self, proposals: Proposals) -> Priors:
+        """Proposals as priors without a grid."""
+        extractor = self.bbox_roi_extractor
+        return proposal_priors(proposals, extractor.featmap_strides, extractor.finest_scale)
+
+    def _inputs(
+        self, output: HeadOutput, priors: Priors, gt: GroundTruth, assignment: Assignment
+    ) -> RoIInputs:
+        return RoIInputs(
+            output,
+            priors,
+            gt,
+            assignment,
+            self.bbox_coder,
+            self.num_classes,
+            class_boxes=self.class_boxes,
+        )
+
+    def predictions(self, output: HeadOutput, priors: Priors) -> Predictions:
+        """Scores, and the box of the best class, of every region; detached, float32."""
+        scores = self.scores(output)
+        boxes = self.decode(output, priors)
+        if self.class_boxes:
+            best = scores.argmax(dim=-1, keepdim=True)[..., None].expand(-1, -1, -1, 4)
+            boxes = boxes.gather(2, best)
+        return Predictions(boxes=boxes.squeeze(2), scores=scores)
+
+    def scores(self, output: HeadOutput) -> Tensor:
+        """``(B, S, C)`` class probabilities, background removed, detached."""
+        logits = output['cls'].detach()
+        return probabilities(logits, self.bbox_head.loss_cls)[..., : self.num_classes]
+
+    def decode(
+        self, output: HeadOutput, priors: Priors, image_shapes: Tensor | None = None
+    ) -> Tensor:
+        """``(B, S, C or 1, 4)`` predicted boxes, detached."""
+        codes = output['bbox'].detach().float()
+        codes = codes.unflatten(-1, (self.num_classes if self.class_boxes else 1, -1))
+        codes = self.bbox_coder.activate(codes)
+        shape = codes.shape
+        # One row a class: a coder measures each box from one reference.
+        centers = self.bbox_coder.reference == 'centers'
+        reference = priors.centers if centers else priors.boxes
+        reference, strides = (
+            each[..., None, :].expand(*shape[:3], each.shape[-1]).flatten(1, 2)
+            for each in (reference, priors.strides)
+        )
+        boxes = self.bbox_coder.decode(
+            reference, codes.flatten(1, 2), max_shape=image_shapes, stride=strides
+        )
+        return boxes.reshape(*shape[:3], 4)
+
+    @torch.no_grad()
+    def accuracy(self, inputs: LossInputs) -> Tensor:
+        """Percentage of the regions in the losses whose class, or background, is recognised.
+
+        For the log; with a sigmoid a region is background where no class reaches one half.
+        """
+        logits = inputs.output['cls'].detach()
+        if self.bbox_head.cls_out_channels == self.num_classes:
+            background = torch.full_like(logits[..., :1], 0.5)
+            scores = probabilities(logits, self.bbox_head.loss_cls)
+            logits = torch.cat((scores, background.to(scores)), dim=-1)
+        else:
+            logits = logits[..., : self.num_classes + 1]
+        labels = inputs.assignment.dense_labels(inputs.gt, self.num_classes)
+        right = (logits.argmax(dim=-1) == labels) & ~inputs.assignment.ignored
+        return 100 * right.sum() / (~inputs.assignment.ignored).sum().clamp(min=1)
+
+    # Prediction -------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def predict(
+        self,
+        feats: Sequence[Tensor],
+        proposals: Proposals,
+        metas: Sequence[Mapping],
+        *,
+        rescale: bool = False,
+        cfg: Mapping | None = None,
+    ) -> list[InstanceData]:
+        """Detections of a batch.
+
+        Args:
+            feats: The pyramid.
+            proposals: Of the first stage.
+            metas: B dicts with ``img_shape`` and, to rescale, ``scale_factor``.
+            rescale: Give boxes in pixels of the original image.
+            cfg: In place of ``test_cfg``.
+        """
+        priors = self.priors(proposals)
+        return self.detect(self(feats, priors), priors, metas, rescale=rescale, cfg=cfg)
+
+    @torch.no_grad()
+    def detect(
+        self,
+        output: HeadOutput,
+        priors: Priors,
+        metas: Sequence[Mapping],
+        *,
+        rescale: bool = False,
+        cfg: Mapping | None = None,
+    ) -> list[InstanceData]:
+        """Detections from what :meth:`forward` returned, see :meth:`predict`."""
+        cfg = self.test_cfg if cfg is None else cfg
+        scores = self.scores(output)
+        if priors.valid is not None:
+            scores = torch.where(priors.valid[..., None], scores, -1.0)
+        shapes = scores.new_tensor([tuple(meta['img_shape'][:2]) for meta in metas])
+        boxes = self.decode(output, priors, shapes)
+        best = top_candidates(
+            scores, score_thr=cfg.get('score_thr', 0.05), limit=cfg.get('nms_pre', -1)
+        )
+        column = best.labels if self.class_boxes else torch.zeros_like(best.labels)
+        place = (best.prior_index * boxes.shape[2] + column)[..., None].expand(-1, -1, 4)
+        results = suppress(
+            boxes.flatten(1, 2).gather(1, place),
+            best.scores,
+            best.labels,
+            nms=cfg.get('nms'),
+            max_per_img=cfg.get('max_per_img', 100),
+            min_bbox_size=cfg.get('min_bbox_size', -1),
+        )
+        if rescale:
+            rescale_instances(results, metas)
+        return results
