@@ -110,6 +110,10 @@ def _is_one(value: Any) -> bool:
     return value is None or value <= 0 or value == 1
 
 
+def _is_linear(value: Any) -> bool:
+    return value is None or (str(value.get('type', 'Linear')).endswith('Linear') and len(value) < 2)
+
+
 TABLE: tuple[Entry, ...] = (
     # heads
     Entry('anchor_generator', _rename('prior_generator'), 'renamed to prior_generator'),
@@ -155,6 +159,22 @@ TABLE: tuple[Entry, ...] = (
         _drop('normalisers are always means over the ranks'),
         'dropped: always so',
     ),
+    # heads of two stages
+    Entry(
+        'cls_predictor_cfg',
+        _drop('the last layer is a plain linear one', harmless=_is_linear),
+        'refused unless Linear',
+    ),
+    Entry(
+        'reg_predictor_cfg',
+        _drop('the last layer is a plain linear one', harmless=_is_linear),
+        'refused unless Linear',
+    ),
+    Entry('with_cls', _drop('the head has both branches', harmless=bool), 'dropped if True'),
+    Entry('with_reg', _drop('the head has both branches', harmless=bool), 'dropped if True'),
+    Entry('shared_head', _refuse('RoI heads have no shared stage of a backbone'), 'refused'),
+    Entry('mask_head', _refuse('instance masks are not handled'), 'refused: no masks'),
+    Entry('mask_roi_extractor', _refuse('instance masks are not handled'), 'refused: no masks'),
     # components in general
     Entry('conv_cfg', _refuse('this component has plain convolutions only'), 'refused unless None'),
     Entry('dcn', _refuse('deformable convolutions are not handled'), 'refused unless None'),
@@ -215,6 +235,7 @@ TABLE: tuple[Entry, ...] = (
         'refused',
         'train_cfg',
     ),
+    Entry('mask_size', _drop('instance masks are not handled'), 'dropped: no masks', 'train_cfg'),
     # test_cfg
     Entry(
         'multi_label',
@@ -310,7 +331,11 @@ def translate_config(cfg: Config) -> list[str]:
     """
     problems = [f'{k}: {OLD_TOP_LEVEL_KEYS[k]}.' for k in cfg if k in OLD_TOP_LEVEL_KEYS]
     notes: list[str] = []
-    for path, node in child_nodes({key: cfg[key] for key in cfg}):
+    whole = {key: cfg[key] for key in cfg}
+    # Names first: what a detector's settings may hold depends on the types of its heads.
+    for path, node in child_nodes(whole):
+        _translate_type(path, node, notes)
+    for path, node in child_nodes(whole):
         _translate_node(path, node, notes, problems)
     for note in notes:
         print_log(f'config: {note}', logger='current')
@@ -319,15 +344,18 @@ def translate_config(cfg: Config) -> list[str]:
     return notes
 
 
-def _translate_node(path: str, node: MutableMapping, notes: list[str], problems: list[str]) -> None:
+def _translate_type(path: str, node: MutableMapping, notes: list[str]) -> None:
     name = node.get('type')
     # Outside of a detector such a name is a mistake: ATSS for ATSSAssigner.
-    detector = (
-        path == 'model' or 'backbone' in node or name in ('DetLocalVisualizer', 'StandardRoIHead')
-    )
+    alone = name in ('DetLocalVisualizer', 'StandardRoIHead')
+    detector = path == 'model' or 'backbone' in node or alone
     if detector and isinstance(name, str) and name in TYPE_NAMES and find_type(name) is None:
         node['type'] = TYPE_NAMES[name]
         notes.append(f'{path}.type: {name} is {TYPE_NAMES[name]} here')
+
+
+def _translate_node(path: str, node: MutableMapping, notes: list[str], problems: list[str]) -> None:
+    name = node.get('type')
     found = find_type(node.get('type'))
     if found is None:
         if isinstance(name, str) and name in REFUSED_TYPES:

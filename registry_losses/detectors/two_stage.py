@@ -141,7 +141,7 @@ class TwoStageDetector(BaseModel):
         for stage in stages:
             found = evaluate_terms(stage.head.loss_terms, stage.inputs)
             losses.update({stage.loss_name(name): value for name, value in found.items()})
-        losses['acc'] = self.roi_head.accuracy(stages[1].inputs)
+        losses['acc'] = self.roi_head.reader.accuracy(stages[1].inputs)
         return losses
 
     def loss_stages(

@@ -3,7 +3,7 @@
 Shapes: R regions, C classes, P x Q bins a region, D features of a region.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmcv.cnn import ConvModule
@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..registry import MODELS, TASK_UTILS
 from ..structures import LossTerm
-from ..structures.loss_term import Kind
 from .building import build
 from .map_reader import num_outputs
-from .terms.pairing import kind_of_box_loss
+from .terms.pairing import change_terms, kind_of_box_loss
 
 _CODER = dict(
     type='DeltaXYWHBBoxCoder',
@@ -51,6 +50,7 @@ class ConvFCBBoxHead(BaseModule):
         reg_class_agnostic: One box a region in place of one for each class.
         loss_cls: Classification loss. A softmax loss gives the head a background class.
         loss_bbox: Box loss, on encoded or decoded boxes as its kind says.
+        loss_terms: Changes to the loss terms, see :class:`DenseHead`.
         init_cfg: Weight initialisation, OpenMMLab's by default.
 
     Raises:
@@ -78,12 +78,14 @@ class ConvFCBBoxHead(BaseModule):
         reg_class_agnostic: bool = False,
         loss_cls=_LOSS_CLS,
         loss_bbox=_LOSS_BBOX,
+        loss_terms: Mapping[str, Mapping] | None = None,
         init_cfg=None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         if num_classes < 1:
             raise ConfigError(f'num_classes: expected at least 1, got {num_classes}')
         self.num_classes = num_classes
+        self._changes = dict(loss_terms or {})
         self.reg_class_agnostic = reg_class_agnostic
         self.bbox_coder = build(TASK_UTILS, bbox_coder, 'bbox_coder')
         self.loss_cls = build(MODELS, loss_cls, 'loss_cls')
@@ -161,26 +163,26 @@ class ConvFCBBoxHead(BaseModule):
             x = layer(x).relu()
         return x
 
-    def default_terms(self, box_kind: Kind | None = None) -> tuple[LossTerm, ...]:
+    def loss_terms(self) -> tuple[LossTerm, ...]:
         """Classification of the sampled regions, boxes of the positives.
 
-        Both over the number of sampled regions, negatives included (Fast R-CNN, eq. 1).
-
-        Args:
-            box_kind: Of the box loss; what the loss declares by default.
+        Both over the number of sampled regions, negatives included (Fast R-CNN, eq. 1), and
+        then as the config changes them.
         """
-        where = f'{type(self).__name__}.loss_bbox'
-        kind = box_kind or kind_of_box_loss(self.loss_bbox, where)
+        name = type(self).__name__
+        kind = self._changes.get('loss_bbox', {}).get('kind')
+        kind = kind or kind_of_box_loss(self.loss_bbox, f'{name}.loss_bbox')
         sampled: dict[str, Any] = dict(normalizer='sampled')
-        return (
+        stated = (
             LossTerm('loss_cls', self.loss_cls, kind='classification', branch='cls', **sampled),
             LossTerm('loss_bbox', self.loss_bbox, kind=kind, branch='bbox', **sampled),
         )
+        return change_terms(stated, self._changes, name)
 
 
 @MODELS.register_module()
 class Shared2FCBBoxHead(ConvFCBBoxHead):
-    """Two fully connected layers, then class and box (Lin et al., Feature Pyramid Networks).
+    """Two fully connected layers, then class and box (Lin et al., FPN, CVPR 2017, 4.2).
 
     Args:
         fc_out_channels: Width of the layers.
@@ -192,6 +194,7 @@ class Shared2FCBBoxHead(ConvFCBBoxHead):
         loss_cls: Classification loss.
         loss_bbox: Box loss.
         with_avg_pool: Average the bins first.
+        loss_terms: Changes to the loss terms, see :class:`DenseHead`.
         init_cfg: Weight initialisation.
     """
 
@@ -206,6 +209,7 @@ class Shared2FCBBoxHead(ConvFCBBoxHead):
         reg_class_agnostic: bool = False,
         loss_cls=_LOSS_CLS,
         loss_bbox=_LOSS_BBOX,
+        loss_terms: Mapping[str, Mapping] | None = None,
         with_avg_pool: bool = False,
         init_cfg=None,
     ) -> None:
@@ -219,6 +223,7 @@ class Shared2FCBBoxHead(ConvFCBBoxHead):
             reg_class_agnostic=reg_class_agnostic,
             loss_cls=loss_cls,
             loss_bbox=loss_bbox,
+            loss_terms=loss_terms,
             with_avg_pool=with_avg_pool,
             init_cfg=init_cfg,
         )
@@ -240,6 +245,7 @@ class Shared4Conv1FCBBoxHead(ConvFCBBoxHead):
         loss_bbox: Box loss.
         conv_cfg: Convolution, mmcv's.
         norm_cfg: Norm, mmcv's.
+        loss_terms: Changes to the loss terms, see :class:`DenseHead`.
         init_cfg: Weight initialisation.
     """
 
@@ -255,6 +261,7 @@ class Shared4Conv1FCBBoxHead(ConvFCBBoxHead):
         reg_class_agnostic: bool = False,
         loss_cls=_LOSS_CLS,
         loss_bbox=_LOSS_BBOX,
+        loss_terms: Mapping[str, Mapping] | None = None,
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = None,
         init_cfg=None,
@@ -271,6 +278,7 @@ class Shared4Conv1FCBBoxHead(ConvFCBBoxHead):
             reg_class_agnostic=reg_class_agnostic,
             loss_cls=loss_cls,
             loss_bbox=loss_bbox,
+            loss_terms=loss_terms,
             conv_cfg=conv_cfg,
             norm_cfg=norm_cfg,
             init_cfg=init_cfg,

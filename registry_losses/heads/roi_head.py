@@ -7,7 +7,7 @@ R regions of the batch, K pairs, C classes, D values a region.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from mmengine.model import BaseModule
@@ -17,39 +17,14 @@ from torch import Tensor
 from ..assigners import wrap_assigner
 from ..errors import ConfigError
 from ..registry import MODELS, TASK_UTILS
-from ..structures import Assignment, GroundTruth, HeadOutput, Predictions, Priors
+from ..structures import Assignment, GroundTruth, HeadOutput, Priors
 from .building import build
-from .map_reader import probabilities
-from .prediction import rescale_instances, suppress, top_candidates
 from .proposals import Proposals, chosen_priors, proposal_priors, with_gts
+from .roi_reader import RoIInputs, RoIReader
 from .terms.assigning import assign_and_sample
 from .terms.evaluation import evaluate_terms
 from .terms.loss_inputs import LossInputs
-from .terms.pairing import Pairing, change_terms, check_pairing, check_settings
-
-
-@dataclass(frozen=True, eq=False)
-class RoIInputs(LossInputs):
-    """The step of a head that may predict a box for each class.
-
-    Args:
-        class_boxes: Whether the values of branch ``bbox`` are those of C boxes; a pair
-            then compares the box of its gt's class.
-    """
-
-    class_boxes: bool = False
-
-    def pred_at(self, branch: str, pairs: Assignment) -> tuple[Tensor, Tensor | None]:
-        """``(K, D)`` raw outputs at the pairs, and which exist (None: all)."""
-        raw, present = super().pred_at(branch, pairs)
-        if branch != 'bbox' or not self.class_boxes:
-            return raw, present
-
-        def own_class() -> Tensor:
-            by_class = raw.unflatten(-1, (self.num_classes, -1))  # (K, C, D / C)
-            return by_class[torch.arange(len(raw), device=raw.device), pairs.labels_of(self.gt)]
-
-        return self.once(('own class', branch, id(pairs)), own_class), present
+from .terms.pairing import Pairing, check_pairing, check_settings
 
 
 @MODELS.register_module()
@@ -64,7 +39,6 @@ class RoIHead(BaseModule):
     Args:
         bbox_roi_extractor: Pools the features of regions, :class:`SingleRoIExtractor`.
         bbox_head: The layers, :class:`Shared2FCBBoxHead`.
-        loss_terms: Changes to the loss terms, see :class:`DenseHead`.
         train_cfg: ``assigner``, ``sampler``.
         test_cfg: ``score_thr``, ``nms``, ``max_per_img``, ``nms_pre``, ``min_bbox_size``.
         init_cfg: Weight initialisation.
@@ -81,8 +55,6 @@ class RoIHead(BaseModule):
         self,
         bbox_roi_extractor,
         bbox_head,
-        *,
-        loss_terms: Mapping[str, Mapping] | None = None,
         train_cfg: Mapping | None = None,
         test_cfg: Mapping | None = None,
         init_cfg=None,
@@ -98,11 +70,14 @@ class RoIHead(BaseModule):
         self.assigner = None if assigner is None else wrap_assigner(assigner)
         sampler = self.train_cfg.get('sampler') or dict(type='PseudoSampler')
         self.sampler = build(TASK_UTILS, sampler, 'sampler')
-        changes = loss_terms or {}
-        kind = changes.get('loss_bbox', {}).get('kind')
-        stated = self.bbox_head.default_terms(kind)
-        self.loss_terms = change_terms(stated, changes, type(self).__name__)
+        self.loss_terms = self.bbox_head.loss_terms()
         check_pairing(self.pairing())
+        self.reader = RoIReader(
+            num_classes=self.num_classes,
+            class_boxes=self.class_boxes,
+            coder=self.bbox_coder,
+            class_loss=self.bbox_head.loss_cls,
+        )
 
     # What pairing rules and tools read -------------------------------------------------
 
@@ -210,7 +185,7 @@ class RoIHead(BaseModule):
             assigner=self.assigner,
             sampler=self.sampler,
             terms=self.loss_terms,
-            predictions=lambda: self.predictions(output, priors),
+            predictions=lambda: self.reader.predictions(output, priors),
             image_ids=image_ids,
         )
         if not static:
@@ -241,57 +216,6 @@ class RoIHead(BaseModule):
             class_boxes=self.class_boxes,
         )
 
-    def predictions(self, output: HeadOutput, priors: Priors) -> Predictions:
-        """Scores, and the box of the best class, of every region; detached, float32."""
-        scores = self.scores(output)
-        boxes = self.decode(output, priors)
-        if self.class_boxes:
-            best = scores.argmax(dim=-1, keepdim=True)[..., None].expand(-1, -1, -1, 4)
-            boxes = boxes.gather(2, best)
-        return Predictions(boxes=boxes.squeeze(2), scores=scores)
-
-    def scores(self, output: HeadOutput) -> Tensor:
-        """``(B, S, C)`` class probabilities, background removed, detached."""
-        logits = output['cls'].detach()
-        return probabilities(logits, self.bbox_head.loss_cls)[..., : self.num_classes]
-
-    def decode(
-        self, output: HeadOutput, priors: Priors, image_shapes: Tensor | None = None
-    ) -> Tensor:
-        """``(B, S, C or 1, 4)`` predicted boxes, detached."""
-        codes = output['bbox'].detach().float()
-        codes = codes.unflatten(-1, (self.num_classes if self.class_boxes else 1, -1))
-        codes = self.bbox_coder.activate(codes)
-        shape = codes.shape
-        # One row a class: a coder measures each box from one reference.
-        centers = self.bbox_coder.reference == 'centers'
-        reference = priors.centers if centers else priors.boxes
-        reference, strides = (
-            each[..., None, :].expand(*shape[:3], each.shape[-1]).flatten(1, 2)
-            for each in (reference, priors.strides)
-        )
-        boxes = self.bbox_coder.decode(
-            reference, codes.flatten(1, 2), max_shape=image_shapes, stride=strides
-        )
-        return boxes.reshape(*shape[:3], 4)
-
-    @torch.no_grad()
-    def accuracy(self, inputs: LossInputs) -> Tensor:
-        """Percentage of the regions in the losses whose class, or background, is recognised.
-
-        For the log; with a sigmoid a region is background where no class reaches one half.
-        """
-        logits = inputs.output['cls'].detach()
-        if self.bbox_head.cls_out_channels == self.num_classes:
-            background = torch.full_like(logits[..., :1], 0.5)
-            scores = probabilities(logits, self.bbox_head.loss_cls)
-            logits = torch.cat((scores, background.to(scores)), dim=-1)
-        else:
-            logits = logits[..., : self.num_classes + 1]
-        labels = inputs.assignment.dense_labels(inputs.gt, self.num_classes)
-        right = (logits.argmax(dim=-1) == labels) & ~inputs.assignment.ignored
-        return 100 * right.sum() / (~inputs.assignment.ignored).sum().clamp(min=1)
-
     # Prediction -------------------------------------------------------------------------
 
     @torch.no_grad()
@@ -314,38 +238,5 @@ class RoIHead(BaseModule):
             cfg: In place of ``test_cfg``.
         """
         priors = self.priors(proposals)
-        return self.detect(self(feats, priors), priors, metas, rescale=rescale, cfg=cfg)
-
-    @torch.no_grad()
-    def detect(
-        self,
-        output: HeadOutput,
-        priors: Priors,
-        metas: Sequence[Mapping],
-        *,
-        rescale: bool = False,
-        cfg: Mapping | None = None,
-    ) -> list[InstanceData]:
-        """Detections from what :meth:`forward` returned, see :meth:`predict`."""
         cfg = self.test_cfg if cfg is None else cfg
-        scores = self.scores(output)
-        if priors.valid is not None:
-            scores = torch.where(priors.valid[..., None], scores, -1.0)
-        shapes = scores.new_tensor([tuple(meta['img_shape'][:2]) for meta in metas])
-        boxes = self.decode(output, priors, shapes)
-        best = top_candidates(
-            scores, score_thr=cfg.get('score_thr', 0.05), limit=cfg.get('nms_pre', -1)
-        )
-        column = best.labels if self.class_boxes else torch.zeros_like(best.labels)
-        place = (best.prior_index * boxes.shape[2] + column)[..., None].expand(-1, -1, 4)
-        results = suppress(
-            boxes.flatten(1, 2).gather(1, place),
-            best.scores,
-            best.labels,
-            nms=cfg.get('nms'),
-            max_per_img=cfg.get('max_per_img', 100),
-            min_bbox_size=cfg.get('min_bbox_size', -1),
-        )
-        if rescale:
-            rescale_instances(results, metas)
-        return results
+        return self.reader.detect(self(feats, priors), priors, metas, cfg=cfg, rescale=rescale)
