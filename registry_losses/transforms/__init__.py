@@ -1,5 +1,6 @@
 """Transforms of image and annotations, random ones keyed by (seed, epoch, sample index)."""
 
+from .affine import RandomAffine
 from .colour import (
     HSVJitter,
     PhotoMetricDistortion,
@@ -9,10 +10,11 @@ from .colour import (
 )
 from .crop import Expand, MinIoURandomCrop, RandomCenterCropPad
 from .formatting import PackDetInputs
-from .geometric import LetterResize, Pad, RandomChoiceResize, RandomFlip, RandomResize, Resize
+from .geometric import Pad, RandomFlip
 from .keyed import KeyedTransform, RandomApply, RandomChoice, generator
 from .loading import CachedLoadImage, LoadAnnotations, LoadImageFromFile
-from .mix import MixUp, Mosaic, RandomAffine, YOLOv5MixUp
+from .mix import MixUp, Mosaic, YOLOv5MixUp
+from .resize import LetterResize, RandomChoiceResize, RandomResize, Resize
 
 __all__ = [
     'CachedLoadImage',

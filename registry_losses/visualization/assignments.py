@@ -32,75 +32,10 @@ from .assignment_frames import (
     strip,
 )
 from .draw import Colour
+from .image_assignment import ImageAssignment, PriorSet
 
 # Tiles smaller than this many pixels get a mark of that size.
 _LEAST_TILE = 4
-
-
-@dataclass(frozen=True, eq=False)
-class ImageAssignment:
-    """One image's part of an assignment, in arrays.
-
-    Args:
-        prior: ``(K,)`` the priors of the pairs.
-        gt: ``(K,)``.
-        quality: ``(K,)``.
-        soft_prior: ``(E,)``.
-        soft_value: ``(E,)``.
-        ignored: ``(N,)`` bool.
-    """
-
-    prior: np.ndarray
-    gt: np.ndarray
-    quality: np.ndarray
-    soft_prior: np.ndarray
-    soft_value: np.ndarray
-    ignored: np.ndarray
-
-    @classmethod
-    def of(cls, assignment: Assignment, image: int) -> ImageAssignment:
-        """The part of one image of the batch."""
-        own = assignment.select((assignment.image == image).nonzero().squeeze(1))
-        soft_prior, soft_value = np.zeros(0, np.int64), np.zeros(0, np.float32)
-        if assignment.soft is not None:
-            mine = assignment.soft.image == image
-            soft_prior = assignment.soft.prior[mine].cpu().numpy()
-            soft_value = assignment.soft.value[mine].cpu().numpy()
-        return cls(
-            own.prior.cpu().numpy(),
-            own.gt.cpu().numpy(),
-            own.quality.cpu().numpy(),
-            soft_prior,
-            soft_value,
-            assignment.ignored[image].cpu().numpy(),
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class _PriorSet:
-    """The priors of one image in arrays: centres and boxes in pixels, strides, levels."""
-
-    centers: np.ndarray
-    boxes: np.ndarray
-    strides: np.ndarray
-    levels: tuple[Level, ...]
-    starts: tuple[int, ...]
-    sizes: tuple[int, ...]
-
-    @classmethod
-    def of(cls, priors: Priors, image: int) -> _PriorSet:
-        def own(values) -> np.ndarray:
-            values = values[image] if values.dim() == 3 else values
-            return values.cpu().numpy().astype(np.float64)
-
-        return cls(
-            own(priors.centers),
-            own(priors.boxes),
-            own(priors.strides),
-            priors.levels,
-            priors.level_starts,
-            priors.level_sizes,
-        )
 
 
 def draw_assignments(
@@ -136,7 +71,7 @@ def draw_assignments(
     size = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     dimmed = _dimmed(cv2.resize(np.ascontiguousarray(image), size, interpolation=method))
-    prior_set = _PriorSet.of(priors, index)
+    prior_set = PriorSet.of(priors, index)
     valid = gt.valid[index].cpu().numpy()
     boxes = gt.boxes[index].cpu().numpy().astype(np.float64)
     colours = gt_colours(len(boxes))
@@ -162,7 +97,7 @@ class _Scene:
 
     dimmed: np.ndarray
     scale: float
-    prior_set: _PriorSet
+    prior_set: PriorSet
     boxes: np.ndarray
     valid: np.ndarray
     colours: Sequence[Colour]
@@ -180,7 +115,7 @@ class _Scene:
         return drawn
 
 
-def _busy(own: ImageAssignment | str, prior_set: _PriorSet, level: int) -> bool:
+def _busy(own: ImageAssignment | str, prior_set: PriorSet, level: int) -> bool:
     """Whether a level has a positive, a soft or an ignored prior."""
     if isinstance(own, str):
         return False
@@ -189,7 +124,7 @@ def _busy(own: ImageAssignment | str, prior_set: _PriorSet, level: int) -> bool:
     return bool(((taken >= first) & (taken < end)).any() or own.ignored[first:end].any())
 
 
-def _quiet(prior_set: _PriorSet, levels: Sequence[int]) -> str:
+def _quiet(prior_set: PriorSet, levels: Sequence[int]) -> str:
     """The levels that a page leaves out."""
     rest = [f'{grid.stride[0]:g}' for i, grid in enumerate(prior_set.levels) if i not in levels]
     return f'stride {", ".join(rest)}: nothing' if rest else ''

@@ -5,14 +5,9 @@ Shapes: P points of a curve.
 
 from __future__ import annotations
 
-import ast
-import difflib
-import inspect
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,8 +17,9 @@ from ..errors import ConfigError, RegistryLossesError
 from ..losses import GHMC, GHMR, BaseLoss
 from ..losses.declared import declared
 from ..losses.sigmoid import SigmoidLoss
-from ..registry import MODELS
 from ..structures import ClassTargets
+from .loss_names import parse_loss as parse_loss
+from .loss_names import registered_losses as registered_losses
 
 # A box of this side, shifted and stretched, makes the curves of the IoU family.
 _SIDE = 32.0
@@ -46,73 +42,6 @@ class Curve:
     x: np.ndarray
     loss: np.ndarray
     gradient: np.ndarray
-
-
-def registered_losses() -> dict[str, type[torch.nn.Module]]:
-    """Every loss of this package, by name."""
-    return {
-        name: cls
-        for name, cls in MODELS.module_dict.items()
-        if cls.__module__.startswith('registry_losses.losses')
-    }
-
-
-def parse_loss(text: str) -> list[tuple[str, torch.nn.Module]]:
-    """Build what ``'FocalLoss:gamma=0,0.5,1:alpha=0.25'`` names: one loss a combination.
-
-    Returns:
-        Labels and losses.
-
-    Raises:
-        ConfigError: If there is no such loss (it names the nearest), no such option, or
-            the loss refuses a value.
-    """
-    name, *parts = text.split(':')
-    known = registered_losses()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-        hint = f'; nearest: {", ".join(near)}' if near else ''
-        raise ConfigError(f'no loss is named {name!r}{hint}; there are {", ".join(sorted(known))}')
-    accepted = [p for p in inspect.signature(known[name].__init__).parameters if p != 'self']
-    options: dict[str, list[Any]] = {}
-    for part in parts:
-        key, equals, values = part.partition('=')
-        if not equals or key not in accepted:
-            near = difflib.get_close_matches(key, accepted, n=1)
-            hint = f' (nearest: {near[0]})' if near else ''
-            raise ConfigError(
-                f'{name}: expected OPTION=VALUE[,VALUE...] of {", ".join(accepted)}, got '
-                f'{part!r}{hint}'
-            )
-        options[key] = [_value(v) for v in _split(values)]
-    built = []
-    for combination in itertools.product(*options.values()):
-        chosen = dict(zip(options, combination))
-        try:
-            loss = known[name](**chosen)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f'{text}: {error}') from error
-        told = ', '.join(f'{key}={value}' for key, value in chosen.items())
-        built.append((f'{name}({told})' if told else name, loss))
-    return built
-
-
-def _split(text: str) -> list[str]:
-    """At the commas outside of brackets."""
-    parts, depth, start = [], 0, 0
-    for i, letter in enumerate(text):
-        depth += (letter in '[(') - (letter in '])')
-        if letter == ',' and depth == 0:
-            parts.append(text[start:i])
-            start = i + 1
-    return [*parts, text[start:]]
-
-
-def _value(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
 
 
 def loss_curve(label: str, loss: torch.nn.Module, *, points: int = 400) -> Curve:

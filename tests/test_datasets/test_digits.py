@@ -94,7 +94,7 @@ def test_both_polarities_and_no_trace_of_the_paste_window(drawn):
     # The coverage falls off softly and is nought at the border of its window.
     rng, samples = np.random.default_rng(0), render.load_samples()[0]
     for i in range(200):
-        alpha = render._render(rng, samples[i], rng.uniform(16, 56))
+        alpha = render.render_digit(rng, samples[i], rng.uniform(16, 56))
         assert max(alpha[[0, -1]].max(), alpha[:, [0, -1]].max()) < 0.01
         assert ((alpha > 0.2) & (alpha < 0.8)).sum() > alpha.shape[0]
 

@@ -13,13 +13,8 @@ TABLES = {
 LONG = {
     'registry_losses/commands/infer.py',
     'registry_losses/commands/visualize_assignments.py',
-    'registry_losses/datasets/digits_render.py',
     'registry_losses/engine/loops.py',
     'registry_losses/heads/yolo_head.py',
-    'registry_losses/transforms/geometric.py',
-    'registry_losses/transforms/mix.py',
-    'registry_losses/visualization/assignments.py',
-    'registry_losses/visualization/loss_curves.py',
 }
 
 
