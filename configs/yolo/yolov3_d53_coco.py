@@ -8,6 +8,13 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
+# The losses are sums over the images of a process, whose gradients DDP averages: the published
+# rate belongs to 8 images a process, whatever their number.
+_sum = dict(normalizer='rank_sum')
+model = dict(
+    bbox_head=dict(loss_terms=dict(loss_cls=_sum, loss_conf=_sum, loss_xy=_sum, loss_wh=_sum))
+)
+
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
@@ -34,7 +41,6 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=2000),
     dict(type='MultiStepLR', begin=0, end=273, by_epoch=True, milestones=[218, 246], gamma=0.1),
 ]
-# The losses are sums over the images of a process: the rate belongs to 8 of them.
 optim_wrapper = dict(
     optimizer=dict(lr=0.001, momentum=0.9, weight_decay=0.0005),
     clip_grad=dict(max_norm=35, norm_type=2),
