@@ -6,6 +6,7 @@ int labels or dense values as target.
 """
 
 from .adaptive_wing import AdaptiveWingLoss, adaptive_wing_loss
+from .alpha_iou import AlphaIoULoss, alpha_iou_loss
 from .associative_embedding import AssociativeEmbeddingLoss, associative_embedding
 from .asymmetric import AsymmetricLoss, asymmetric_loss
 from .base import BaseLoss
@@ -13,7 +14,16 @@ from .bounded_iou import BoundedIoULoss, bounded_iou_loss
 from .cross_entropy import CrossEntropyLoss, cross_entropy
 from .dice import DiceLoss, dice_loss
 from .distribution_focal import DistributionFocalLoss, distribution_focal_loss
-from .eiou import EfficientIoULoss, EIoULoss, efficient_iou_loss, eiou_loss
+from .eiou import (
+    EfficientIoULoss,
+    EIoULoss,
+    FocalEIoULoss,
+    efficient_iou_loss,
+    eiou_loss,
+    focal_eiou_loss,
+)
+from .equalization_v2 import EQLV2Loss, equalization_loss_v2
+from .equalized_focal import EqualizedFocalLoss, equalized_focal_loss
 from .focal import FocalLoss, sigmoid_focal_loss, softmax_focal_loss
 from .gaussian_focal import GaussianFocalLoss, gaussian_focal_loss
 from .ghmc import GHMC, ghmc_loss
@@ -23,6 +33,7 @@ from .heatmap import (
     KeypointOHKMMSELoss,
     keypoint_ohkm_mse_loss,
 )
+from .inner_iou import InnerIoULoss, inner_iou_loss
 from .iou import (
     CIoULoss,
     DIoULoss,
@@ -45,14 +56,19 @@ from .l1 import (
     mse_loss,
     smooth_l1_loss,
 )
+from .matchability_aware import MatchabilityAwareLoss, matchability_aware_loss
+from .mpdiou import MPDIoULoss, mpdiou_loss
 from .nwd import NWDLoss, nwd_loss
 from .oks import OKSLoss, oks_loss
 from .paf import PAFLoss, paf_loss
 from .poly import PolyLoss, poly_loss
+from .powerful_iou import PowerfulIoULoss, powerful_iou_loss
 from .quality_focal import QualityFocalLoss, quality_focal_loss
 from .reduction import reduce_loss
 from .seesaw import SeesawLoss, seesaw_loss
+from .shape_iou import ShapeIoULoss, shape_iou_loss
 from .varifocal import VarifocalLoss, varifocal_loss
+from .wise_iou import WiseIoULoss, wise_iou_loss
 from .yolo import YOLOV1Loss, YOLOV3Loss, small_box_weight, yolov1_loss, yolov3_loss
 from .yolo_iou import YOLOIoULoss, yolo_iou_loss
 
@@ -60,6 +76,7 @@ __all__ = [
     'GHMC',
     'GHMR',
     'AdaptiveWingLoss',
+    'AlphaIoULoss',
     'AssociativeEmbeddingLoss',
     'AsymmetricLoss',
     'BalancedL1Loss',
@@ -71,28 +88,38 @@ __all__ = [
     'DiceLoss',
     'DistributionFocalLoss',
     'EIoULoss',
+    'EQLV2Loss',
     'EfficientIoULoss',
+    'EqualizedFocalLoss',
+    'FocalEIoULoss',
     'FocalLoss',
     'GIoULoss',
     'GaussianFocalLoss',
+    'InnerIoULoss',
     'IoULoss',
     'KeypointMSELoss',
     'KeypointOHKMMSELoss',
     'L1Loss',
+    'MPDIoULoss',
     'MSELoss',
+    'MatchabilityAwareLoss',
     'NWDLoss',
     'OKSLoss',
     'PAFLoss',
     'PolyLoss',
+    'PowerfulIoULoss',
     'QualityFocalLoss',
     'SIoULoss',
     'SeesawLoss',
+    'ShapeIoULoss',
     'SmoothL1Loss',
     'VarifocalLoss',
+    'WiseIoULoss',
     'YOLOIoULoss',
     'YOLOV1Loss',
     'YOLOV3Loss',
     'adaptive_wing_loss',
+    'alpha_iou_loss',
     'associative_embedding',
     'asymmetric_loss',
     'balanced_l1_loss',
@@ -104,27 +131,36 @@ __all__ = [
     'distribution_focal_loss',
     'efficient_iou_loss',
     'eiou_loss',
+    'equalization_loss_v2',
+    'equalized_focal_loss',
+    'focal_eiou_loss',
     'gaussian_focal_loss',
     'ghmc_loss',
     'ghmr_loss',
     'giou_loss',
+    'inner_iou_loss',
     'iou_loss',
     'keypoint_ohkm_mse_loss',
     'l1_loss',
+    'matchability_aware_loss',
+    'mpdiou_loss',
     'mse_loss',
     'nwd_loss',
     'oks_loss',
     'paf_loss',
     'poly_loss',
+    'powerful_iou_loss',
     'quality_focal_loss',
     'reduce_loss',
     'seesaw_loss',
+    'shape_iou_loss',
     'sigmoid_focal_loss',
     'siou_loss',
     'small_box_weight',
     'smooth_l1_loss',
     'softmax_focal_loss',
     'varifocal_loss',
+    'wise_iou_loss',
     'yolo_iou_loss',
     'yolov1_loss',
     'yolov3_loss',

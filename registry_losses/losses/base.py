@@ -110,7 +110,8 @@ class BaseLoss(nn.Module):
             target: Targets.
             weight: One weight an element, or a row; see :func:`.reduction.expand_weight`.
             avg_factor: What a mean divides by, in place of the number of elements; a
-                number of at least 0 or a tensor of one, which is never read by the host.
+                number of at least 0 or a tensor of one, which no host sync reads: on a GPU
+                one below 0 counts as 0.
             reduction_override: In place of ``reduction``.
 
         Returns:

@@ -86,7 +86,8 @@ def check_reduction(reduction: str, avg_factor: Tensor | float | None = None) ->
     Raises:
         ConfigError: (a ``ValueError``) If it is none of 'none', 'mean', 'sum' (then an
             ``AssertionError`` too, as OpenMMLab's), if it is 'sum' although there is an
-            ``avg_factor`` to divide by, or if that is no number of at least 0.
+            ``avg_factor`` to divide by, or if that is no number of at least 0 (of a tensor
+            looked at on the CPU alone; elsewhere one below 0 counts as 0).
         ShapeError: If ``avg_factor`` is a tensor of several numbers.
     """
     if reduction not in REDUCTIONS:
@@ -101,6 +102,10 @@ def check_reduction(reduction: str, avg_factor: Tensor | float | None = None) ->
         raise ShapeError(
             f'avg_factor: expected a number or a tensor of one, got {tuple(avg_factor.shape)}; '
             'divisors of single rows are a weight'
+        )
+    elif may_read(avg_factor) and float(avg_factor) < 0:
+        raise ConfigError(
+            f'loss: avg_factor: expected a number of at least 0, got {float(avg_factor):g}'
         )
     if reduction == 'sum':
         raise ConfigError(

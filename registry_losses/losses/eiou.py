@@ -40,6 +40,27 @@ def efficient_iou_loss(pred: Tensor, target: Tensor, *, eps: float = 1e-6) -> Te
     return 1 - ops.efficient_iou(pred, target, eps=eps)
 
 
+@reducible
+def focal_eiou_loss(
+    pred: Tensor, target: Tensor, *, gamma: float = 0.5, eps: float = 1e-6
+) -> Tensor:
+    """``IoU^gamma (1 - EIoU)`` with the *efficient* IoU: boxes of low overlap count less.
+
+    Y.-F. Zhang et al., Focal and Efficient IOU Loss (2022), section 4.3. The factor weighs: it
+    takes no gradient, which for small IoUs would push boxes apart.
+
+    Args:
+        pred: ``(K, 4)`` xyxy.
+        target: ``(K, 4)`` xyxy.
+        gamma: How fast boxes of low overlap lose weight, at least 0.
+        eps: Keeps denominators from 0.
+    """
+    check_boxes('focal_eiou_loss', pred, eps=eps)
+    check_numbers('focal_eiou_loss', low=0, gamma=gamma)
+    focus = ops.iou(pred, target, eps=eps).detach().pow(gamma)
+    return focus * (1 - ops.efficient_iou(pred, target, eps=eps))
+
+
 @MODELS.register_module()
 class EIoULoss(OverlapLoss):
     """:func:`eiou_loss` (extended IoU); settings as in :class:`.OverlapLoss`, and more.
@@ -76,3 +97,31 @@ class EfficientIoULoss(OverlapLoss):
     """
 
     function = staticmethod(efficient_iou_loss)
+
+
+@MODELS.register_module()
+class FocalEIoULoss(OverlapLoss):
+    """:func:`focal_eiou_loss`; settings as in :class:`.OverlapLoss`, and ``gamma``.
+
+    Plain formula: ``focal_eiou`` in ``testing/reference/losses/boxes.py``.
+
+    Args:
+        gamma: How fast boxes of low overlap lose weight, at least 0.
+        eps: Keeps denominators from 0; above 0.
+        reduction: ``'none'``, ``'mean'`` or ``'sum'``.
+        loss_weight: The loss is multiplied by it.
+    """
+
+    function = staticmethod(focal_eiou_loss)
+    settings = ('gamma', 'eps')
+
+    def __init__(
+        self,
+        gamma: float = 0.5,
+        eps: float = 1e-6,
+        reduction: str = 'mean',
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(eps, reduction, loss_weight)
+        check_numbers(self, low=0, gamma=gamma)
+        self.gamma = gamma

@@ -87,9 +87,9 @@ def fit_rows(weight: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def divisor(avg_factor: Tensor | float, dtype: torch.dtype) -> Tensor | float:
-    """``avg_factor + eps``, a number or 0-d of ``dtype``."""
+    """``avg_factor + eps``, a number or 0-d of ``dtype``; one below 0 counts as 0."""
     if isinstance(avg_factor, Tensor):
-        avg_factor = avg_factor.reshape(()).to(dtype)
+        avg_factor = avg_factor.reshape(()).to(dtype).clamp(min=0)
     return avg_factor + EPS
 
 

@@ -99,15 +99,20 @@ def _class_curve(label: str, loss: BaseLoss, points: int) -> Curve:
             return loss(logits, label_of, reduction_override='none')
 
     else:
+        columns = declared(loss).num_classes or 1
         target = torch.zeros(points, dtype=torch.long)
-        sparse = ClassTargets.from_labels(target, 1)
+        sparse = ClassTargets.from_labels(target, columns)
         given = isinstance(loss, SigmoidLoss) and loss.reads_probabilities(sparse)
+        loss.eval()
 
         def function(z: Tensor) -> Tensor:
-            z = z.sigmoid() if given else z
+            z = (z.sigmoid() if given else z)[:, None]
             if loss.target_format != 'sparse' or type(loss).__name__ == 'DiceLoss':
-                return loss(z[:, None], torch.ones_like(z)[:, None], reduction_override='none')
-            return loss(z[:, None], sparse, reduction_override='none').reshape(points)
+                return loss(z, torch.ones_like(z), reduction_override='none')
+            # The classes beside the one that counts are far below.
+            others = torch.full((points, columns - 1), -60.0, dtype=z.dtype)
+            out = loss(torch.cat((z, others), dim=1), sparse, reduction_override='none')
+            return out.reshape(points, -1).sum(1)
 
     values, slope = _slope(function, x)
     return Curve(label, 'p_t', p.numpy(), values, slope)
@@ -144,6 +149,7 @@ def _error_curve(label: str, loss: BaseLoss, points: int) -> Curve:
 
 
 def _box_curve(label: str, loss: BaseLoss, points: int) -> Curve:
+    loss.eval()
     shift = torch.linspace(-1.5 * _SIDE, 1.5 * _SIDE, points, dtype=torch.float64)
     target = torch.tensor([0.0, 0.0, _SIDE, _SIDE], dtype=torch.float64).expand(points, 4)
     if getattr(loss, 'bbox_format', 'xyxy') == 'xywh':

@@ -40,6 +40,7 @@ class Case:
         counted: Whether a weight says only whether, or how often, a row counts.
         constant_part: Whether a part of it is a constant to gradients, so that differences
             of values are no judge of them.
+        counts: Whether it changes by what it has seen in training; the suites stop that.
     """
 
     make: Callable[..., nn.Module]
@@ -53,12 +54,14 @@ class Case:
     fused: bool = False
     counted: bool = False
     constant_part: bool = False
+    counts: bool = False
 
     def build(self, num_classes: int = 5, **options: Any) -> nn.Module:
         """The loss, with options besides those of the row."""
         if self.sized:
             options['num_classes'] = num_classes
-        return self.make(**options)
+        loss = self.make(**options)
+        return loss.eval() if self.counts else loss
 
     @property
     def cls(self) -> type:
@@ -115,6 +118,20 @@ CASES = {
     'asymmetric': Case(
         losses.AsymmetricLoss, 'sigmoid', losses.asymmetric_loss, classes.asymmetric,
         settings=dict(gamma_pos=1.0, clip=0.1),
+    ),
+    'matchability_aware': Case(
+        losses.MatchabilityAwareLoss, 'sigmoid', losses.matchability_aware_loss,
+        classes.matchability_aware, settings=dict(gamma=2.5), fused=True,
+    ),
+    'equalization_v2': Case(
+        losses.EQLV2Loss, 'sigmoid', losses.equalization_loss_v2,
+        lambda x, v: classes.equalization_v2(x, v, torch.full(x.shape[1:], 100.0)),
+        sized=True, by_row=True, counts=True,
+    ),
+    'equalized_focal': Case(
+        losses.EqualizedFocalLoss, 'sigmoid', losses.equalized_focal_loss,
+        lambda x, v: classes.equalized_focal(x, v, torch.ones(x.shape[1:])),
+        sized=True, counts=True,
     ),
     'ghmc': Case(
         losses.GHMC, 'sigmoid', losses.ghmc_loss, classes.ghmc, settings=dict(bins=5), counted=True
@@ -191,6 +208,46 @@ CASES = {
     'yolo_siou': Case(
         partial(losses.YOLOIoULoss, iou_mode='siou'), 'box',
         partial(losses.yolo_iou_loss, bbox_format='xyxy', iou_mode='siou'), boxes.siou,
+    ),
+    'alpha_iou': Case(
+        losses.AlphaIoULoss, 'box', losses.alpha_iou_loss, boxes.alpha_iou,
+        settings=dict(alpha=2.0, mode='giou'), constant_part=True,
+    ),
+    'mpdiou': Case(
+        losses.MPDIoULoss, 'box', losses.mpdiou_loss, boxes.mpdiou,
+        settings=dict(image_size=(20, 30)),
+    ),
+    'inner_iou': Case(
+        losses.InnerIoULoss, 'box', losses.inner_iou_loss, boxes.inner_iou,
+        settings=dict(ratio=1.2, mode='diou'), constant_part=True,
+    ),
+    'inner_diou': Case(
+        partial(losses.InnerIoULoss, mode='diou'), 'box',
+        partial(losses.inner_iou_loss, mode='diou'),
+    ),
+    'shape_iou': Case(
+        losses.ShapeIoULoss, 'box', losses.shape_iou_loss, boxes.shape_iou,
+        settings=dict(scale=1.0),
+    ),
+    'focal_eiou': Case(
+        losses.FocalEIoULoss, 'box', losses.focal_eiou_loss, boxes.focal_eiou,
+        settings=dict(gamma=1.0), constant_part=True,
+    ),
+    'powerful_iou': Case(
+        losses.PowerfulIoULoss, 'box', losses.powerful_iou_loss, boxes.powerful_iou,
+        settings=dict(focus=1.1),
+    ),
+    'powerful_iou_v1': Case(
+        partial(losses.PowerfulIoULoss, version='v1'), 'box',
+        partial(losses.powerful_iou_loss, version='v1'),
+    ),
+    'wise_iou': Case(
+        losses.WiseIoULoss, 'box', losses.wise_iou_loss, boxes.wise_iou,
+        settings=dict(alpha=1.6, delta=4.0), constant_part=True, counts=True,
+    ),
+    'wise_iou_v1': Case(
+        partial(losses.WiseIoULoss, version='v1'), 'box',
+        partial(losses.wise_iou_loss, version='v1'), constant_part=True,
     ),
     'oks_of_boxes': Case(losses.OKSLoss, 'box', losses.oks_loss),
     # differences

@@ -73,6 +73,7 @@ def test_calls_that_cannot_be_meant(name):
         dict(weight=torch.ones(pred.shape[::-1])),
         dict(weight=torch.ones(rows, 1, 1, 1, 1, 9)),
         dict(avg_factor=-1.0),
+        dict(avg_factor=torch.tensor(-1.0)),
         dict(avg_factor=float('nan')),
         dict(avg_factor=True),
         dict(avg_factor='3'),

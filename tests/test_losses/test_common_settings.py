@@ -27,17 +27,27 @@ PER_CLASS = ['x', [[1.0]], [-1.0], [float('nan')], ['a'], 2.0]
 # Beyond what a setting's default tells: name of the setting (of a loss) to more bad values.
 MORE = {
     'eps': [0],
+    'AlphaIoULoss.alpha': [0],
+    'WiseIoULoss.alpha': [1],
+    'delta': [0],
+    'ratio': [0],
+    'focus': [0],
+    'EqualizedFocalLoss.gamma': [0],
+    'EqualizedFocalLoss.alpha': [1.5],
+    'image_size': [None, 640, (640,), (640, 0), 'ab', (1, 2, 3)],
     'loss_weight': [-2],
     'FocalLoss.alpha': [3, 1.01, -2, [0.5, 1.5]],
     'PolyLoss.alpha': [3, [0.5, -0.5]],
     'clip': [1, 1.5],
-    'momentum': [1, 1.5],
+    'momentum': [1.5],
+    'GHMC.momentum': [1],
+    'GHMR.momentum': [1],
     'label_smoothing': [1, 2],
     'bins': [0, 2.5],
     'topk': [0, 2.5],
     'num_classes': [0, 2.5],
     'SeesawLoss.eps': [1.5],
-    'mu': [0],
+    'GHMR.mu': [0],
     'constant': [0],
     'smooth_point': [0],
     'BoundedIoULoss.beta': [0],
@@ -57,7 +67,7 @@ MORE = {
     'activation': ['cubic', 2],
 }
 # Any finite number will do; None means something; there is one value alone.
-SIGNED = {'PolyLoss.epsilon'}
+SIGNED = {'PolyLoss.epsilon', 'EQLV2Loss.mu'}
 OPTIONAL = {'FocalLoss.alpha', 'PolyLoss.alpha'}
 # -1 means no balance, as in torchvision.
 MINUS_ONE = OPTIONAL
@@ -178,6 +188,7 @@ def functions():
 # Whose functions take dense values alone.
 DENSE = ('dice', 'mse_of_classes')
 OTHERS = {'associative_embedding', 'oks_loss', 'reduce_loss', 'seesaw_loss'}
+OTHERS |= {'equalization_loss_v2', 'equalized_focal_loss'}
 OTHERS |= {'small_box_weight', 'yolov1_loss', 'yolov3_loss'}
 FUNCTIONS = functions()
 # After the weight these have other arguments in OpenMMLab, or no peer there.

@@ -1,4 +1,4 @@
-"""EIoULoss (extended) and EfficientIoULoss: values by hand, limits."""
+"""EIoULoss (extended), EfficientIoULoss and FocalEIoULoss: values by hand, limits."""
 
 import pytest
 import torch
@@ -25,3 +25,17 @@ def test_of_one_size_efficient_iou_is_diou():
     pred, target = torch.tensor([[0.0, 0, 4, 4]]), torch.tensor([[1.0, 2, 5, 6]])
     diou = losses.DIoULoss()(pred, target)
     torch.testing.assert_close(losses.EfficientIoULoss()(pred, target), diou)
+
+
+def test_focal_eiou_by_hand():
+    pred, target = torch.tensor([[0.0, 0, 4, 4]]), torch.tensor([[0.0, 0, 4, 8]])
+    want = 0.5**0.5 * losses.EfficientIoULoss()(pred, target)
+    torch.testing.assert_close(losses.FocalEIoULoss()(pred, target), want)
+    plain = losses.FocalEIoULoss(gamma=0.0)(pred, target)
+    torch.testing.assert_close(plain, losses.EfficientIoULoss()(pred, target))
+
+
+def test_focal_eiou_never_pushes_boxes_apart():
+    pred = torch.tensor([[0.0, 0, 4, 4]], requires_grad=True)
+    losses.FocalEIoULoss()(pred, torch.tensor([[3.5, 0, 7.5, 4]])).backward()
+    assert pred.grad[0, 0] + pred.grad[0, 2] < 0  # towards larger x, where the target is

@@ -133,3 +133,72 @@ def bounded_iou(p: Tensor, t: Tensor, beta: float = 0.2) -> Tensor:
     bounds += [torch.minimum(a / b, b / a) for a, b in ((pw, tw), (ph, th))]
     loss = 1 - torch.stack(bounds, dim=1)
     return torch.where(loss < beta, loss**2 / (2 * beta), loss - beta / 2)
+
+
+def alpha_iou(p: Tensor, t: Tensor, alpha: float = 3.0) -> Tensor:
+    """alpha-CIoU: J. He et al. (2021), equation 5; the weight of v is a constant to gradients."""
+    (_, _, pw, ph), (_, _, tw, th) = _sides(p), _sides(t)
+    value = intersection_over_union(p, t)
+    v = 4 / math.pi**2 * (torch.atan(tw / th) - torch.atan(pw / ph)) ** 2
+    beta = (v / (1 - value + v)).detach()
+    return 1 - value**alpha + _centre_share(p, t) ** alpha + (beta * v) ** alpha
+
+
+def mpdiou(p: Tensor, t: Tensor, image_size: tuple[float, float] = (640, 640)) -> Tensor:
+    """S. Ma and Y. Xu (2023), algorithm 1."""
+    diagonal = image_size[0] ** 2 + image_size[1] ** 2
+    upper_left = (p[:, 0] - t[:, 0]) ** 2 + (p[:, 1] - t[:, 1]) ** 2
+    lower_right = (p[:, 2] - t[:, 2]) ** 2 + (p[:, 3] - t[:, 3]) ** 2
+    return 1 - (intersection_over_union(p, t) - upper_left / diagonal - lower_right / diagonal)
+
+
+def inner_iou(p: Tensor, t: Tensor, ratio: float = 0.7) -> Tensor:
+    """Inner-CIoU: H. Zhang et al. (2023), equations 1 to 13."""
+    inner = []
+    for box in (p, t):
+        x, y, w, h = _sides(box)
+        w, h = ratio * w, ratio * h
+        inner.append(torch.stack((x - w / 2, y - h / 2, x + w / 2, y + h / 2), dim=1))
+    return ciou(p, t) + intersection_over_union(p, t) - intersection_over_union(*inner)
+
+
+def shape_iou(p: Tensor, t: Tensor, scale: float = 0.0, theta: float = 4.0) -> Tensor:
+    """H. Zhang and S. Zhang (2023), equations 4 to 10."""
+    (px, py, pw, ph), (tx, ty, tw, th) = _sides(p), _sides(t)
+    width, height = _hull(p, t)
+    diagonal = width**2 + height**2
+    ww = 2 * tw**scale / (tw**scale + th**scale)
+    hh = 2 * th**scale / (tw**scale + th**scale)
+    distance = hh * (px - tx) ** 2 / diagonal + ww * (py - ty) ** 2 / diagonal
+    omega_w = hh * torch.abs(pw - tw) / torch.maximum(pw, tw)
+    omega_h = ww * torch.abs(ph - th) / torch.maximum(ph, th)
+    shape = (1 - torch.exp(-omega_w)) ** theta + (1 - torch.exp(-omega_h)) ** theta
+    return 1 - intersection_over_union(p, t) + distance + 0.5 * shape
+
+
+def focal_eiou(p: Tensor, t: Tensor, gamma: float = 0.5) -> Tensor:
+    """Y.-F. Zhang et al. (2022), section 4.3; the factor is a constant to gradients."""
+    return intersection_over_union(p, t).detach() ** gamma * efficient_iou(p, t)
+
+
+def powerful_iou(p: Tensor, t: Tensor, focus: float = 1.3) -> Tensor:
+    """PIoU v2: C. Liu et al. (2024), equations 10 to 16."""
+    _, _, tw, th = _sides(t)
+    dx = torch.abs(p[:, 0] - t[:, 0]) + torch.abs(p[:, 2] - t[:, 2])
+    dy = torch.abs(p[:, 1] - t[:, 1]) + torch.abs(p[:, 3] - t[:, 3])
+    gap = (dx / tw + dy / th) / 4
+    attention = focus * torch.exp(-gap)
+    piou = 1 - intersection_over_union(p, t) + 1 - torch.exp(-(gap**2))
+    return 3 * attention * torch.exp(-(attention**2)) * piou
+
+
+def wise_iou(
+    p: Tensor, t: Tensor, mean: float = 1.0, alpha: float = 1.9, delta: float = 3.0
+) -> Tensor:
+    """Version 3: Z. Tong et al. (2023), equations 4 to 10, with its constants to gradients."""
+    (px, py, _, _), (tx, ty, _, _) = _sides(p), _sides(t)
+    width, height = (side.detach() for side in _hull(p, t))
+    attention = torch.exp(((px - tx) ** 2 + (py - ty) ** 2) / (width**2 + height**2))
+    loss = 1 - intersection_over_union(p, t)
+    beta = loss.detach() / mean
+    return beta / (delta * alpha ** (beta - delta)) * attention * loss

@@ -20,7 +20,9 @@ def cross_entropy(x: Tensor, y: Tensor) -> Tensor:
     return -torch.log(p[torch.arange(len(y)), y])
 
 
-def focal(x: Tensor, v: Tensor, gamma: float = 2.0, alpha: float | Tensor = 0.25) -> Tensor:
+def focal(
+    x: Tensor, v: Tensor, gamma: float | Tensor = 2.0, alpha: float | Tensor = 0.25
+) -> Tensor:
     """``(R, C)`` for v of 0 or 1; T.-Y. Lin et al. (2017), equation 5."""
     p = torch.sigmoid(x)
     p_t = torch.where(v == 1, p, 1 - p)
@@ -70,6 +72,35 @@ def varifocal(x: Tensor, v: Tensor, alpha: float = 0.75, gamma: float = 2.0) -> 
     on_positives = v * binary_cross_entropy(x, v)
     on_negatives = -alpha * p**gamma * torch.log(1 - p)
     return torch.where(v > 0, on_positives, on_negatives)
+
+
+def matchability_aware(x: Tensor, v: Tensor, gamma: float = 1.5) -> Tensor:
+    """``(R, C)``, positive where v is above 0; S. Huang et al. (2024), equation 4."""
+    p, q = torch.sigmoid(x), v**gamma
+    on_positives = -q * torch.log(p) - (1 - q) * torch.log(1 - p)
+    on_negatives = -(p**gamma) * torch.log(1 - p)
+    return torch.where(v > 0, on_positives, on_negatives)
+
+
+def equalization_v2(
+    x: Tensor, v: Tensor, g: Tensor, mu: float = 0.8, alpha: float = 4.0, gamma: float = 12.0
+) -> Tensor:
+    """``(R,)``, summed over the classes; J. Tan et al. (2021), equations 6 to 8.
+
+    ``g``: ``(C,)`` gradients of positives over those of negatives so far.
+    """
+    f = 1 / (1 + torch.exp(-gamma * (g - mu)))
+    p = torch.sigmoid(x)
+    on_positives, on_negatives = -torch.log(p), -torch.log(1 - p)
+    return ((1 + alpha * (1 - f)) * v * on_positives + f * (1 - v) * on_negatives).sum(dim=1)
+
+
+def equalized_focal(
+    x: Tensor, v: Tensor, g: Tensor, gamma: float = 2.0, scale: float = 8.0, alpha: float = 0.25
+) -> Tensor:
+    """``(R, C)`` for v of 0 or 1; B. Li et al., Equalized Focal Loss (2022), equation 5."""
+    focus = gamma + scale * (1 - g)
+    return focus / gamma * focal(x, v, focus, alpha)
 
 
 def gaussian_focal(x: Tensor, v: Tensor, alpha: float = 2.0, gamma: float = 4.0) -> Tensor:
