@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import ShapeError
 from ..structures import ClassTargets
+from ..structures.loss_term import Kind
 from .checks import check_columns, check_counts, check_floating, check_same_shape
 from .reduction import fit_rows, in_float, like_pred
 from .sigmoid import SigmoidLoss
@@ -46,6 +47,8 @@ class BalancedByGradients(SigmoidLoss):
     training each batch adds to ``pos_grad`` and ``neg_grad``, summed over all ranks.
     """
 
+    # No objectness, no centerness: there is one class, and nothing to balance.
+    kinds: tuple[Kind, ...] = ('classification', 'heatmap')
     first_ratio = 1.0
 
     def __init__(

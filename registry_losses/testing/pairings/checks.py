@@ -177,6 +177,7 @@ def class_weight_problems(model: Any, config: Mapping[str, Any]) -> list[str]:
         loss = MODELS.build(dict(given, class_weight=[2.0] * head.cls_out_channels))
     except ShapeError:  # Seesaw's weights are of classes, without the background
         loss = MODELS.build(dict(given, class_weight=[2.0] * head.num_classes))
+    loss.load_state_dict(term.loss.state_dict())  # what it has counted in training
     found = SCENE.loss_inputs(model)
     with torch.no_grad(), unchanged_buffers(term.loss):
         plain = float(evaluate_terms([term], found)[term.name])

@@ -20,6 +20,8 @@ ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     'OHEMSampler': dict(num=64, pos_fraction=0.5),
     'IoUBalancedNegSampler': dict(num=64, pos_fraction=0.5),
     'SeesawLoss': dict(num_classes=CLASSES),
+    'EQLV2Loss': dict(num_classes=CLASSES),
+    'EqualizedFocalLoss': dict(num_classes=CLASSES),
 }
 
 
