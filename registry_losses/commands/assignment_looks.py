@@ -16,15 +16,17 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
-from torch import nn
+from torch import Tensor, nn
 
 from ..assigners import BaseAssigner
 from ..engine.weights import load_weights, without_pretrained
 from ..errors import ConfigError, DataError, RegistryLossesError
+from ..heads.terms.loss_inputs import Stage
 from ..registry import DATASETS, MODELS, TASK_UTILS
 from ..structures import Assignment, DetDataSample, GroundTruth, Priors
 from ..visualization import Counts, Table, count_tables, draw_assignments, gt_table
 from ..visualization.names import picture_names
+from .assigner_names import build_assigners
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +103,19 @@ def synthetic_items(count: int, size: tuple[int, int], num_classes: int, seed: i
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """One image: what every assigner makes of it, or why it cannot."""
+    """One image and one head: what every assigner makes of it, or why it cannot.
+
+    Args:
+        name: Of the image.
+        stage: Of the head; '' for the only one.
+        image: RGB.
+        priors: Those of the head.
+        gt: The ground truth.
+        found: Name of the assigner to its assignment, or to the reason why there is none.
+    """
 
     name: str
+    stage: str
     image: np.ndarray
     priors: Priors
     gt: GroundTruth
@@ -129,63 +141,102 @@ def build_model(cfg: Config, checkpoint: str | None, seed: int) -> tuple[Any, di
     return model, meta
 
 
-def head_of(model: nn.Module) -> Any:
-    """The dense head of a detector, or its region proposal head.
+def main_head(model: nn.Module) -> Any:
+    """The head that tells the classes apart.
 
     Raises:
-        ConfigError: If it has neither.
+        ConfigError: If the model has none that assigns priors.
     """
-    for name in ('bbox_head', 'rpn_head', 'head'):
+    for name in ('bbox_head', 'roi_head'):
         head = getattr(model, name, None)
-        if head is not None and hasattr(head, 'prior_generator'):
+        if head is not None and hasattr(head, 'assigner'):
             return head
     raise ConfigError(f'{type(model).__name__} has no head that lays priors')
 
 
+def stage_assigners(model: Any, specs: Sequence[str]) -> dict[str, dict[str, BaseAssigner]]:
+    """The assigners to try on each head of a detector, by the head's stage.
+
+    Args:
+        model: The detector.
+        specs: As on the command line.
+    """
+    main = main_head(model)
+    rpn = getattr(model, 'rpn_head', None)
+    heads = {'': main} if rpn is None else {'rpn': rpn, '': main}
+    return {stage: build_assigners(specs, head.assigner) for stage, head in heads.items()}
+
+
 @torch.no_grad()
 def look(
-    model: nn.Module, item: Item, assigners: Mapping[str, BaseAssigner], *, sampled: bool = False
-) -> Look:
-    """Assign one image by every assigner.
+    model: Any,
+    item: Item,
+    assigners: Mapping[str, Mapping[str, BaseAssigner]],
+    *,
+    sampled: bool = False,
+) -> list[Look]:
+    """Assign one image by every assigner, on every head.
 
     Args:
         model: The detector; in training mode, so that priors are those of training.
         item: The image.
-        assigners: Name to assigner.
-        sampled: Let the config's sampler choose afterwards.
+        assigners: Stage to name to assigner, see :func:`stage_assigners`.
+        sampled: Let the config's samplers choose afterwards.
+
+    Raises:
+        ConfigError: If no assigner fits any head.
     """
-    head = head_of(model)
+    main_head(model)  # says it where there is none
     pixels = item.data['inputs']
     # Without the random augmentation of batches, which belongs to training.
-    batch = model.data_preprocessor(  # type: ignore[operator]
+    batch = model.data_preprocessor(
         dict(inputs=[pixels], data_samples=[item.data['data_samples']]), training=False
     )
     samples = batch['data_samples']
-    maps = head.raw_maps(model.extract_feat(batch['inputs']))  # type: ignore[operator]
+    image = _picture(model, pixels, batch['inputs'].shape[-2:])
+    feats = model.extract_feat(batch['inputs'])
+    stages = model.loss_stages(feats, samples, whole=True)
     gt = GroundTruth.from_data_samples(samples, device=batch['inputs'].device)
+    several, looks = len(stages) > 1, []
+    for stage in stages:
+        found = _try(stage, assigners[stage.name], sampled)
+        name = (stage.name or 'roi') if several else ''
+        looks.append(Look(item.name, name, image, stage.inputs.priors, gt, found))
+    reasons = [value for looked in looks for value in looked.found.values()]
+    if all(isinstance(reason, str) for reason in reasons):
+        raise ConfigError('no assigner fits: ' + '; '.join(map(str, reasons)))
+    return looks
+
+
+def _try(
+    stage: Stage, assigners: Mapping[str, BaseAssigner], sampled: bool
+) -> dict[str, Assignment | str]:
+    """What each assigner pairs on one head, or why it cannot."""
+    head = stage.head
     kept = head.assigner, head.sampler
-    if not sampled:
-        head.sampler = TASK_UTILS.build(dict(type='PseudoSampler'))
     found: dict[str, Assignment | str] = {}
     try:
+        if not sampled:
+            head.sampler = TASK_UTILS.build(dict(type='PseudoSampler'))
         for name, assigner in assigners.items():
             head.assigner = assigner
             try:
-                inputs = head.loss_inputs(maps, gt)
-                found[name], priors = inputs.assignment, inputs.priors
+                found[name] = head.assign(stage.inputs)
             except RegistryLossesError as error:
                 found[name] = str(error)
-        if all(isinstance(value, str) for value in found.values()):
-            raise ConfigError('no assigner fits: ' + '; '.join(str(v) for v in found.values()))
     finally:
         head.assigner, head.sampler = kept
+    return found
+
+
+def _picture(model: Any, pixels: Tensor, size: Sequence[int]) -> np.ndarray:
+    """The image as the model sees it, padding included, RGB."""
     image = pixels.permute(1, 2, 0).cpu().numpy()
     image = np.clip(image, 0, 255).astype(np.uint8)
     if getattr(model.data_preprocessor, '_channel_conversion', False):
         image = image[..., ::-1]
-    height, width = batch['inputs'].shape[-2:]
-    image = np.pad(image, ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)))
-    return Look(item.name, np.ascontiguousarray(image), priors, gt, found)
+    below, right = size[0] - image.shape[0], size[1] - image.shape[1]
+    return np.ascontiguousarray(np.pad(image, ((0, below), (0, right), (0, 0))))
 
 
 def pages(looked: Look, columns: int, panel: int) -> Iterator[np.ndarray]:
@@ -195,7 +246,8 @@ def pages(looked: Look, columns: int, panel: int) -> Iterator[np.ndarray]:
     own = -(-len(names) // max(number, 1))  # about equally many on each page
     for start in range(0, len(names), max(own, 1)):
         some = {name: looked.found[name] for name in names[start : start + own]}
-        title = f'{looked.name}: {int(looked.gt.valid.sum())} gts'
+        stage = f', {looked.stage}' if looked.stage else ''
+        title = f'{looked.name}{stage}: {int(looked.gt.valid.sum())} gts'
         yield draw_assignments(
             looked.image, looked.priors, looked.gt, some, panel=panel, title=title
         )

@@ -52,13 +52,15 @@ def check_config(args: argparse.Namespace) -> None:
     from ..engine.weights import without_pretrained
     from ..errors import NonFiniteLossError
     from ..registry import MODELS
-    from .assignment_looks import head_of
+    from .assignment_looks import main_head
     from .inspection import first_batch, inspect_model, synthetic_batch, training_size
     from .inspection_tables import (
         gradient_table,
+        idle_parts,
         level_table,
         pairing_table,
         size_table,
+        stage_config,
         term_table,
         warnings_of,
     )
@@ -76,22 +78,29 @@ def check_config(args: argparse.Namespace) -> None:
         data, what = first_batch(cfg, model), 'first batch of the training data'
     else:
         size = tuple(args.size) if args.size else training_size(cfg)
-        data = synthetic_batch(size, head_of(model).num_classes, batch=args.batch, seed=args.seed)
+        classes = main_head(model).num_classes
+        data = synthetic_batch(size, classes, batch=args.batch, seed=args.seed)
         what = f'{args.batch} synthetic images of {size[0]} x {size[1]}'
-    found = inspect_model(model, data)
+    stages = inspect_model(model, data)
     console.print(f'{args.config}: {type(model).__name__}, {what}', markup=False)
-    tables = (pairing_table(found.head, cfg.model), term_table(found), level_table(found))
-    for table in (*tables, size_table(found), gradient_table(found)):
-        print_table(console, table)
-    wrong = [name for name, value in found.losses.items() if not _finite(value)]
+    wrong, notes = [], []
+    for found in stages:
+        if len(stages) > 1:
+            console.print(f'{type(found.head).__name__}:', markup=False)
+        pairing = pairing_table(found.head, stage_config(cfg.model, found.name))
+        for table in (pairing, term_table(found), level_table(found), size_table(found)):
+            print_table(console, table)
+        wrong += [name for name, value in found.losses.items() if not _finite(value)]
+        notes += warnings_of(found)
+    print_table(console, gradient_table(found))
     wrong += [part for part, (_, norm, _) in found.gradients.items() if not _finite(norm)]
     if wrong:
         raise NonFiniteLossError(f'{args.config}: not finite: {", ".join(wrong)}')
     length = Length.of(cfg.get('train_cfg'))
-    notes = misfits(cfg.get('param_scheduler'), length) if length else []
-    for note in [*notes, *warnings_of(found)]:
+    fit = misfits(cfg.get('param_scheduler'), length) if length else []
+    for note in [*fit, *notes, *idle_parts(found)]:
         console.print(f'note: {note}', markup=False)
-    total = sum(found.losses.values())
+    total = sum(value for each in stages for value in each.losses.values())
     console.print(f'The config builds and trains: total loss {total:.4g}, all gradients finite.')
 
 

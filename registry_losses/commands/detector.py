@@ -146,7 +146,8 @@ def class_names(cfg: Config, checkpoint_meta: Mapping) -> tuple[str, ...]:
         (node.get('metainfo') or {}).get('classes'),
         getattr(kind, 'METAINFO', {}).get('classes'),
     )
-    count = (cfg.model.get('bbox_head') or {}).get('num_classes')
+    heads = (cfg.model, cfg.model.get('roi_head') or {})
+    count = next((h['bbox_head'].get('num_classes') for h in heads if h.get('bbox_head')), None)
     for classes in sources:
         if classes and count in (None, len(classes)):
             return tuple(classes)

@@ -20,9 +20,7 @@ from ..config.reading import child_nodes
 from ..engine.hooks.check_classes import check_classes
 from ..errors import ConfigError
 from ..heads import LossInputs, evaluate_terms
-from ..heads.dense_head import pad_shapes
-from ..structures import DetDataSample, GroundTruth
-from .assignment_looks import head_of
+from ..structures import DetDataSample
 
 LONGEST_SIDE = 512  # of synthetic images: enough for every size of gt, and seconds on a CPU
 
@@ -101,16 +99,18 @@ def first_batch(cfg: Config, model: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """What one pass showed.
+    """What one pass showed of one head.
 
     Args:
-        head: The dense head.
+        name: Of the stage; '' for the main head.
+        head: The head.
         shapes: (channels, height, width) of the feature map of each level.
         inputs: What the losses compared.
-        losses: Name to value.
+        losses: Name of the term to value.
         gradients: Part of the model to (parameters, gradient norm, of them without any).
     """
 
+    name: str
     head: Any
     shapes: tuple[tuple[int, ...], ...]
     inputs: LossInputs
@@ -118,34 +118,35 @@ class Inspection:
     gradients: dict[str, tuple[int, float, int]]
 
 
-def inspect_model(model: Any, data: Mapping[str, Any]) -> Inspection:
+def inspect_model(model: Any, data: Mapping[str, Any]) -> list[Inspection]:
     """One forward and backward pass of a detector on a batch.
 
     Args:
         model: The detector.
         data: A batch as a data loader gives it.
+
+    Returns:
+        One inspection a head that has losses, the gradients of all together in each.
     """
     model.train()
     batch = model.data_preprocessor(data, training=False)
-    samples = batch['data_samples']
-    head = head_of(model)
     feats = model.extract_feat(batch['inputs'])
-    maps = head.raw_maps(feats)
-    gt = GroundTruth.from_data_samples(samples)
-    ids = [sample.metainfo.get('img_id', i) for i, sample in enumerate(samples)]
-    found = head.loss_inputs(
-        maps, gt, image_ids=ids, pads=pad_shapes([sample.metainfo for sample in samples])
-    )
-    losses = evaluate_terms(head.loss_terms, found)
+    stages = model.loss_stages(feats, batch['data_samples'])
+    losses = [evaluate_terms(stage.head.loss_terms, stage.inputs) for stage in stages]
     model.zero_grad()
-    sum(losses.values()).backward()  # type: ignore[union-attr]
-    return Inspection(
-        head=head,
-        shapes=tuple(tuple(level.shape[1:]) for level in feats),
-        inputs=found,
-        losses={name: float(value.detach()) for name, value in losses.items()},
-        gradients=_gradients(model),
-    )
+    sum(value for found in losses for value in found.values()).backward()
+    gradients = _gradients(model)
+    return [
+        Inspection(
+            name=stage.name,
+            head=stage.head,
+            shapes=tuple(tuple(level.shape[1:]) for level in feats),
+            inputs=stage.inputs,
+            losses={name: float(value.detach()) for name, value in found.items()},
+            gradients=gradients,
+        )
+        for stage, found in zip(stages, losses)
+    ]
 
 
 def _gradients(model: nn.Module) -> dict[str, tuple[int, float, int]]:

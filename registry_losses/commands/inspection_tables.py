@@ -23,23 +23,33 @@ def pairing_table(head: Any, model_cfg: Mapping) -> Table:
     """The parts that were built, with the settings that the config gives them.
 
     Args:
-        head: The dense head.
-        model_cfg: The model node of the config.
+        head: The head.
+        model_cfg: The part of the config that describes it, see :func:`stage_config`.
     """
     outputs = f'num_classes={head.num_classes}, outputs a class vector={head.cls_out_channels}'
     rows = [('head', type(head).__name__, outputs, '')]
     parts = dict(
-        prior_generator=head.prior_generator,
+        prior_generator=getattr(head, 'prior_generator', None),
         bbox_coder=head.bbox_coder,
         assigner=head.assigner,
         sampler=head.sampler,
     )
     for name, part in parts.items():
         kind = '-' if part is None else type(part).__name__
+        if name == 'prior_generator' and part is None:
+            kind = 'proposals of the first stage'
         needs = ', '.join(sorted(getattr(part, 'needs', ()))) or '-'
         settings = _settings(_find(model_cfg, name))
         rows.append((name.replace('_', ' '), kind, settings, needs))
     return Table('Pairing', ('part', 'type', 'settings', 'asks the head for'), tuple(rows))
+
+
+def stage_config(model_cfg: Mapping, stage: str) -> Mapping:
+    """The part of a model's config that describes one of its heads."""
+    if 'roi_head' not in model_cfg:
+        return model_cfg
+    head, part = ('rpn_head', 'rpn') if stage == 'rpn' else ('roi_head', 'rcnn')
+    return dict(head=model_cfg[head], settings=(model_cfg.get('train_cfg') or {}).get(part))
 
 
 def _find(node: Any, name: str) -> Any:
@@ -105,6 +115,9 @@ def level_table(found: Inspection) -> Table:
         )
         numbers = (level.num_base, level.num_priors, positive[index], soft[index], ignored[index])
         rows.append((f'{level.stride[0]:g}', ' x '.join(map(str, shape)), span, *map(str, numbers)))
+    if not priors.levels:
+        number = f'{priors.num_priors} at most'
+        rows.append(('-', '-', 'proposals', '-', number, *map(str, (*positive, *soft, *ignored))))
     head = ('stride', 'feature map', 'priors (w x h)', 'a cell', 'an image')
     return Table(
         f'Levels ({assigned.batch_size} images)',
@@ -167,7 +180,7 @@ def warnings_of(found: Inspection) -> list[str]:
         notes.append('no gt has a positive: the assigner and these priors do not fit')
     elif counts.without:
         notes.append(f'{counts.without} of {number} gts have no positive')
-    empty = [i for i, n in enumerate(counts.per_level) if not n]
+    empty = [i for i, n in enumerate(counts.per_level) if not n and inputs.priors.levels]
     if empty and counts.positives:
         notes.append(f'no positive on level {", ".join(map(str, empty))}')
     beyond = unreachable_pairs(inputs)
@@ -178,7 +191,11 @@ def warnings_of(found: Inspection) -> list[str]:
             f'{_share(beyond)} of the positives lie beyond what {coder} can reach from their '
             'prior: those boxes are learnt up to its bounds'
         )
-    for part, (_, norm, _) in found.gradients.items():
-        if norm == 0:
-            notes.append(f'{part} has no gradient')
     return notes
+
+
+def idle_parts(found: Inspection) -> list[str]:
+    """A note for each part of the model that nothing teaches."""
+    return [
+        f'{part} has no gradient' for part, (_, norm, _) in found.gradients.items() if norm == 0
+    ]

@@ -69,13 +69,13 @@ def visualize_assignments(args: argparse.Namespace) -> None:
     from ..config import load_config
     from ..errors import ConfigError
     from ..visualization.draw import write_rgb
-    from .assigner_names import build_assigners
     from .assignment_looks import (
         build_model,
         dataset_items,
-        head_of,
         look,
+        main_head,
         pages,
+        stage_assigners,
         synthetic_items,
         tables_of,
     )
@@ -87,30 +87,36 @@ def visualize_assignments(args: argparse.Namespace) -> None:
     cfg = load_config(args.config, options=args.cfg_options)
     init_default_scope(cfg.default_scope)
     model, meta = build_model(cfg, args.checkpoint, args.seed)
-    head = head_of(model)
     if args.synthetic:
         size = (args.synthetic_size, args.synthetic_size)
-        items = synthetic_items(args.num, size, head.num_classes, args.seed)
+        items = synthetic_items(args.num, size, main_head(model).num_classes, args.seed)
     else:
         items = dataset_items(cfg, args.images, args.num)
-    assigners = build_assigners(args.assigners, head.assigner)
+    assigners = stage_assigners(model, args.assigners)
+    # Image by image; of each, one look a head.
     looks = [look(model, item, assigners, sampled=args.sampled) for item in items]
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    console, written = table_console(), []
-    for looked in looks:
+    console, written, texts = table_console(), [], []
+    for looked in (each for of_image in looks for each in of_image):
+        stage = f'_{looked.stage}' if looked.stage else ''
         for number, page in enumerate(pages(looked, args.columns, args.panel)):
-            suffix = f'_{number + 1}' if len(assigners) > args.columns else ''
-            written.append(out / f'{looked.name}{suffix}.png')
+            suffix = f'_{number + 1}' if len(looked.found) > args.columns else ''
+            written.append(out / f'{looked.name}{stage}{suffix}.png')
             write_rgb(str(written[-1]), page)
-    tables = tables_of(looks, class_names(cfg, meta))
-    text = '\n'.join(table.markdown() for table in tables)
+    for of_stage in zip(*looks):
+        stage = of_stage[0].stage
+        if stage:
+            texts.append(f'## {stage}\n')
+            console.print(f'{stage}:', markup=False)
+        for table in tables_of(of_stage, class_names(cfg, meta)):
+            texts.append(table.markdown())
+            print_table(console, table)
+        for name, found in of_stage[0].found.items():
+            if isinstance(found, str):
+                console.print(f'{name}: {found}', markup=False)
+    text = '\n'.join(texts)
     (out / 'tables.md').write_text(f'# Assignments of {args.config}\n\n{text}', encoding='utf-8')
-    for table in tables:
-        print_table(console, table)
-    for name, found in looks[0].found.items():
-        if isinstance(found, str):
-            console.print(f'{name}: {found}', markup=False)
     console.print(f'{len(written)} page(s) and tables.md: {out}', markup=False)
 
 

@@ -9,8 +9,10 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ..heads.building import pad_shapes
+from ..heads.terms.loss_inputs import Stage
 from ..registry import MODELS
-from ..structures import DetDataSample
+from ..structures import DetDataSample, GroundTruth
 
 
 @MODELS.register_module()
@@ -85,6 +87,23 @@ class SingleStageDetector(BaseModel):
         if mode == 'tensor':
             return self.bbox_head(feats)
         raise ValueError(f"mode: expected 'loss', 'predict' or 'tensor', got {mode!r}")
+
+    def loss_stages(
+        self, feats: Sequence[Tensor], data_samples: Sequence[DetDataSample], *, whole: bool = False
+    ) -> tuple[Stage, ...]:
+        """The head up to what its losses compare, for tools.
+
+        Args:
+            feats: The maps the head reads.
+            data_samples: B samples.
+            whole: Read by detectors of two stages alone.
+        """
+        metas = [sample.metainfo for sample in data_samples]
+        gt = GroundTruth.from_data_samples(data_samples, device=feats[0].device)
+        ids = [meta.get('img_id', i) for i, meta in enumerate(metas)]
+        maps = self.bbox_head.raw_maps(feats)
+        inputs = self.bbox_head.loss_inputs(maps, gt, image_ids=ids, pads=pad_shapes(metas))
+        return (Stage('', self.bbox_head, inputs),)
 
     def predict(
         self, feats: Sequence[Tensor], data_samples: list[DetDataSample] | None

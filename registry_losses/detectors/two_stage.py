@@ -145,11 +145,16 @@ class TwoStageDetector(BaseModel):
         return losses
 
     def loss_stages(
-        self, feats: Sequence[Tensor], data_samples: Sequence[DetDataSample]
-    ) -> tuple[Stage, Stage]:
+        self, feats: Sequence[Tensor], data_samples: Sequence[DetDataSample], *, whole: bool = False
+    ) -> tuple[Stage, ...]:
         """Both stages up to what their losses compare.
 
         The second trains on what the first proposes now; its proposals carry no gradient.
+
+        Args:
+            feats: The pyramid.
+            data_samples: B samples.
+            whole: Keep all proposals in the second stage, also those that take no part.
         """
         metas = [sample.metainfo for sample in data_samples]
         gt = GroundTruth.from_data_samples(data_samples, device=feats[0].device)
@@ -158,7 +163,7 @@ class TwoStageDetector(BaseModel):
         maps = head.raw_maps(feats)
         first = head.loss_inputs(maps, one_class(gt), image_ids=ids, pads=pad_shapes(metas))
         proposals = Proposals.of(propose(head, maps, metas, self.proposal_cfg))
-        second = self.roi_head.loss_inputs(feats, proposals, gt, image_ids=ids)
+        second = self.roi_head.loss_inputs(feats, proposals, gt, image_ids=ids, whole=whole)
         return Stage('rpn', head, first), Stage('', self.roi_head, second)
 
     # Prediction -------------------------------------------------------------------------

@@ -87,6 +87,11 @@ class RoIHead(BaseModule):
         return self.bbox_head.num_classes
 
     @property
+    def cls_out_channels(self) -> int:
+        """Outputs of a class vector."""
+        return self.bbox_head.cls_out_channels
+
+    @property
     def bbox_coder(self):
         """Between proposals and boxes."""
         return self.bbox_head.bbox_coder
@@ -106,7 +111,7 @@ class RoIHead(BaseModule):
             coder=self.bbox_coder,
             num_classes=self.num_classes,
             channels={
-                'cls': self.bbox_head.cls_out_channels,
+                'cls': self.cls_out_channels,
                 'bbox': self.bbox_coder.encode_size,
             },
             on_grid=False,
@@ -164,6 +169,7 @@ class RoIHead(BaseModule):
         gt: GroundTruth,
         *,
         image_ids: Sequence | None = None,
+        whole: bool = False,
     ) -> LossInputs:
         """Assign and sample, pool and predict, in the order that costs least.
 
@@ -172,26 +178,31 @@ class RoIHead(BaseModule):
             proposals: Of the first stage.
             gt: The batch's ground truth.
             image_ids: B ids that key the sampler's randomness.
+            whole: Pool all proposals and keep them, as tools do.
         """
         if self.assigner is None:
             raise ConfigError(f'{type(self).__name__}: training needs train_cfg.rcnn.assigner')
         priors = self.training_priors(proposals, gt)
-        static = not (self.assigner.needs | self.sampler.needs)
-        output = HeadOutput({}, priors.level_sizes) if static else self(feats, priors)
+        choose_first = not (whole or self.assigner.needs | self.sampler.needs)
+        output = HeadOutput({}, priors.level_sizes) if choose_first else self(feats, priors)
         unassigned = Assignment.empty(gt.batch_size, priors.num_priors, gt.device)
         inputs = self._inputs(output, priors, gt, unassigned)
-        assignment = assign_and_sample(
+        assignment = self.assign(inputs, image_ids)
+        if not choose_first:
+            return replace(inputs, assignment=assignment, _cache={})
+        priors, assignment = chosen_priors(priors, assignment)
+        return self._inputs(self(feats, priors), priors, gt, assignment)
+
+    def assign(self, inputs: LossInputs, image_ids: Sequence | None = None) -> Assignment:
+        """The pairs that this head learns: the assigner's, after the sampler."""
+        return assign_and_sample(
             inputs,
             assigner=self.assigner,
             sampler=self.sampler,
             terms=self.loss_terms,
-            predictions=lambda: self.reader.predictions(output, priors),
+            predictions=lambda: self.reader.predictions(inputs.output, inputs.priors),
             image_ids=image_ids,
         )
-        if not static:
-            return replace(inputs, assignment=assignment, _cache={})
-        priors, assignment = chosen_priors(priors, assignment)
-        return self._inputs(self(feats, priors), priors, gt, assignment)
 
     def training_priors(self, proposals: Proposals, gt: GroundTruth) -> Priors:
         """The proposals, after the gts where the sampler asks for them."""

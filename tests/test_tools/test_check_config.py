@@ -193,3 +193,11 @@ def test_a_file_that_is_no_config(tmp_path, capsys, name, text, message):
     (tmp_path / name).write_text(text)
     shown = refused(capsys, tmp_path / name)
     assert shown.startswith(f'ConfigError: {tmp_path / name}') and message in shown
+
+
+def test_both_stages_of_a_two_stage_detector(capsys):
+    text = run(capsys, RETINA.parents[1] / 'faster_rcnn' / 'faster_rcnn_tiny_digits.py')
+    for word in ('RPNHead:', 'RoIHead:', 'rpn_head.rpn_conv', 'roi_head.bbox_head', 'proposals'):
+        assert word in text
+    assert text.count('RandomSampler') == 2 and 'num=256' in text and 'num=64' in text
+    assert 'builds and trains' in text and 'no gradient' not in text

@@ -58,29 +58,29 @@ def test_look_leaves_the_model_as_it_was():
     model, meta = assignment_looks.build_model(load_config(CONFIG), None, seed=0)
     assert meta == {} and model.training
     state = {k: v.clone() for k, v in model.state_dict().items()}
-    head = assignment_looks.head_of(model)
+    head = assignment_looks.main_head(model)
     kept = head.assigner, head.sampler
     (item,) = assignment_looks.synthetic_items(1, (100, 120), 10, seed=1)
-    looked = assignment_looks.look(
-        model, item, assigner_names.build_assigners(['config', 'FCOS'], head.assigner)
-    )
+    assigners = assignment_looks.stage_assigners(model, ['config', 'FCOS'])
+    (looked,) = assignment_looks.look(model, item, assigners)
     assert looked.image.shape == (112, 128, 3)  # padded to the divisor of the config
     assert (head.assigner, head.sampler) == kept
     assert all(torch.equal(v, model.state_dict()[k]) for k, v in state.items())
     positives = [found.num_pairs for found in looked.found.values()]
     assert min(positives) > 0
     with pytest.raises(ConfigError, match='lays priors'):
-        assignment_looks.head_of(torch.nn.Identity())
+        assignment_looks.main_head(torch.nn.Identity())
 
 
 def test_says_why_nothing_fits(monkeypatch):
     model, _ = assignment_looks.build_model(load_config(CONFIG), None, seed=0)
     (item,) = assignment_looks.synthetic_items(1, (64, 64), 10, seed=1)
-    wrong = assigner_names.build_assigners(['FCOS(regress_ranges=[(0, 8)])', 'ATSS'], None)
-    found = assignment_looks.look(model, item, wrong).found
+    wrong = assignment_looks.stage_assigners(model, ['FCOS(regress_ranges=[(0, 8)])', 'ATSS'])
+    (looked,) = assignment_looks.look(model, item, wrong)
+    found = looked.found
     assert 'one range for each' in found['FCOS(regress_ranges=[(0, 8)])']
     with pytest.raises(ConfigError, match='no assigner fits'):
-        assignment_looks.look(model, item, dict(list(wrong.items())[:1]))
+        assignment_looks.look(model, item, {'': dict(list(wrong[''].items())[:1])})
 
 
 class _Images:
@@ -110,3 +110,19 @@ def test_an_option_that_an_assigner_lacks_and_sizes_that_cannot_be(capsys):
         with pytest.raises(SystemExit):
             visualize_assignments_main([str(CONFIG), '--synthetic', *arguments])
         assert 'expected at least' in capsys.readouterr().err
+
+
+def test_both_stages_of_a_two_stage_detector(tmp_path, capsys):
+    """Anchors and proposals each on a page; an assigner that needs a grid says so on proposals."""
+    visualize_assignments_main(
+        [str(CONFIG.parents[1] / 'faster_rcnn' / 'faster_rcnn_tiny_digits.py')]
+        + ['--synthetic', '--synthetic-size', '128', '--num', '1', '--panel', '64']
+        + ['--assigners', 'config', 'YOLOV5', 'SimOTA', '--out', str(tmp_path)]
+    )
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ['synthetic_0_roi.png', 'synthetic_0_rpn.png', 'tables.md']
+    text, printed = (tmp_path / 'tables.md').read_text(), capsys.readouterr().out
+    first, second = text.split('## roi')
+    assert 'YOLOV5' in first and 'YOLOV5' not in second and 'SimOTA' in second
+    assert 'stride 16' in first and 'priors' in second
+    assert 'needs priors on a grid' in printed
