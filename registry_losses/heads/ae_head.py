@@ -193,35 +193,39 @@ class AEHead(PoseHead):
         persons = []
         for i, (start, end) in enumerate(itertools.pairwise(ends)):
             mine = slice(start, end)
-            points, scores = self._one_image(
+            points, scores, certainty = self._one_image(
                 joint[mine], position[mine], score[mine], tag[mine], heat[i], tags[i], cfg, settings
             )
             points = np.where((scores > 0)[..., None], (points + shift) * stride, 0)
-            persons.append(tagged_persons(points, scores, settings))
+            persons.append(tagged_persons(points, scores, certainty, settings))
         return persons
 
     def _one_image(
         self, joint, position, score, tag, heat: Tensor, tags: Tensor, cfg: Mapping,
         settings: TagGrouping,
-    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-        """``(n, V, 2)`` positions in cells and ``(n, V)`` scores."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+        """``(n, V, 2)`` positions in cells, ``(n, V)`` scores, ``(n,)`` the persons'."""
         peaks, mean, count = group_by_tags(joint, position, score, tag, self.num_classes, settings)
         peaks, mean = peaks[count >= settings.min_joints], mean[count >= settings.min_joints]
         found = peaks >= 0
         points = np.zeros((*peaks.shape, 2), np.float32)
         scores = np.zeros(peaks.shape, np.float32)
         points[found], scores[found] = position[peaks[found]], score[peaks[found]]
+        # A joint that had to be looked for says nothing about whether there is a person.
+        certainty = scores.mean(axis=1)
         if settings.fill_missing and len(peaks):
             person, kind, cell, value = fill_missing(
                 peaks, mean, heat.numpy(), tags.transpose(0, 1).numpy(), settings
             )
             y, x = np.divmod(cell, heat.shape[-1])
             plane, row, column = (torch.from_numpy(np.ascontiguousarray(v)) for v in (kind, y, x))
+            # Such a place is seldom a peak: only what stays within the cell is safe.
             method = cfg.get('refinement', 'log_parabola')
+            method = method if method == 'log_parabola' else 'none'
             shift = refine(heat, plane, row, column, method)
             points[person, kind] = np.stack([x, y], 1) + shift.numpy()
             scores[person, kind] = value
-        return points, scores
+        return points, scores, certainty
 
     def _averaged(self, maps: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         """The mean over resolutions, at one size."""

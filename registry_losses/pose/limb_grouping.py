@@ -7,7 +7,7 @@ Shapes: Q peaks of an image, V joints, L limbs, H x W cells, T pairs, S samples 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -195,18 +195,31 @@ def _join(joint: np.ndarray, a: np.ndarray, b: np.ndarray, mean: np.ndarray) -> 
 
 @dataclass(eq=False)
 class _Group:
-    """Peaks of one person: which, the set of their kinds as bits, the sum of its limbs."""
+    """Peaks of one person.
+
+    Args:
+        peaks: Which.
+        kinds: The set of their kinds, as bits.
+        strength: Sum of its limbs' scores.
+        borrowed: Peaks among them that are first another's.
+    """
 
     peaks: list[int]
     kinds: int
     strength: float = 0.0
+    borrowed: list[int] = field(default_factory=list)
+
+    def may_borrow(self) -> bool:
+        """One joint for two of its own: a fragment must not become a second body."""
+        return 3 * (len(self.borrowed) + 1) <= len(self.peaks) + 1
 
 
 def _unite(one: _Group, other: _Group, value: float) -> tuple[_Group, _Group]:
     """Make two groups one. Returns the one that stays and the one that went."""
     if len(one.peaks) < len(other.peaks):
         one, other = other, one
-    one.peaks += other.peaks
+    one.borrowed += [peak for peak in other.borrowed if peak not in one.peaks]
+    one.peaks += [peak for peak in other.peaks if peak not in one.peaks]
     one.kinds |= other.kinds
     one.strength += other.strength + value
     return one, other
@@ -218,40 +231,62 @@ def _share(
     """Let persons whose joints fell together share one peak.
 
     Where the knees of two persons meet there is one peak, which the assignment gives to
-    one of them; the other would lose its knee and, with it, all that hangs on it. So a
-    pair that lost the assignment still gives a group a joint that it lacks.
+    one of them; the other would lose its knee and, with it, all that hangs on it. So the
+    pairs, given from the most certain down, still join groups that have no joint in common;
+    then each group may take one joint that it lacks from another, and so on in turn.
     """
     owners: list[list[_Group]] = [[] for _ in joint]
     for group in groups:
         for peak in group.peaks:
             owners[peak].append(group)
     bit = [1 << kind for kind in joint.tolist()]
-    pairs = list(zip(a.tolist(), b.tolist(), mean.tolist()))
-    changed = True
-    while changed:
-        changed, left = False, []
-        for pair in pairs:
-            first, second, value = pair
-            used = False
-            for near, far in ((first, second), (second, first)):
-                for group in list(owners[near]):
-                    if group.kinds & bit[far] or not any(group is g for g in owners[near]):
-                        continue
-                    used = changed = True
-                    whole = next((g for g in owners[far] if not g.kinds & group.kinds), None)
-                    if whole is None:
-                        group.peaks.append(far)
-                        group.kinds |= bit[far]
-                        group.strength += value
-                        owners[far].append(group)
-                        continue
-                    stays, went = _unite(group, whole, value)
-                    for peak in went.peaks:
-                        owners[peak] = [stays if g is went else g for g in owners[peak]]
-            if not used:
-                left.append(pair)
-        pairs = left
-    return list({id(group): group for mine in owners for group in mine}.values())
+    both = zip(
+        zip(a.tolist(), b.tolist(), mean.tolist()), zip(b.tolist(), a.tolist(), mean.tolist())
+    )
+    every = [pair for ways in both for pair in ways]  # each from either end
+    while True:
+        pairs = [p for p in every if any(not g.kinds & bit[p[1]] for g in owners[p[0]])]
+        while _unite_apart(pairs, owners, bit):
+            pass
+        took: set[int] = set()
+        for near, far, value in pairs:
+            for group in owners[near]:
+                lacks = not group.kinds & bit[far] and group.may_borrow()
+                if lacks and id(group) not in took:
+                    took.add(id(group))
+                    group.peaks.append(far)
+                    group.borrowed.append(far)
+                    group.kinds |= bit[far]
+                    group.strength += value
+                    owners[far].append(group)
+        if not took:
+            return list({id(group): group for mine in owners for group in mine}.values())
+
+
+def _unite_apart(
+    pairs: list[tuple[int, int, float]], owners: list[list[_Group]], bit: list[int]
+) -> bool:
+    """Unite groups that a pair joins and that have no joint in common. Whether there were any."""
+    changed = False
+    for near, far, value in pairs:
+        for group in list(owners[near]):
+            if group.kinds & bit[far] or not any(group is g for g in owners[near]):
+                continue
+            other = next((g for g in owners[far] if _fit(g, group)), None)
+            if other is None:
+                continue
+            changed = True
+            stays, went = _unite(group, other, value)
+            for peak in went.peaks:
+                kept = [g for g in owners[peak] if g is not went and g is not stays]
+                owners[peak] = [*kept, stays]
+    return changed
+
+
+def _fit(one: _Group, other: _Group) -> bool:
+    """Whether two groups have no two joints of one kind."""
+    common = one.kinds & other.kinds
+    return not common or len(set(one.peaks) & set(other.peaks)) == bin(common).count('1')
 
 
 def _as_persons(
@@ -272,8 +307,9 @@ def _as_persons(
     row = np.repeat(np.arange(n), sizes)
     keypoints[row, joint[peak]] = position[peak]
     scores[row, joint[peak]] = score[peak]
-    # The evidence there is, over all there could be.
+    borrowed = np.array([score[group.borrowed].sum() for group in groups], np.float32).reshape(n)
+    # The evidence there is, over all there could be; a borrowed peak is another's evidence.
     limb_sum = np.array([group.strength for group in groups], np.float32).reshape(n)
-    total = (scores.sum(axis=1) + limb_sum) / (num_joints + num_limbs)
+    total = (scores.sum(axis=1) - borrowed + limb_sum) / (num_joints + num_limbs)
     kept = total >= settings.min_score
     return Persons.ordered(keypoints[kept], scores[kept], total[kept], settings.max_persons)

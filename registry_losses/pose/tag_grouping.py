@@ -105,19 +105,15 @@ def _assign(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which candidates join which persons, for one joint."""
     cost = np.rint(distance) * 100 - score[:, None] if settings.rounded else distance
-    q, n = distance.shape
-    if not settings.rounded:
-        # Leaving a candidate alone costs the threshold, so that no good pair is given up
-        # to make two poor ones.
-        cost = np.concatenate([cost, np.full((q, q), settings.tag_thr)], axis=1)
-    elif q > n:
-        # Persons nobody is like, for the candidates too many.
-        cost = np.concatenate([cost, np.full((q, q - n), 1e10)], axis=1)
-    row, column = linear_sum_assignment(cost)
-    joined = column < n
-    row, column = row[joined], column[joined]
-    near = distance[row, column] < settings.tag_thr
-    return row[near], column[near]
+    # Pairs that will not be joined cost alike, however far: the published code lets a hopeless
+    # pair decide about a good one.
+    near = distance < settings.tag_thr
+    row, column = linear_sum_assignment(np.where(near, cost, _HOPELESS))
+    joined = near[row, column]
+    return row[joined], column[joined]
+
+
+_HOPELESS = 1e6
 
 
 def fill_missing(
@@ -158,10 +154,12 @@ def fill_missing(
 
 
 def tagged_persons(
-    keypoints: np.ndarray, keypoint_scores: np.ndarray, settings: TagGrouping
+    keypoints: np.ndarray,
+    keypoint_scores: np.ndarray,
+    scores: np.ndarray,
+    settings: TagGrouping,
 ) -> Persons:
-    """Persons, scored by the mean of their joints' scores, over all V joints."""
-    scores = keypoint_scores.mean(axis=1)
+    """Persons, without those below the least score."""
     kept = scores >= settings.min_score
     return Persons.ordered(
         keypoints[kept], keypoint_scores[kept], scores[kept], settings.max_persons
