@@ -6,8 +6,13 @@ decides between them. ``base.py`` holds what all rules share, ``openmmlab.py`` t
 OpenMMLab's heads call them, ``wrapped.py`` takes in third-party assigners.
 """
 
-from .atss import ATSSAssigner, BatchATSSAssigner
+from .approx_max_iou import ApproxMaxIoUAssigner
+from .atss import ATSSAssigner
 from .base import BaseAssigner
+from .batch_atss import BatchATSSAssigner
+from .batch_dynamic_soft_label import BatchDynamicSoftLabelAssigner
+from .batch_task_aligned import BatchTaskAlignedAssigner
+from .center_region import CenterRegionAssigner
 from .centernet import CenterNetAssigner
 from .dynamic_soft_label import DynamicSoftLabelAssigner
 from .fcos import FCOSAssigner
@@ -20,9 +25,11 @@ from .openmmlab import AssignResult
 from .ota import OTAAssigner
 from .paa import PAAAssigner
 from .point import PointAssigner
+from .region import RegionAssigner
 from .simota import SimOTAAssigner
 from .ssd import SSDAssigner
-from .task_aligned import BatchTaskAlignedAssigner, TaskAlignedAssigner
+from .task_aligned import TaskAlignedAssigner
+from .topk_hungarian import TopkHungarianAssigner
 from .uniform import UniformAssigner
 from .wrapped import WrappedAssigner, wrap_assigner
 from .yolov1 import YOLOV1Assigner
@@ -31,12 +38,15 @@ from .yolov5 import YOLOV5Assigner
 
 __all__ = [
     'ATSSAssigner',
+    'ApproxMaxIoUAssigner',
     'AssignResult',
     'BBoxL1Cost',
     'BaseAssigner',
     'BatchATSSAssigner',
+    'BatchDynamicSoftLabelAssigner',
     'BatchTaskAlignedAssigner',
     'CenterNetAssigner',
+    'CenterRegionAssigner',
     'ClassificationCost',
     'DynamicSoftLabelAssigner',
     'FCOSAssigner',
@@ -50,9 +60,11 @@ __all__ = [
     'OTAAssigner',
     'PAAAssigner',
     'PointAssigner',
+    'RegionAssigner',
     'SSDAssigner',
     'SimOTAAssigner',
     'TaskAlignedAssigner',
+    'TopkHungarianAssigner',
     'UniformAssigner',
     'WrappedAssigner',
     'YOLOV1Assigner',

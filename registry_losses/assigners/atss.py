@@ -188,7 +188,8 @@ class ATSSAssigner(BaseAssigner):
             return bbox_overlaps(own, boxes, is_aligned=True)
         iou = bbox_overlaps(predictions.boxes[image, prior], boxes, is_aligned=True)
         score = predictions.scores[image, prior, gt.labels[image, index]]
-        return score ** (1 - self.alpha) * iou**self.alpha
+        # A score that is not a number must not spoil the mean of the others.
+        return (score ** (1 - self.alpha) * iou**self.alpha).nan_to_num(nan=0.0)
 
     def assign(  # type: ignore[override]
         self,
@@ -210,15 +211,20 @@ class ATSSAssigner(BaseAssigner):
         Raises:
             ShapeError: If the levels do not add up.
         """
-        sizes = tuple(int(size) for size in num_level_priors)
         form = self._batch_of_one(pred_instances, gt_instances, gt_instances_ignore)
-        if sum(sizes) != form[0].num_priors:
-            raise ShapeError(
-                f'num_level_priors: {sizes} add up to {sum(sizes)}, '
-                f'but there are {form[0].num_priors} priors'
-            )
+        sizes = self._checked_levels(num_level_priors, form[0].num_priors)
         self._check(*form)
         return self._result(self._run(*form, partial(self._assign_levels, sizes)), *form)
+
+    @staticmethod
+    def _checked_levels(level_sizes: Sequence[int], num_priors: int) -> tuple[int, ...]:
+        sizes = tuple(int(size) for size in level_sizes)
+        if sum(sizes) != num_priors:
+            raise ShapeError(
+                f'num_level_priors: {sizes} add up to {sum(sizes)}, '
+                f'but there are {num_priors} priors'
+            )
+        return sizes
 
     def _max_overlaps(
         self,
@@ -233,37 +239,6 @@ class ATSSAssigner(BaseAssigner):
             priors, gt, predictions, pairs.image, pairs.prior, pairs.gt
         )
         return overlaps
-
-
-@TASK_UTILS.register_module()
-class BatchATSSAssigner(ATSSAssigner):
-    """MMYOLO's variant of ATSS.
-
-    It differs in two details: a positive's centre may lie on the very border of its gt
-    (1e-9 instead of 0.01 pixels), and a prior that is positive for several gts goes to
-    the gt of the *whole* image that it overlaps most, even if it is not one of these. The paper
-    (arXiv:1912.02424, section 3.2) lets those for which it is positive compete.
-
-    In plain loops: :func:`registry_losses.testing.reference.assigners.batch_atss`.
-
-    Args:
-        num_classes: Accepted for MMYOLO's configs; nothing here depends on it.
-        topk: See :class:`ATSSAssigner`.
-        iou_calculator: See :class:`ATSSAssigner`.
-        ignore_iof_thr: See :class:`BaseAssigner`.
-    """
-
-    margin = 1e-9
-    contest_all = True
-
-    def __init__(
-        self,
-        num_classes: int | None = None,
-        topk: int = 9,
-        iou_calculator: dict | None = None,
-        ignore_iof_thr: float | None = None,
-    ) -> None:
-        super().__init__(topk, iou_calculator=iou_calculator, ignore_iof_thr=ignore_iof_thr)
 
 
 def _mean_plus_std(overlap: Tensor, exists: Tensor | None) -> Tensor:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from ..errors import PairingError, ShapeError, check_shape
+from ..ops.boxes import hide_non_finite
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from ..structures.assignment import sort_pairs
 from .ignore_regions import boxes_in_ignore_box, centers_in_ignore_box, in_ignore_mask
@@ -31,6 +32,7 @@ class BaseAssigner(OpenMMLabForm, metaclass=ABCMeta):
       the call, uses them only with a positive number, as OpenMMLab does.
     * A prior whose centre lies on ``gt.ignore_mask`` is ignored unless it is in a pair.
     * A prior that is in a pair is never ignored.
+    * A predicted box that is not finite overlaps nothing; it costs no other prior.
     * Pairs are sorted by (image, prior, gt).
 
     Args:
@@ -45,6 +47,8 @@ class BaseAssigner(OpenMMLabForm, metaclass=ABCMeta):
     requires_grid: bool = False
     #: Whether :meth:`_assign` returns its pairs in order already.
     returns_sorted: bool = False
+    #: Whether predicted boxes that are not finite are moved far away before :meth:`_assign`.
+    hides_non_finite: bool = True
 
     def __init__(
         self, *, ignore_iof_thr: float | None = None, ignore_wrt_candidates: bool = True
@@ -85,6 +89,9 @@ class BaseAssigner(OpenMMLabForm, metaclass=ABCMeta):
         if region is not None and self.ignore_iof_thr is not None:
             outside = ~region
             priors = priors.with_valid(outside if priors.valid is None else priors.valid & outside)
+        if predictions is not None and self.hides_non_finite and 'predictions' in self.needs:
+            boxes = hide_non_finite(predictions.boxes)
+            predictions = Predictions(boxes, predictions.scores)
         assignment = rule(priors, gt, predictions)
         if not self.returns_sorted:
             assignment = sort_pairs(assignment, gt.max_gts)

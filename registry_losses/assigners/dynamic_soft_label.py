@@ -41,11 +41,13 @@ class SoftLabelTerms(PairTerms):
     Args:
         soft_center_radius: Strides at which the distance term is 1.
         iou_weight: Weight of the IoU cost.
-        all_negative: See :class:`PairTerms`.
+        all_negative: See :class:`PairTerms`; zeros leave only the gt's class in the sum.
+        other_classes: Whether the sum runs over all classes, or the gt's alone.
     """
 
     soft_center_radius: float = field(kw_only=True)
     iou_weight: float = field(kw_only=True)
+    other_classes: bool = field(kw_only=True, default=True)
 
     def cost(self, pairs: Pairs, overlaps: Tensor) -> Tensor:
         """See the class; ``y`` is the IoU at the gt's class, 0 elsewhere."""
@@ -53,9 +55,11 @@ class SoftLabelTerms(PairTerms):
         softplus = _minus_softplus(score).neg_()
         logit = torch.log(score.clamp(min=_BOTTOM)) + softplus
         right = (softplus - logit * overlaps) * (overlaps - score).square()
-        cls_cost = self.all_negative.index_select(0, pairs.flat_index)
-        # Rounding must not take the sum of the other classes below 0.
-        cls_cost = cls_cost.add_(_minus_negative_cost(score)).clamp_(min=0).add_(right)
+        cls_cost = right
+        if self.other_classes:
+            cls_cost = self.all_negative.index_select(0, pairs.flat_index)
+            # Rounding must not take the sum of the other classes below 0.
+            cls_cost = cls_cost.add_(_minus_negative_cost(score)).clamp_(min=0).add_(right)
         iou_cost = -torch.log(overlaps + IOU_EPS) * self.iou_weight
         return cls_cost + iou_cost + self._center_cost(pairs)
 

@@ -16,7 +16,7 @@ from .candidates.grid import center_priors
 from .candidates.gt_rows import GtRows, gt_rows
 from .candidates.prior_overlaps import find_overlaps
 from .matching.conflicts import resolve_with_overrides
-from .openmmlab import AssignResult, check_iou_calculator, max_overlaps
+from .openmmlab import AssignResult, check_iou_calculator, max_overlaps, negative_range
 
 
 @TASK_UTILS.register_module()
@@ -65,10 +65,11 @@ class GridAssigner(BaseAssigner):
         super().__init__(ignore_iof_thr=ignore_iof_thr)
         check_iou_calculator(iou_calculator)
         self.neg_low: float | None = None
-        if isinstance(neg_iou_thr, (tuple, list)):
-            self.neg_low, self.neg_high = (float(x) for x in neg_iou_thr)
+        negative = negative_range(neg_iou_thr)
+        if isinstance(negative, tuple):
+            self.neg_low, self.neg_high = negative
         else:
-            self.neg_high = float(neg_iou_thr)
+            self.neg_high = negative
         self.pos_thr = float(pos_iou_thr)
         self.min_pos = float(min_pos_iou)
         self.assign_all = gt_max_assign_all

@@ -65,6 +65,9 @@ class HungarianAssigner(BaseAssigner):
     """
 
     needs = frozenset({'predictions'})
+    hides_non_finite = False  # they are forbidden by their cost
+    #: Most priors of a gt.
+    topk = 1
 
     def __init__(
         self,
@@ -110,7 +113,7 @@ class HungarianAssigner(BaseAssigner):
         (b, m), n = gt.valid.shape, priors.num_priors
         if m == 0 or n == 0:
             return Assignment.empty(b, n, priors.device)
-        solver = _device_solver() if gt.device.type == 'cuda' else None
+        solver = _device_solver() if gt.device.type == 'cuda' and self.topk == 1 else None
         if solver is not None and n >= m and b * n * m <= MOST_DEVICE_ELEMENTS:
             image, index, prior = self._solve_on_device(priors, gt, predictions, solver)
         else:
@@ -126,7 +129,8 @@ class HungarianAssigner(BaseAssigner):
         costs, prior_index = split_best_key(keys, largest=False)
         exists = keys != NO_KEY
         parts = zip(costs.numpy(), prior_index.numpy(), exists.numpy())
-        solved = [_solve_image(*image) for image in parts]
+        copies = self._copies(priors, gt)
+        solved = [_solve_image(*image, k) for image, k in zip(parts, copies)]
         images = np.concatenate([np.full(len(rows), i) for i, (rows, _) in enumerate(solved)])
         found = np.stack(
             (
@@ -138,10 +142,14 @@ class HungarianAssigner(BaseAssigner):
         image, index, prior = torch.from_numpy(found).long().to(gt.device).unbind(0)
         return image, index, prior
 
+    def _copies(self, priors: Priors, gt: GroundTruth) -> list[int]:
+        """How many priors each gt of an image gets."""
+        return [1] * gt.batch_size
+
     def _cheapest(self, priors: Priors, gt: GroundTruth, predictions: Predictions) -> Tensor:
         """``(B, M, k)`` int64: the keys of each gt's cheapest priors, cost high, prior low."""
         b, m = gt.valid.shape
-        k = min(m, priors.num_priors)
+        k = min(m * self.topk, priors.num_priors)
         best = torch.full((b, m, 0), NO_KEY, device=gt.device)
         for part in prior_chunks(priors, m, b):
             cost = self.cost(gt, predictions, part).transpose(1, 2)  # (B, M, n)
@@ -206,7 +214,7 @@ def _activate(scores: Tensor, costs: Sequence[MatchCost]) -> Tensor:
 
 
 def _solve_image(
-    costs: np.ndarray, priors: np.ndarray, exists: np.ndarray
+    costs: np.ndarray, priors: np.ndarray, exists: np.ndarray, copies: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
     """Match one image by each gt's cheapest priors.
 
@@ -214,6 +222,7 @@ def _solve_image(
         costs: ``(M, k)`` float32.
         priors: ``(M, k)`` int64, what costs that.
         exists: ``(M, k)`` bool, which of them are priors that may be matched.
+        copies: How many priors each gt gets.
 
     Returns:
         The matched gts and their priors.
@@ -223,7 +232,8 @@ def _solve_image(
     used, column = np.unique(priors[exists], return_inverse=True)
     cost = np.full((len(rows), len(used)), FORBIDDEN)
     cost[np.nonzero(exists)[0], column] = costs[exists]
-    row, matched = _scipy_solver()(cost)
+    row, matched = _scipy_solver()(np.repeat(cost, copies, axis=0))
+    row = row // copies
     kept = cost[row, matched] < FORBIDDEN
     return rows[row[kept]], used[matched[kept]]
 

@@ -17,7 +17,7 @@ from .candidates.gt_rows import GtRows, gt_rows
 from .candidates.prior_blocks import nearest_priors
 from .candidates.prior_overlaps import UNKNOWN, Overlaps, find_overlaps
 from .matching.conflicts import resolve_with_overrides
-from .openmmlab import check_iou_calculator
+from .openmmlab import check_iou_calculator, negative_range
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,8 @@ class MaxIoUAssigner(BaseAssigner):
     ) -> None:
         super().__init__(ignore_iof_thr=ignore_iof_thr, ignore_wrt_candidates=ignore_wrt_candidates)
         check_iou_calculator(iou_calculator)
-        if isinstance(neg_iou_thr, (tuple, list)):
-            neg_low, neg_high = (float(x) for x in neg_iou_thr)
-        else:
-            neg_low, neg_high = 0.0, float(neg_iou_thr)
+        negative = negative_range(neg_iou_thr)
+        neg_low, neg_high = negative if isinstance(negative, tuple) else (0.0, negative)
         if not neg_low <= neg_high <= pos_iou_thr or pos_iou_thr <= 0:
             raise ConfigError(
                 f'expected neg_iou_thr <= pos_iou_thr, over 0; got {neg_iou_thr} and {pos_iou_thr}'
@@ -116,7 +114,7 @@ class MaxIoUAssigner(BaseAssigner):
         rows = gt_rows(gt)
         if n == 0 or rows.num_rows == 0:
             return Assignment.empty(b, n, priors.device)
-        found = find_overlaps(priors, gt, rows, rule.least, best_too=rule.low_quality)
+        found = self._overlaps(priors, gt, rows)
         flat_index = rows.image.index_select(0, found.row) * n + found.prior
         index = rows.index.index_select(0, found.row)
         ignored = _ignored(gt, rule, flat_index, found.iou, n)
@@ -140,6 +138,11 @@ class MaxIoUAssigner(BaseAssigner):
         flat_index, index = flat_index.index_select(0, pair), index.index_select(0, pair)
         image = torch.div(flat_index, n, rounding_mode='floor')
         return Assignment(image, flat_index - image * n, index, ignored, one_to_one=True)
+
+    def _overlaps(self, priors: Priors, gt: GroundTruth, rows: GtRows) -> Overlaps:
+        """The pairs of a gt and a prior whose IoU matters."""
+        rule = self.rule
+        return find_overlaps(priors, gt, rows, rule.least, best_too=rule.low_quality)
 
     def _max_overlaps(
         self,

@@ -3,6 +3,7 @@
 Shapes: n priors, m gts of one image.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -213,6 +214,22 @@ def _plain(boxes: Any) -> Tensor:
 
 def _boxes(instances: Any) -> Tensor:
     return _plain(instances.bboxes)
+
+
+def negative_range(neg_iou_thr: float | Sequence[float]) -> tuple[float, float] | float:
+    """``neg_iou_thr`` as one number or a range.
+
+    Raises:
+        ConfigError: If there are more or fewer numbers.
+    """
+    if isinstance(neg_iou_thr, (int, float)):
+        return float(neg_iou_thr)
+    if not isinstance(neg_iou_thr, Sequence) or len(neg_iou_thr) != 2:
+        raise ConfigError(
+            f'neg_iou_thr: expected one number or a range (low, high), got {neg_iou_thr!r}'
+        )
+    low, high = neg_iou_thr
+    return float(low), float(high)
 
 
 def check_iou_calculator(config: dict | None) -> None:

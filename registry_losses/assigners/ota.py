@@ -27,6 +27,8 @@ _LOG_ZERO = -1e30
 # Logarithms of shares that differ by less are equal.
 SAME_SHARE = 1e-6
 _SCORE_EPS = 1e-12
+# More than any focal loss of a prior.
+_BAD_COST = 1e4
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,6 +232,8 @@ class OTAAssigner(BaseAssigner):
         k = sum_of_top_overlaps(predictions.boxes, gt, allowed, self.candidate_topk).long()
         k = k.reshape(-1).index_select(0, gts).clamp(min=1)
         supply = torch.minimum(k, count_of(row, gts.shape[0])).double()
+        # A score that is not a number: the prior prefers the background.
+        none, cost = none.nan_to_num(nan=_BAD_COST), cost.nan_to_num(nan=2 * _BAD_COST)
         image = prior_index // n
         supplied = supply.new_zeros(b).index_add_(0, gts // gt.max_gts, supply)
         size = allowed.sum(dim=1)

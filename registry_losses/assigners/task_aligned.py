@@ -145,7 +145,7 @@ class TaskAlignedAssigner(BaseAssigner):
         gt_at, prior, bound = (torch.cat(part) for part in zip(*parts))
         image = torch.div(gt_at, gt.max_gts, rounding_mode='floor')
         pairs = reader.pairs(image, gt_at - image * gt.max_gts, prior)
-        t = power(reader.scores(pairs), self.alpha) * bound
+        t = (power(reader.scores(pairs), self.alpha) * bound).nan_to_num(nan=0.0)
         counts = count_of(gt_at, gt.batch_size * gt.max_gts)
         index, exists = segment_topk(t, counts, self.topk)
         if t.numel():
@@ -190,7 +190,8 @@ class TaskAlignedAssigner(BaseAssigner):
         prior = block.first_prior.index_select(0, run.reshape(-1)) + column
         image, gt = (v.repeat_interleave(looked_at) for v in (block.image, block.gt))
         scores = reader.scores(reader.pairs(image, gt, prior))
-        t = alignment(scores, best, self.alpha, self.beta).view_as(peak) * (peak > 0)
+        t = alignment(scores, best, self.alpha, self.beta).nan_to_num(nan=0.0)
+        t = t.view_as(peak) * (peak > 0)
         # Slightly less: the power of a number may round differently from call to call.
         return t.topk(self.topk, dim=1).values[:, -1] * (1 - 1e-6)
 
@@ -202,7 +203,7 @@ class TaskAlignedAssigner(BaseAssigner):
             pairs = reader.pairs_of(found)
             t = alignment(
                 reader.scores(pairs), self._overlaps(reader, pairs), self.alpha, self.beta
-            )
+            ).nan_to_num(nan=0.0)
             index, exists = segment_topk(t, found.counts, self.topk)
             if t.numel():
                 exists &= t[index] > 0
@@ -252,7 +253,7 @@ class TaskAlignedAssigner(BaseAssigner):
     def _metrics(self, result: AssignResult, pred_instances: Any, gt_instances: Any) -> Tensor:
         positive = (result.gt_inds > 0).nonzero().squeeze(1)
         gt = result.gt_inds[positive] - 1
-        scores = pred_instances.scores[positive, gt_instances.labels[gt]].float()
+        scores = pred_instances.scores[positive, gt_instances.labels.long()[gt]].float()
         boxes, gt_boxes = (
             getattr(b, 'tensor', b) for b in (pred_instances.bboxes, gt_instances.bboxes)
         )
@@ -274,47 +275,3 @@ class TaskAlignedAssigner(BaseAssigner):
         matched = predictions.boxes[0, pairs.prior]
         out[pairs.prior] = bbox_overlaps(matched, gt.boxes[0, pairs.gt], is_aligned=True)
         return out
-
-
-@TASK_UTILS.register_module()
-class BatchTaskAlignedAssigner(TaskAlignedAssigner):
-    """:class:`TaskAlignedAssigner` under the name and with the arguments of MMYOLO.
-
-    Its ``inside_first`` is True: YOLOv6's and YOLOv8's variant.
-    Feng et al., TOOD, ICCV 2021, section 3.3; Li et al., YOLOv6, arXiv:2209.02976.
-
-    In plain loops: :func:`registry_losses.testing.reference.assigners.task_aligned`.
-
-    Args:
-        num_classes: Not needed here; read for the sake of MMYOLO's configs.
-        topk: Priors a gt takes at most.
-        alpha: Exponent of the score.
-        beta: Exponent of the IoU.
-        eps: Keeps the normalisation from dividing by 0.
-        use_ciou: Measure boxes by complete IoU, floored at 0 (YOLOv8).
-        ignore_iof_thr: See :class:`BaseAssigner`.
-        ignore_wrt_candidates: See :class:`BaseAssigner`.
-    """
-
-    def __init__(
-        self,
-        num_classes: int | None = None,
-        topk: int = 13,
-        alpha: float = 1.0,
-        beta: float = 6.0,
-        eps: float = ALIGNMENT_EPS,
-        use_ciou: bool = False,
-        *,
-        ignore_iof_thr: float | None = None,
-        ignore_wrt_candidates: bool = True,
-    ) -> None:
-        super().__init__(
-            topk,
-            alpha=alpha,
-            beta=beta,
-            inside_first=True,
-            use_ciou=use_ciou,
-            ignore_iof_thr=ignore_iof_thr,
-            ignore_wrt_candidates=ignore_wrt_candidates,
-        )
-        self.eps = eps

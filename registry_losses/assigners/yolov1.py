@@ -51,8 +51,7 @@ class YOLOV1Assigner(BaseAssigner):
             return Assignment.empty(b, n, priors.device)
         prior_index = center_priors(priors, rows.centers) + rows.image[:, None] * n  # (G, C)
         boxes = predictions.boxes.reshape(-1, 4)[prior_index]
-        # A prediction that is not a number overlaps nothing; the loss will report it.
-        iou = bbox_overlaps(boxes, rows.boxes[:, None])[..., 0].nan_to_num(nan=0.0)
+        iou = bbox_overlaps(boxes, rows.boxes[:, None])[..., 0]
         keep = rows.valid[:, None]
         if priors.valid is not None:
             keep = keep & priors.valid.reshape(-1)[prior_index]

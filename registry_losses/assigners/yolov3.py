@@ -11,7 +11,7 @@ from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
 from .candidates.grid import center_priors, combinations
 from .candidates.gt_rows import gt_rows
-from .candidates.prior_overlaps import predictions_over
+from .candidates.predictions_over import predictions_over
 from .matching.conflicts import resolve_conflicts
 
 

@@ -16,6 +16,9 @@ from .cli import OWN_ASSIGNER
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     'MaxIoUAssigner': dict(pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0),
     'GridAssigner': dict(pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0),
+    'ApproxMaxIoUAssigner': dict(pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0),
+    'CenterRegionAssigner': dict(pos_scale=0.2, neg_scale=0.5),
+    'TopkHungarianAssigner': dict(topk=4),
     'UniformAssigner': dict(pos_ignore_thr=0.15, neg_ignore_thr=0.7),
 }
 

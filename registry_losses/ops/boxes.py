@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ShapeError
+from .device import host_sync_is_free
 
 
 def box_area(boxes: Tensor) -> Tensor:
@@ -100,3 +101,18 @@ def corners_of(boxes: Tensor) -> Tensor:
     corners = boxes.detach().float().t()
     size = (corners[2:] - corners[:2]).clamp_(min=0)
     return torch.cat((corners, (size[0] * size[1])[None]))
+
+
+# Its square, and twice that, is still finite in float32.
+_FAR_AWAY = 1e18
+
+
+def hide_non_finite(boxes: Tensor) -> Tensor:
+    """``(..., 4)``, where boxes that are not finite are points far outside every image.
+
+    They overlap nothing and are far from everything.
+    """
+    total = boxes.sum(dim=-1, keepdim=True)
+    if host_sync_is_free(total.device) and bool(torch.isfinite(total.sum())):
+        return boxes
+    return torch.where(torch.isfinite(total), boxes, _FAR_AWAY)

@@ -1,4 +1,4 @@
-"""Predictions: what a head currently answers, for assigners and samplers that ask.
+"""Predictions: what a head predicts now, for assigners and samplers that ask.
 
 Shapes: B images, N priors, C classes.
 """

@@ -8,11 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from registry_losses.assigners import (
+    ApproxMaxIoUAssigner,
     ATSSAssigner,
     BaseAssigner,
     BatchATSSAssigner,
+    BatchDynamicSoftLabelAssigner,
     BatchTaskAlignedAssigner,
     CenterNetAssigner,
+    CenterRegionAssigner,
     DynamicSoftLabelAssigner,
     FCOSAssigner,
     GaussianAssigner,
@@ -22,9 +25,11 @@ from registry_losses.assigners import (
     OTAAssigner,
     PAAAssigner,
     PointAssigner,
+    RegionAssigner,
     SimOTAAssigner,
     SSDAssigner,
     TaskAlignedAssigner,
+    TopkHungarianAssigner,
     UniformAssigner,
     YOLOV1Assigner,
     YOLOV3Assigner,
@@ -121,5 +126,33 @@ ASSIGNERS = {
     'SimOTA': _case(SimOTAAssigner(), reference.simota),
     'DynamicSoftLabel': _case(
         DynamicSoftLabelAssigner(), reference.dynamic_soft_label, may_skip=True
+    ),
+    'ApproxMaxIoU': _case(
+        ApproxMaxIoUAssigner(0.5, 0.4, approx_scales=(0.5, 1.0), approx_ratios=(1.0, 2.0)),
+        reference.approx_max_iou,
+        0.5,
+        0.4,
+        (0.5, 1.0),
+        (1.0, 2.0),
+        ordered=True,
+    ),
+    'CenterRegion': _case(
+        CenterRegionAssigner(0.2, 0.5),
+        reference.center_region,
+        0.2,
+        0.5,
+        may_skip=True,
+        ordered=True,
+    ),
+    'Region': _case(
+        RegionAssigner(anchor_scale=2),
+        reference.region,
+        anchor_scale=2,
+        may_skip=True,
+        ordered=True,
+    ),
+    'TopkHungarian': Case(TopkHungarianAssigner(3)),
+    'BatchDynamicSoftLabel': _case(
+        BatchDynamicSoftLabelAssigner(), reference.batch_dynamic_soft_label, may_skip=True
     ),
 }

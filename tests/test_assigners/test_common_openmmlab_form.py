@@ -36,9 +36,13 @@ class Instances(SimpleNamespace):
 
 # These read logits in OpenMMLab's form, probabilities in ours.
 LOGITS = {'DynamicSoftLabel': torch.logit, 'Hungarian': torch.log}
+LOGITS['BatchDynamicSoftLabel'] = torch.logit
+# These have arguments of their own in OpenMMLab's form; their own files test it.
+OWN_FORM = ('CenterRegion', 'Region', 'TopkHungarian')
+NAMES = [name for name in ASSIGNERS if name not in OWN_FORM]
 
 
-@pytest.mark.parametrize('name', ASSIGNERS)
+@pytest.mark.parametrize('name', NAMES)
 def test_assign_equals_the_batched_call(name):
     """On a grid, `.assign` answers what the call on a batch of one does."""
     assigner, priors = ASSIGNERS[name].assigner, scenes.yolo_anchors()
@@ -69,7 +73,7 @@ GRIDLESS = [
 ]
 
 
-@pytest.mark.parametrize('name', [name for name in ASSIGNERS if name not in GRIDLESS])
+@pytest.mark.parametrize('name', [name for name in NAMES if name not in GRIDLESS])
 def test_bare_boxes_where_the_grid_is_needed(name):
     assigner, (_, instances) = ASSIGNERS[name].assigner, one_image()
     priors = scenes.yolo_anchors()
@@ -82,7 +86,7 @@ def test_bare_boxes_where_the_grid_is_needed(name):
         assigner.assign(pred, instances)
 
 
-@pytest.mark.parametrize('name', GRIDLESS)
+@pytest.mark.parametrize('name', [name for name in GRIDLESS if name in NAMES])
 def test_bare_boxes_and_an_ignore_region(name):
     """Names, order and result as in OpenMMLab, with plain InstanceData."""
     assigner, (_, instances) = ASSIGNERS[name].assigner, one_image()

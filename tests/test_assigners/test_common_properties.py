@@ -1,5 +1,6 @@
 """What holds for every assigner: one suite, every row of the table, every kind of priors."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -225,6 +226,28 @@ def test_ignore_regions_first(name, kind, of_prior):
     assert found.ignored[inside].all() and not inside[found.image, found.prior].any()
     same(found, run(name, priors.with_valid(~inside), scenes.gt_of(boxes)))
     same(off, run(name, priors, scenes.gt_of(boxes)))
+
+
+@pytest.mark.parametrize('bad', [math.nan, math.inf])
+@pytest.mark.parametrize(
+    'name', [name for name, case in ASSIGNERS.items() if 'predictions' in case.assigner.needs]
+)
+def test_one_bad_prediction_costs_one_prior(name, bad):
+    """A box, or the scores, of one positive: other images, and most of this one, stay."""
+    priors = priors_of(name, 'points')
+    gt = scenes.gt_of([[(5, 5, 28, 30), (33, 33, 62, 62)], [(6, 30, 27, 58)], []])
+    predictions = scenes.random_predictions(0, priors, BATCH)
+    before = run(name, priors, gt)
+    prior = int(before.prior[0])
+    for part in ('boxes', 'scores') if math.isnan(bad) else ('boxes',):
+        values = getattr(predictions, part).clone()
+        values[0, prior] = bad
+        changed = replace(predictions, **{part: values})
+        found = ASSIGNERS[name].assigner(priors, gt, changed)
+        assert torch.isfinite(found.quality).all()
+        others = [pair for pair in scenes.pairs_of(before) if pair[0] == 1]
+        assert [pair for pair in scenes.pairs_of(found) if pair[0] == 1] == others
+        assert (found.image == 0).sum() >= (before.image == 0).sum() - 2 and found.num_pairs
 
 
 def _areas(priors: Priors) -> torch.Tensor:

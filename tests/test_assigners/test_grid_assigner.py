@@ -37,3 +37,5 @@ def test_thresholds(options):
 def test_refuses_thresholds_out_of_order():
     with pytest.raises(ConfigError, match='neg_iou_thr'):
         GridAssigner(0.4, 0.5)
+    with pytest.raises(ConfigError, match='one number or a range'):
+        GridAssigner(0.5, (0.1, 0.2, 0.4))

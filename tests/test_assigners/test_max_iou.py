@@ -101,5 +101,7 @@ def test_gt_that_overlaps_nothing():
 def test_refuses_thresholds_out_of_order():
     with pytest.raises(ConfigError, match='neg_iou_thr'):
         MaxIoUAssigner(0.4, 0.5)
+    with pytest.raises(ConfigError, match='one number or a range'):
+        MaxIoUAssigner(0.5, (0.1, 0.2, 0.4))
     with pytest.raises(ConfigError, match='BboxOverlaps2D'):
         MaxIoUAssigner(0.5, 0.4, iou_calculator=dict(type='RBboxOverlaps2D'))

@@ -206,13 +206,13 @@ def _blocks_of_gts(ends: Tensor, most: int) -> Iterator[tuple[slice, slice]]:
         start = stop
 
 
-def sum_of_top_overlaps(boxes: Tensor, gt: GroundTruth, allowed: Tensor, k: int) -> Tensor:
+def sum_of_top_overlaps(boxes: Tensor, gt: GroundTruth, allowed: Tensor | None, k: int) -> Tensor:
     """``(B, M)`` sum of each gt's k largest IoUs with the allowed predicted boxes.
 
     Args:
         boxes: ``(B, N, 4)`` predicted boxes.
         gt: The gts.
-        allowed: ``(B, N)`` bool.
+        allowed: ``(B, N)`` bool; None for all.
         k: How many to sum.
     """
     values, counts = [], []

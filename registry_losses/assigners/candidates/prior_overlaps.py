@@ -12,10 +12,9 @@ from torch import Tensor
 from ...ops.boxes import corners_of, take_boxes
 from ...ops.device import block_elements, host_sync_is_free
 from ...ops.iou import bbox_overlaps, iou_of_corners
-from ...structures import GroundTruth, Predictions, Priors
+from ...structures import GroundTruth, Priors
 from .grid import AREA_MARGIN, combinations, enumerate_cells, nearest_grid_priors, overlap_windows
 from .gt_rows import GtRows
-from .predicted_overlaps import RUN_LENGTH, overlapping_blocks
 from .prior_blocks import batched_boxes, corners_of_priors, prior_chunks
 
 #: Stands for a number that is not known without waiting for the device.
@@ -216,41 +215,3 @@ def _join(
         return Overlaps(none, none, none.float(), num_unmatched)
     row, prior, iou = found[0] if len(found) == 1 else map(torch.cat, zip(*found))
     return Overlaps(row, prior, iou, num_unmatched)
-
-
-def predictions_over(predictions: Predictions, gt: GroundTruth, threshold: float) -> Tensor:
-    """``(B, N)`` bool: priors whose predicted box overlaps any gt by more than ``threshold``.
-
-    Args:
-        predictions: What the head predicts now.
-        gt: The gts.
-        threshold: IoU >= 0.
-    """
-    b, n = predictions.boxes.shape[:2]
-    if gt.max_gts == 0:
-        return torch.zeros(b, n, dtype=torch.bool, device=gt.device)
-    if host_sync_is_free(gt.device):
-        return _meeting_predictions_over(predictions, gt, threshold)
-    out = torch.zeros(b, n, dtype=torch.bool, device=gt.device)
-    step = max(block_elements(gt.device) // (b * gt.max_gts), 1)
-    for start in range(0, n, step):
-        part = slice(start, start + step)
-        iou = bbox_overlaps(predictions.boxes[:, part], gt.boxes)  # (B, n, M)
-        out[:, part] = ((iou > threshold) & gt.valid[:, None]).any(dim=-1)
-    return out
-
-
-def _meeting_predictions_over(
-    predictions: Predictions, gt: GroundTruth, threshold: float
-) -> Tensor:
-    """The same, comparing only boxes of runs whose bounds meet a gt."""
-    b, n = predictions.boxes.shape[:2]
-    runs = -(-n // RUN_LENGTH)
-    out = torch.zeros(b * runs, RUN_LENGTH, dtype=torch.bool, device=gt.device)
-    for block in overlapping_blocks(predictions.boxes, gt, None):
-        some = (block.peaks > threshold).nonzero().squeeze(1)
-        image = block.image.index_select(0, block.row.index_select(0, some))
-        run = image * runs + block.first_prior.index_select(0, some) // RUN_LENGTH
-        over = block.overlaps.index_select(0, some) > threshold
-        out.index_put_((run,), over, accumulate=True)
-    return out.view(b, -1)[:, :n].contiguous()

@@ -71,6 +71,8 @@ class CostMatchingAssigner(BaseAssigner):
 
     needs = frozenset({'predictions'})
     priors_form = 'points'
+    #: Whether a gt's k sums the IoUs of the priors that take part, or of all.
+    sums_over_regions = True
     #: What the reference implementation reports as the overlap of unmatched priors, its -INF.
     unmatched_overlap = -1e5
 
@@ -113,7 +115,8 @@ class CostMatchingAssigner(BaseAssigner):
         if rows.num_rows == 0 or n == 0:
             return Assignment.empty(b, n, priors.device)
         covered = covered_priors(priors, rows, gt, self._regions())
-        totals = sum_of_top_overlaps(predictions.boxes, gt, covered, self.topk)
+        summed = covered if self.sums_over_regions else priors.valid
+        totals = sum_of_top_overlaps(predictions.boxes, gt, summed, self.topk)
         k = totals.long().clamp(min=1).minimum(covered.sum(dim=1)[:, None]) * gt.valid
         terms = self._terms(priors, gt, predictions, covered)
         matching = _Matching(terms, covered, k, self.topk)

@@ -15,7 +15,10 @@ class to know how to use it, and how it is made fast.
     [(0, 0)]
 """
 
+from .approx_max_iou import approx_max_iou
 from .atss import atss, batch_atss
+from .batch_dynamic_soft_label import batch_dynamic_soft_label
+from .center_region import center_region
 from .centernet import centernet
 from .dynamic_soft_label import dynamic_soft_label
 from .fcos import fcos
@@ -27,9 +30,11 @@ from .max_iou import max_iou
 from .ota import ota
 from .paa import paa
 from .point import point
+from .region import region
 from .simota import simota
 from .ssd import ssd
 from .task_aligned import task_aligned
+from .topk_hungarian import topk_hungarian
 from .uniform import uniform
 from .yolov1 import yolov1
 from .yolov3 import yolov3
@@ -38,8 +43,11 @@ from .yolov5 import yolov5
 __all__ = [
     'Answer',
     'Image',
+    'approx_max_iou',
     'atss',
     'batch_atss',
+    'batch_dynamic_soft_label',
+    'center_region',
     'centernet',
     'dynamic_soft_label',
     'fcos',
@@ -51,9 +59,11 @@ __all__ = [
     'ota',
     'paa',
     'point',
+    'region',
     'simota',
     'ssd',
     'task_aligned',
+    'topk_hungarian',
     'uniform',
     'yolov1',
     'yolov3',

@@ -26,7 +26,8 @@ def dynamic_soft_label(
             box = -iou_weight * math.log(F(y) + F(1e-7))
             dx, dy = image.centers[n] - image.points[g]
             distance = math.hypot(dx, dy) / image.strides[n, 0]
-            costs[n, g] = F(classes + box + 10.0 ** (distance - soft_center_radius))
+            center = 10.0 ** (distance - soft_center_radius)
+            costs[n, g] = F(classes) + F(box) + F(center)
     return dynamic_k(image, taking_part, costs, topk)
 
 

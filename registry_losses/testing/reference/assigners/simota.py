@@ -37,11 +37,21 @@ def simota(
     return dynamic_k(image, taking_part, costs, candidate_topk)
 
 
-def dynamic_k(image: Image, taking_part: list[int], costs: Costs, topk: int) -> Answer:
-    """Each gt takes its k cheapest priors; one taken twice goes where it is cheapest."""
+def dynamic_k(
+    image: Image,
+    taking_part: list[int],
+    costs: Costs,
+    topk: int,
+    summed: list[int] | None = None,
+) -> Answer:
+    """Each gt takes its k cheapest priors; one taken twice goes where it is cheapest.
+
+    k is the sum of the gt's best IoUs among the priors ``summed``, by default those that
+    take part.
+    """
     takers: dict[int, list[int]] = {}
     for g in image.gts:
-        ious = sorted((image.predicted_iou[n, g] for n in taking_part), reverse=True)
+        ious = sorted((image.predicted_iou[n, g] for n in summed or taking_part), reverse=True)
         total = F(0)
         for iou in ious[:topk]:
             total += iou
