@@ -76,7 +76,7 @@ class BatchATSSAssigner(MMYOLOForm, ATSSAssigner):
         Returns:
             ``assigned_labels (B, N)`` int64, the number of classes for negatives;
             ``assigned_bboxes (B, N, 4)``, of negatives the image's first gt;
-            ``assigned_scores (B, N, C)``; and ``fg_mask_pre_prior (B, N)`` bool.
+            ``assigned_scores (B, N, C)``; and MMYOLO's ``(B, N)`` bool mask of positives.
 
         Raises:
             ConfigError: If the assigner was built without ``num_classes``.

@@ -80,7 +80,7 @@ class BatchTaskAlignedAssigner(MMYOLOForm, TaskAlignedAssigner):
         Returns:
             ``assigned_labels (B, N)`` int64 and ``assigned_bboxes (B, N, 4)``, of negatives
             those of the image's first gt (without any gt, the number of classes and zeros);
-            ``assigned_scores (B, N, C)``; and ``fg_mask_pre_prior (B, N)`` bool.
+            ``assigned_scores (B, N, C)``; and MMYOLO's ``(B, N)`` bool mask of positives.
         """
         classes = pred_scores.shape[-1] if self.num_classes is None else self.num_classes
         form = values_of(

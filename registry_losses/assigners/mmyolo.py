@@ -11,6 +11,9 @@ from torch import Tensor
 from ..errors import check_shape
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 
+# What MMYOLO's heads read the mask of the positives by.
+MASK_KEY = 'fg_mask_pre_prior'
+
 
 class MMYOLOForm:
     """Lets an assigner be called as MMYOLO's heads call theirs, beside our own call.
@@ -106,5 +109,5 @@ def targets_of(
         'assigned_labels': labels,
         'assigned_bboxes': boxes,
         'assigned_scores': scores,
-        'fg_mask_pre_prior': found.positive_mask(),
+        MASK_KEY: found.positive_mask(),
     }

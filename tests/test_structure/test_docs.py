@@ -84,7 +84,7 @@ def test_the_table_of_rooms_is_the_order_of_imports():
 
 
 def test_which_files_are_assigner_rules():
-    """As the README says: all that lie in the folder itself, but four."""
+    """As the README says: all that lie in the folder itself, but five."""
     folder = ROOT / PACKAGE / 'assigners'
     text = README[README.index('the rule of an assigner') :].splitlines()[0]
     others = set(re.findall(r'`(\w+\.py)`', text[text.index('not rules') :]))
@@ -116,6 +116,8 @@ def test_the_letters_and_kinds_of_the_glossary():
 def test_nobody_says_what_the_glossary_has_another_word_for():
     for path in [*modules().values(), *PAGES]:
         text = path.read_text(encoding='utf-8')
+        if path.name == 'mmyolo.py':  # a key of MMYOLO's dict
+            text = text.replace("'fg_mask_pre_prior'", '')
         words = re.findall(r'\b(skirts?|fg_mask\w*)\b', text)
         assert not words, f'{path.relative_to(ROOT)}: {words}'
 

@@ -14,6 +14,9 @@ from .detectors import CLASSES
 ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     'MaxIoUAssigner': dict(pos_iou_thr=0.5, neg_iou_thr=0.4),
     'GridAssigner': dict(pos_iou_thr=0.5, neg_iou_thr=0.5),
+    'ApproxMaxIoUAssigner': dict(pos_iou_thr=0.5, neg_iou_thr=0.4),
+    'CenterRegionAssigner': dict(pos_scale=0.2, neg_scale=0.5),
+    'TopkHungarianAssigner': dict(topk=4),
     'UniformAssigner': dict(pos_ignore_thr=0.15, neg_ignore_thr=0.7),
     'WrappedAssigner': dict(assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4)),
     'RandomSampler': dict(num=64, pos_fraction=0.5),
