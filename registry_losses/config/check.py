@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from .. import registry as reg
 from ..errors import ConfigError, UnknownTypeError, nearest_names
+from ..ops.suppression import Suppression
 from ..registry import ScopedRegistry
 from .reading import (
     ALWAYS_READ,
@@ -237,13 +238,23 @@ class _Checker:
         self, path: str, node: Mapping, registries: tuple[ScopedRegistry, ...], *, holder: str
     ) -> None:
         for key, item in node.items():
-            # NMS and its kin are named by `type` but are functions of the ops package.
-            if key in ('type', 'nms'):
+            if key == 'type':
+                continue
+            if key == 'nms':  # named by `type`, but a function of the ops package
+                self._nms(f'{path}.{key}', item)
                 continue
             inner = _REGISTRY_OF_KEY.get(key, registries)
             # The hooks of `default_hooks` stand under names of the user's choice.
             name = holder if holder in ('default_hooks',) else str(key)
             self._descend(f'{path}.{key}', name, item, inner)
+
+    def _nms(self, path: str, node: Any) -> None:
+        if not isinstance(node, Mapping):
+            return
+        try:
+            Suppression.of(node)
+        except ConfigError as error:
+            self.problems.append(f'{path.removesuffix("nms")}{error}')
 
     # Messages --------------------------------------------------------------------------
 

@@ -136,12 +136,16 @@ def suppress(
         boxes: ``(B, k, 4)`` xyxy pixels.
         scores: ``(B, k)``; entries below 0 are empty places.
         labels: ``(B, k)``.
-        nms: ``dict(type='nms', iou_threshold=..., class_agnostic=False)``; None for none.
+        nms: A config node as :class:`registry_losses.ops.Suppression` reads it, for instance
+            ``dict(type='nms', iou_threshold=0.5)`` or ``dict(type='soft_nms')``; None for none.
         max_per_img: Instances kept an image; -1 for all.
         min_bbox_size: Boxes not wider and higher than this go; negative keeps all.
 
     Returns:
         B ``InstanceData`` with ``bboxes``, ``scores``, ``labels``, best first.
+
+    Raises:
+        ConfigError: If ``nms`` has an unknown type or key.
     """
     batch = boxes.shape[0]
     keep = scores >= 0
@@ -151,11 +155,15 @@ def suppress(
     boxes, scores, labels = boxes[image, place], scores[image, place], labels[image, place]
     if nms is None:
         order = torch.argsort(scores, descending=True, stable=True)
+        scores = scores[order]
     else:
-        agnostic = nms.get('class_agnostic', False)
-        groups = image if agnostic else image * (labels.max() + 1 if len(labels) else 1) + labels
-        order = ops.batched_nms(boxes, scores, groups, nms['iou_threshold'])
-    image, boxes, scores, labels = image[order], boxes[order], scores[order], labels[order]
+        rule = ops.Suppression.of(nms)
+        classes = labels.max() + 1 if len(labels) else 1
+        groups = image if rule.class_agnostic else image * classes + labels
+        order, scores = rule(boxes, scores, groups)
+        if rule.max_num >= 0:
+            max_per_img = rule.max_num if max_per_img < 0 else min(max_per_img, rule.max_num)
+    image, boxes, labels = image[order], boxes[order], labels[order]
     results = []
     for index in range(batch):
         mine = (image == index).nonzero().squeeze(1)

@@ -17,9 +17,11 @@ from .iou import (
 )
 from .nms import batched_nms, nms
 from .roi_align import roi_align
+from .suppression import Suppression, soft_nms
 
 __all__ = [
     'BoxPair',
+    'Suppression',
     'batched_nms',
     'bbox_overlaps',
     'box_area',
@@ -38,5 +40,6 @@ __all__ = [
     'nwd',
     'roi_align',
     'siou',
+    'soft_nms',
     'xyxy_to_cxcywh',
 ]
