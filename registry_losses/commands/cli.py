@@ -53,8 +53,18 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--work-dir', help='where everything goes; default work_dirs/CONFIG')
     add_cfg_options(parser, 'train_cfg.max_epochs=3 "visualizer.vis_backends=[...]"')
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
+    add_trust(parser)
     # torch.distributed.launch of old passed it; torchrun sets the variable.
     parser.add_argument('--local-rank', '--local_rank', type=int, help=argparse.SUPPRESS)
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Add ``--trust-checkpoint``, which :func:`run_command` reads."""
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='read checkpoints that may run code; without it they are refused',
+    )
 
 
 def positive_int(text: str) -> int:
@@ -82,6 +92,10 @@ def run_command(
     from .. import load_parts
 
     load_parts()
+    if getattr(args, 'trust_checkpoint', False):
+        from ..engine import trust_checkpoints
+
+        trust_checkpoints()
     try:
         work(args)
     except RegistryLossesError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, DataError
-from .cli import add_cfg_options, positive_int, run_command
+from .cli import add_cfg_options, add_trust, positive_int, run_command
 
 if TYPE_CHECKING:
     from ..structures import DetDataSample
@@ -42,6 +42,7 @@ def infer_parser() -> argparse.ArgumentParser:
     parser.add_argument('--batch-size', type=positive_int, default=1, help='images at once')
     parser.add_argument('--device', help='cpu, cuda, cuda:1 ...; default: a GPU if there is one')
     parser.add_argument('--no-pictures', action='store_true', help='write results.json alone')
+    add_trust(parser)
     add_cfg_options(parser, 'model.test_cfg.nms.iou_threshold=0.6')
     return parser
 

@@ -2,7 +2,7 @@
 
 from .averaging import ExpMomentumEMA
 from .build import build_model
-from .checkpoint import find_resumable, load_checkpoint_file
+from .checkpoint import find_resumable
 from .distributed import CPUDistributedDataParallel, init_distributed
 from .hooks import (
     BiasWarmupHook,
@@ -16,6 +16,8 @@ from .hooks import (
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop, seed_step
 from .optim import CPUAmpOptimWrapper, amp_optim_wrapper
 from .runner import Runner
+from .safe_loading import load_checkpoint_file, trust_checkpoints
+from .weights import PretrainedInit
 
 __all__ = [
     'BiasWarmupHook',
@@ -28,6 +30,7 @@ __all__ = [
     'ExpMomentumEMA',
     'IterBasedTrainLoop',
     'NonFiniteLossHook',
+    'PretrainedInit',
     'ProgressHook',
     'ReportHook',
     'Runner',
@@ -37,4 +40,5 @@ __all__ = [
     'init_distributed',
     'load_checkpoint_file',
     'seed_step',
+    'trust_checkpoints',
 ]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import print_log
 
 from ..errors import CheckpointError
+from .safe_loading import is_whole, load_checkpoint_file
 
 ATOMIC_BACKEND = 'registry_losses_atomic'
 
@@ -28,20 +28,39 @@ class AtomicLocalBackend(LocalBackend):
     """
 
     def put(self, obj: bytes | memoryview, filepath: str | Path) -> None:
-        """Write ``obj`` to a temporary name, sync it to the disk, then rename it."""
+        """Write ``obj`` to a temporary name, sync it to the disk, then rename it.
+
+        Raises:
+            CheckpointError: If that fails, on a full disk for instance; with the path and
+                what to do. The temporary file is gone then, the file of before untouched.
+        """
         path = Path(filepath)
-        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-        with open(temporary, 'wb') as file:
-            file.write(obj)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(temporary, 'wb') as file:
+                file.write(obj)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise CheckpointError(_write_failure(path, len(obj), error)) from error
         _sync_directory(path.parent)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
         """Write text the same way."""
         self.put(obj.encode(encoding), filepath)
+
+
+def _write_failure(path: Path, size: int, error: OSError) -> str:
+    text = f'{path}: cannot be written ({error.strerror or error}). '
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        text += (
+            f'It takes {size / 1e6:.0f} MB: free some space, or keep fewer checkpoints'
+            ' (default_hooks.checkpoint.max_keep_ckpts=1). '
+        )
+    return text + 'What was saved before is untouched; the same command with --resume goes on.'
 
 
 def _sync_directory(path: Path) -> None:
@@ -125,85 +144,6 @@ def make_plain(checkpoint: dict[str, Any]) -> None:
             checkpoint[key] = plain(value)
 
 
-class _Inert:
-    """What an unknown object in a foreign checkpoint becomes: it holds and does nothing."""
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> _Inert:
-        return super().__new__(cls)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-def load_checkpoint_file(
-    path: str | os.PathLike, *, map_location: str | Callable | None = 'cpu', mmap: bool = False
-) -> dict[str, Any]:
-    """Read a checkpoint without ever running code from it.
-
-    Files of this package hold plain data. In a file from elsewhere, objects that are not
-    plain (OpenMMLab's log buffers, NumPy scalars) are replaced by inert stand-ins, and a
-    line of the log names them; the weights are not affected.
-
-    Args:
-        path: A local file.
-        map_location: As in ``torch.load``.
-        mmap: Map the file rather than read it: cheap where only ``meta`` is wanted.
-
-    Raises:
-        CheckpointError: If the file is missing, truncated or cannot be read safely.
-    """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise CheckpointError(f'{path}: no such checkpoint file')
-    options: dict[str, Any] = dict(map_location=map_location, weights_only=True)
-    if mmap:
-        options['mmap'] = True
-    try:
-        checkpoint = torch.load(path, **options)
-    except UnpicklingError as error:
-        checkpoint = _load_with_stand_ins(path, options, error)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f'{path}: not a whole checkpoint ({error})') from error
-    if not isinstance(checkpoint, dict):
-        raise CheckpointError(f'{path}: expected a dict, got {type(checkpoint).__name__}')
-    return checkpoint
-
-
-def _load_with_stand_ins(path: Path, options: dict[str, Any], error: Exception) -> Any:
-    find = getattr(torch.serialization, 'get_unsafe_globals_in_checkpoint', None)
-    if find is None:  # PyTorch < 2.6
-        raise CheckpointError(
-            f'{path}: holds more than plain data, and PyTorch {torch.__version__} cannot read'
-            f' such a file safely; use PyTorch >= 2.6. ({error})'
-        ) from error
-    try:
-        unknown = find(path)
-        stand_ins: list[Any] = [(_stand_in(name), name) for name in unknown]
-        with torch.serialization.safe_globals(stand_ins):
-            checkpoint = torch.load(path, **options)
-    except Exception as second:
-        raise CheckpointError(f'{path}: cannot be read safely ({second})') from second
-    print_log(f'{path}: ignored objects of {", ".join(sorted(unknown))}', logger='current')
-    return checkpoint
-
-
-def _stand_in(name: str) -> type[_Inert]:
-    # A class of its own for each name: the unpickler keys its allow-list by object.
-    return type(name.rpartition('.')[2], (_Inert,), {})
-
-
-def is_whole(path: str | os.PathLike) -> bool:
-    """Whether every byte of the file is there and matches its checksum."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError):
-        return False
-
-
 def resumable_checkpoints(work_dir: str | os.PathLike) -> Iterable[Path]:
     """The checkpoints of ``work_dir`` that hold a training state, newest first.
 
@@ -214,24 +154,52 @@ def resumable_checkpoints(work_dir: str | os.PathLike) -> Iterable[Path]:
     Stands for MMEngine's ``find_latest_checkpoint``, which trusts the absolute path in
     ``last_checkpoint`` even where that file was moved or never finished.
     """
-    found = []
-    for path in Path(work_dir).glob('*.pth'):
+    return [path for path, _ in _survey(work_dir) if path is not None]
+
+
+def _survey(work_dir: str | os.PathLike) -> list[tuple[Path | None, str]]:
+    """Resumable checkpoints, newest first; then, without a path, why others cannot be read."""
+    found, unreadable = [], []
+    for path in sorted(Path(work_dir).glob('*.pth')):
         try:
             checkpoint = load_checkpoint_file(path, mmap=True)
         except CheckpointError as error:
             print_log(f'Skipped while looking for a checkpoint: {error}', 'current', 30)
+            unreadable.append(str(error))
             continue
         if 'optimizer' in checkpoint:
-            meta = checkpoint.get('meta', {})
+            meta = checkpoint.get('meta')
+            meta = meta if isinstance(meta, dict) else {}
             order = (meta.get('iter', 0), meta.get('epoch', 0), path.stat().st_mtime)
             found.append((order, path))
-    return [path for _, path in sorted(found, reverse=True)]
+    newest_first: list[tuple[Path | None, str]] = [(p, '') for _, p in sorted(found, reverse=True)]
+    return newest_first + [(None, text) for text in unreadable]
 
 
 def find_resumable(work_dir: str | os.PathLike) -> Path | None:
-    """The newest whole checkpoint of ``work_dir`` to go on from, or None."""
-    for path in resumable_checkpoints(work_dir):
-        if is_whole(path):
+    """The newest whole checkpoint of ``work_dir`` to go on from.
+
+    Returns:
+        None where there is none at all.
+
+    Raises:
+        CheckpointError: If there are some, and none can be read: to start afresh then would
+            pass over a training in silence.
+    """
+    unreadable = []
+    for path, problem in _survey(work_dir):
+        if path is None:
+            unreadable.append(problem)
+        elif is_whole(path):
             return path
-        print_log(f'Skipped {path}: its contents do not match their checksum', 'current', 30)
+        else:
+            problem = f'{path}: its contents do not match their checksum'
+            print_log(f'Skipped {problem}', 'current', 30)
+            unreadable.append(problem)
+    if unreadable:
+        raise CheckpointError(
+            f'{work_dir}: none of the checkpoints to resume from can be read:\n  '
+            + '\n  '.join(unreadable)
+            + '\nTo start afresh, move them away, or leave --resume out.'
+        )
     return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,12 @@ from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as _Runner
-from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
 from ..config.schedule import resolve_shares, schedulers
 from ..errors import CheckpointError
 from ..registry import LOOPS, RUNNERS
-from .checkpoint import ATOMIC_BACKEND, find_resumable, load_checkpoint_file
+from .checkpoint import ATOMIC_BACKEND, find_resumable
 from .distributed import CPUDistributedDataParallel, init_distributed
 from .hooks import CheckClassesHook
 from .resuming import (
@@ -35,7 +35,9 @@ from .resuming import (
     settings_of,
     start_values,
 )
+from .safe_loading import fetch_checkpoint, load_checkpoint_file
 from .start_checks import check_batches, check_start, length_of
+from .weights import load_what_fits, match_weights, require_all
 
 # The default hooks that MMEngine would put back, were they left out.
 _MMENGINE_HOOKS = (
@@ -73,6 +75,7 @@ class Runner(_Runner):
 
     _checkpoint: dict[str, Any] | None = None
     _schedule: Any = None
+    _needs_all = False  # whether a checkpoint has to fit tensor for tensor
 
     @classmethod
     def from_cfg(cls, cfg: Any) -> Runner:
@@ -211,17 +214,45 @@ class Runner(_Runner):
         strict: bool = False,
         revise_keys: list[tuple[str, str]] = [(r'^module.', '')],  # noqa: B006
     ) -> dict[str, Any]:
-        """Load weights; local files never run code (``weights_only``)."""
-        if '://' in str(filename):
-            return super().load_checkpoint(filename, map_location, strict, revise_keys)
-        checkpoint = load_checkpoint_file(filename, map_location=map_location)
+        """Load weights, running no code from the file.
+
+        To test, to validate or to resume, all tensors have to fit; to begin a training
+        (``load_from``), those that do are taken, and the log says what became of the others.
+
+        Raises:
+            CheckpointError: If the file cannot be read, is of another model, or holds NaN.
+        """
+        path = fetch_checkpoint(filename)
+        checkpoint = load_checkpoint_file(path, map_location=map_location)
+        if 'state_dict' not in checkpoint:
+            checkpoint = dict(state_dict=checkpoint)
+        state = checkpoint['state_dict']
+        for pattern, replacement in revise_keys:
+            state = {re.sub(pattern, replacement, name): value for name, value in state.items()}
+        checkpoint['state_dict'] = state
         self._checkpoint = checkpoint
-        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
-        checkpoint = _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=revise_keys)
+        if not (strict or self._needs_all):
+            fitting = match_weights(model, state).fitting
+            checkpoint['state_dict'] = {n: v for n, v in state.items() if n in fitting} or state
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        if strict or self._needs_all:
+            require_all(model, checkpoint['state_dict'], filename)
+        else:
+            load_what_fits(model, state, f'load_from {filename}')
         self._has_loaded = True
         self.logger.info(f'Loaded the checkpoint {filename}')
         return checkpoint
+
+    def test(self) -> dict:
+        """Test; a checkpoint has to fit the model tensor for tensor."""
+        self._needs_all = True
+        return super().test()
+
+    def val(self) -> dict:
+        """Validate; a checkpoint has to fit the model tensor for tensor."""
+        self._needs_all = True
+        return super().val()
 
     def resume(
         self,
@@ -237,6 +268,7 @@ class Runner(_Runner):
         random generators need no state: they are keyed by (seed, step).
         """
         settings = settings_of(self.optim_wrapper, self.param_schedulers)
+        self._needs_all = True
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
         checkpoint, self._checkpoint = self._checkpoint, None
         if checkpoint is None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..engine.checkpoint import find_resumable, load_checkpoint_file
+from ..engine import find_resumable, load_checkpoint_file
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 

@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -174,6 +175,28 @@ def test_resume_from_a_given_file_and_refusal_of_bare_weights(tmp_path, toy_runn
     best = next(uninterrupted.glob('best_*.pth'))
     with pytest.raises(CheckpointError, match='load_from='):
         toy_runner(tmp_path / 'b', resume=True, load_from=str(best)).train()
+
+
+def test_the_best_of_another_run_stays_where_it_is(tmp_path, toy_runner):
+    toy_runner(tmp_path / 'a').train()
+    before = sorted(p.name for p in (tmp_path / 'a').glob('*.pth'))
+    path = tmp_path / 'a' / 'epoch_2.pth'
+    # A longer run at a high rate surely finds a better one.
+    options = {'train_cfg.max_epochs': 6, 'optim_wrapper.optimizer.lr': 0.05}
+    runner = toy_runner(tmp_path / 'b', resume=True, load_from=str(path), **options)
+    runner.train()
+    assert (tmp_path / 'b') in Path(runner.message_hub.get_info('best_ckpt')).parents
+    assert sorted(p.name for p in (tmp_path / 'a').glob('*.pth')) == before
+
+
+def test_weights_to_begin_with(tmp_path, toy_runner):
+    toy_runner(tmp_path / 'a', **{'train_cfg.max_epochs': 1}).train()
+    options = {'load_from': str(tmp_path / 'a' / 'epoch_1.pth'), 'custom_hooks': None}
+    runner = toy_runner(tmp_path / 'b', **options)
+    runner.model.layers[4] = torch.nn.Linear(16, 2)
+    runner.load_or_resume()
+    text = next((tmp_path / 'b').glob('*/*.log')).read_text()
+    assert '4 of 6 tensors loaded; 2 start afresh: 2 have another shape there (layers.4' in text
 
 
 def test_another_batch_size_goes_on_at_the_same_sample(tmp_path, toy_runner):

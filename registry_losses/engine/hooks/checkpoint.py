@@ -94,7 +94,11 @@ class CheckpointHook(_CheckpointHook):
             self._remove_replaced(old, new)
 
     def _remove_replaced(self, old: str | None, new: str | None) -> None:
-        if old and new and old != new and is_main_process() and os.path.isfile(old):
+        if not old or not new or old == new or not is_main_process():
+            return
+        # A run resumed from another's checkpoint knows that one's best: it is not its to delete.
+        mine = Path(old).resolve().parent == Path(self.out_dir).resolve()
+        if mine and os.path.isfile(old):
             os.remove(old)
 
 
