@@ -13,14 +13,13 @@ from mmengine import fileio
 
 from ..errors import DataError
 from ..registry import DATASETS
-from .annotations import Repeats, check_box, read_flag_of, read_value
+from .annotations import Repeats
 from .base import DetDataset
-from .class_names import Missing, log_skipped, match_classes, nearest_hint
+from .class_names import Missing, log_skipped, match_classes, nearest_hint, with_palette
 from .metainfo import VOC_CLASSES, make_palette
 from .problems import Problems
-from .values import read_size, read_weight
-
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
+from .values import read_size
+from .voc_files import IMAGE_SUFFIXES, ImageFiles, name_of, read_object
 
 # "000012 -1" in the lists of one class: the name, and whether the class is in the image.
 _WITH_COLUMN = re.compile(r'(.*\S)\s+(-1|0|1)')
@@ -42,7 +41,8 @@ class VOCDataset(DetDataset):
     Deviation from mmdet, which subtracts 1 from all four: that loses a row and a column.
 
     Args:
-        ann_file: Text file of image names, one a line (a column 1, 0 or -1 is skipped).
+        ann_file: Text file of image names, one a line (a column 1, 0 or -1 is skipped), or
+            a folder of XML files, of which all are read.
         metainfo: ``dict(classes=(...))``, a subset or another label set. With the default
             20 classes an object of another name raises; with chosen ones it is skipped,
             and a warning counts what was, unless a chosen class matches nothing.
@@ -108,14 +108,30 @@ class VOCDataset(DetDataset):
             missing_classes=missing_classes,
         )
 
+    def names_of_objects(self) -> tuple[str, ...]:
+        """The names that occur in the files, sorted; for a data set made with ``lazy_init``."""
+        trees = [self._tree(name) for name in self._names(Problems(self.ann_file))]
+        found = {name_of(node) for tree in trees for node in tree.iter('object')}
+        return tuple(sorted(found - {''}))
+
+    def use_classes(self, classes: Sequence[str]) -> None:
+        """Choose the classes of a data set made with ``lazy_init``."""
+        self._metainfo.update(with_palette(dict(classes=tuple(classes))) or {})
+        self.explicit_classes = True
+
+    @property
+    def _ann_dir(self) -> str:
+        return fileio.join_path(self.data_prefix['sub_data_root'], self.ann_subdir)
+
+    @property
+    def _img_dir(self) -> str:
+        return fileio.join_path(self.data_prefix['sub_data_root'], self.img_subdir)
+
     def read_annotations(self) -> list[dict]:
         """Read every XML file of the list."""
         problems = self.problems = Problems(self.ann_file, strict=self.strict)
-        root = self.data_prefix['sub_data_root']
-        self._ann_dir = fileio.join_path(root, self.ann_subdir)
-        self._img_dir = fileio.join_path(root, self.img_subdir)
         trees = [(name, self._tree(name)) for name in self._names(problems)]
-        found = Counter(_name_of(node) for _, tree in trees for node in tree.iter('object'))
+        found = Counter(name_of(node) for _, tree in trees for node in tree.iter('object'))
         if not self.explicit_classes:
             self._check_names(trees)
         label_of = match_classes(
@@ -139,9 +155,9 @@ class VOCDataset(DetDataset):
         classes = self._metainfo['classes']
         for image, tree in trees:
             for number, node in enumerate(tree.iter('object')):
-                if _name_of(node) not in classes:
+                if name_of(node) not in classes:
                     raise self.problems.fail(
-                        f'unknown class {nearest_hint(_name_of(node), classes)}; '
+                        f'unknown class {nearest_hint(name_of(node), classes)}; '
                         'give metainfo=dict(classes=...)',
                         image=image,
                         annotation=number,
@@ -151,15 +167,28 @@ class VOCDataset(DetDataset):
         """The image names of the list, once each."""
         if not self._exists(self.ann_file):
             raise DataError(f'annotation list not found: {self.ann_file}; check ann_file')
-        text = fileio.get_text(self.ann_file, backend_args=self.backend_args)
         seen = set()
-        for line in text.lstrip('\ufeff').splitlines():
+        for line in self._lines():
             name = self._name(line.strip())
             if name in seen:
                 problems.change('of an image that the list repeats', image=name, annotation='all')
             elif name:
                 seen.add(name)
                 yield name
+
+    def _lines(self) -> list[str]:
+        """The lines of the list, or the names of the XML files of a folder."""
+        if fileio.isdir(self.ann_file, backend_args=self.backend_args):
+            files = fileio.list_dir_or_file(
+                self.ann_file,
+                list_dir=False,
+                suffix='.xml',
+                recursive=True,
+                backend_args=self.backend_args,
+            )
+            return sorted(files)
+        text = fileio.get_text(self.ann_file, backend_args=self.backend_args)
+        return text.lstrip('\ufeff').splitlines()
 
     def _name(self, line: str) -> str:
         """The image that a line names: without the column of class lists or a suffix."""
@@ -198,7 +227,7 @@ class VOCDataset(DetDataset):
         width, height = self._size(name, tree, img_path)
         instances = []
         for number, node in enumerate(tree.iter('object')):
-            label = label_of.get(_name_of(node))
+            label = label_of.get(name_of(node))
             if label is None:
                 continue
             ids = dict(image=name, annotation=number)
@@ -221,74 +250,3 @@ class VOCDataset(DetDataset):
         if image is None:
             raise DataError(f'{self._xml(name)}, image {name}: no size, and {img_path} is damaged')
         return image.shape[1], image.shape[0]
-
-
-class ImageFiles:
-    """The image files of a folder, found by name whatever their suffix.
-
-    Args:
-        folder: Where they are, in subfolders too.
-        backend_args: Passed to ``mmengine.fileio``.
-    """
-
-    def __init__(self, folder: str, *, backend_args: Mapping | None = None) -> None:
-        self.folder = folder
-        self._by_name: dict[str, str] = {}
-        if not fileio.isdir(folder, backend_args=backend_args):
-            return
-        paths = fileio.list_dir_or_file(
-            folder, list_dir=False, recursive=True, backend_args=backend_args
-        )
-        # JPEG first where there are several of one name, as the format has it.
-        for path in sorted(paths, key=_suffix_rank, reverse=True):
-            if _suffix_rank(path) < len(IMAGE_SUFFIXES):
-                self._by_name[path.rpartition('.')[0]] = path
-
-    def find(self, name: str, noted: str = '') -> str:
-        """The path of an image; where there is none, what it is expected to be.
-
-        Args:
-            name: Without the suffix.
-            noted: The file name that the annotation notes.
-        """
-        stem, _, suffix = noted.strip().rpartition('.')
-        default = f'{name}.{suffix}' if stem == name and suffix else f'{name}.jpg'
-        return fileio.join_path(self.folder, self._by_name.get(name, default))
-
-
-def _suffix_rank(path: str) -> int:
-    suffix = f'.{path.rpartition(".")[2].lower()}'
-    return IMAGE_SUFFIXES.index(suffix) if suffix in IMAGE_SUFFIXES else len(IMAGE_SUFFIXES)
-
-
-def _name_of(node: ElementTree.Element) -> str:
-    return (node.findtext('name') or '').strip()
-
-
-def read_object(
-    node: ElementTree.Element,
-    label: int,
-    width: int,
-    height: int,
-    problems: Problems,
-    ids: dict[str, Any],
-) -> dict | None:
-    """An ``<object>`` as an instance, or None when it has to be dropped."""
-    try:
-        keys = ('xmin', 'ymin', 'xmax', 'ymax')
-        corners = [float(node.findtext(f'bndbox/{k}') or '') for k in keys]
-    except ValueError as error:
-        raise problems.fail('expected bndbox with xmin, ymin, xmax, ymax', **ids) from error
-    x1, y1, x2, y2 = corners[0] - 1, corners[1] - 1, corners[2], corners[3]
-    box = check_box((x1, y1, x2 - x1, y2 - y1), width, height, problems, ids)
-    if box is None:
-        return None
-    flags = {'difficult': node.findtext('difficult') or 0}
-    if isinstance(flags['difficult'], str) and flags['difficult'].strip() in ('0', '1'):
-        flags['difficult'] = int(flags['difficult'])  # text is all that XML has
-    difficult = read_flag_of(flags, 'difficult', problems, ids)
-    instance: dict[str, Any] = dict(bbox=box, bbox_label=label, ignore_flag=int(difficult))
-    weight = node.findtext('weight')
-    if weight is not None:
-        instance['weight'] = read_value('weight', weight, read_weight, problems, ids)
-    return instance
