@@ -4,6 +4,7 @@ from .base import BaseBBoxCoder
 from .center_net_bbox_coder import CenterNetBBoxCoder
 from .delta_xywh_bbox_coder import DeltaXYWHBBoxCoder
 from .distance_coders import DistancePointBBoxCoder, TBLRBBoxCoder
+from .mmyolo_coders import YOLOv5BBoxCoder, YOLOXBBoxCoder
 from .yolo_bbox_coders import YOLOBBoxCoder, YOLOV1BBoxCoder, YOLOV5BBoxCoder
 
 __all__ = [
@@ -15,4 +16,6 @@ __all__ = [
     'YOLOBBoxCoder',
     'YOLOV1BBoxCoder',
     'YOLOV5BBoxCoder',
+    'YOLOXBBoxCoder',
+    'YOLOv5BBoxCoder',
 ]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..errors import ConfigError
+from ..errors import ConfigError, ShapeError
 from ..ops import clip_boxes
 from ..registry import TASK_UTILS
 from .base import (
@@ -128,10 +128,27 @@ class DistancePointBBoxCoder(BaseBBoxCoder):
         *,
         stride: Stride = None,
     ) -> Tensor:
-        """Distances from points ``(..., 2)`` to boxes; see :meth:`BaseBBoxCoder.decode`."""
+        """Distances from points ``(..., 2)`` to boxes; see :meth:`BaseBBoxCoder.decode`.
+
+        MMYOLO's coder of this name has the strides third, by position, and distances in
+        strides: a tensor ``(N,)``, one number a point, is taken for them there.
+
+        Raises:
+            ShapeError: If the third argument could be either, for two or three points.
+        """
         points, distances = full_precision(bboxes), full_precision(pred_bboxes)
+        in_strides = self.normalize_by_stride
+        if isinstance(max_shape, Tensor) and max_shape.dim() == 1:
+            count = points.shape[-2]
+            if max_shape.shape[0] == count and count in (2, 3):
+                raise ShapeError(
+                    f'decode: a third argument of {count} numbers for {count} points may be a '
+                    'size or the strides; pass max_shape= as a tuple, or stride= by name'
+                )
+            if max_shape.shape[0] == count:
+                in_strides, stride, max_shape = True, max_shape, None
         before, after = distances[..., :2], distances[..., 2:]
-        if self.normalize_by_stride:
+        if in_strides:
             scale = stride_pairs(stride, points, type(self).__name__)
             before, after = before * scale, after * scale
         boxes = torch.cat((points - before, points + after), dim=-1)

@@ -119,7 +119,7 @@ class YOLOBBoxCoder(BaseBBoxCoder):
         return _boxes(center, size, max_shape if self.clip_border else None)
 
 
-@TASK_UTILS.register_module(name=['YOLOV5BBoxCoder', 'YOLOv5BBoxCoder'])
+@TASK_UTILS.register_module()
 class YOLOV5BBoxCoder(BaseBBoxCoder):
     """YOLOv5's code: all four values are sigmoids.
 

@@ -18,6 +18,7 @@ from registry_losses.coders import (
     YOLOBBoxCoder,
     YOLOV1BBoxCoder,
     YOLOV5BBoxCoder,
+    YOLOXBBoxCoder,
 )
 from registry_losses.errors import ConfigError, ShapeError
 from registry_losses.registry import TASK_UTILS
@@ -78,10 +79,13 @@ def test_yolo_equals_mmdet():
 
 
 def test_yolov5_equals_mmyolo():
-    """Reference outputs of mmyolo 0.6.0, whose decode takes raw outputs."""
+    """Reference outputs of mmyolo 0.6.0, by its call on raw outputs, and by ours."""
     for _, t, coder in reference_cases('YOLOv5BBoxCoder'):
+        same(coder.decode(t['in_priors'], t['in_pred'], t['in_stride']), t['out_decode'])
         encoded = coder.activate(t['in_pred'])
-        same(coder.decode(t['in_priors'], encoded, t['in_stride']), t['out_decode'])
+        same(coder.decode(t['in_priors'], encoded, stride=t['in_stride']), t['out_decode'])
+        plain = YOLOV5BBoxCoder().decode(t['in_priors'], encoded, t['in_stride'])
+        same(plain, t['out_decode'])
 
 
 CODERS = {
@@ -93,6 +97,7 @@ CODERS = {
     'distance_exp': DistancePointBBoxCoder(normalize_by_stride=True, activation='exp'),
     'distance_bins': DistancePointBBoxCoder(normalize_by_stride=True, max_dis=16),
     'tblr': TBLRBBoxCoder(normalizer=(4.0, 4.0, 2.0, 1.0)),
+    'yolox': YOLOXBBoxCoder(),
     'tblr_pixels': TBLRBBoxCoder(normalizer=3.0, normalize_by_wh=False),
     'yolo': YOLOBBoxCoder(),
     'yolo_wide': YOLOBBoxCoder(scale_x_y=1.2),
