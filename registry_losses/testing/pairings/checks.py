@@ -19,7 +19,7 @@ from ...heads import LossInputs, evaluate_terms
 from ...heads.terms.evaluation import unchanged_buffers
 from ...registry import MODELS
 from .detectors import build
-from .scenes import EMPTY, IGNORING, SCENE
+from .scenes import scenes_for
 
 
 @dataclass
@@ -60,11 +60,11 @@ def examine(config: Mapping[str, Any], *, steps: int = 8, rate: float = 3e-3) ->
         PairingError: If the parts cannot work together.
     """
     model = build(config)
-    before = copy.deepcopy(model)
+    before, scene = copy.deepcopy(model), scenes_for(model).plain
     found = Findings()
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
     for step in range(steps):
-        losses = SCENE.losses(model)
+        losses = scene.losses(model)
         if not all(bool(torch.isfinite(value)) for value in losses.values()):
             found.problems = [f'step {step}: {losses}']
             return found
@@ -77,7 +77,7 @@ def examine(config: Mapping[str, Any], *, steps: int = 8, rate: float = 3e-3) ->
         optimizer.step()
     # Assigners that look at predictions, and hard negatives, move the targets: compared
     # is what the steps did for those of the end.
-    last = SCENE.loss_inputs(model)
+    last = scene.loss_inputs(model)
     found.before, found.after = fixed_losses(before, last), fixed_losses(model, last)
     found.problems = falling_problems(found) or empty_problems(model)
     found.problems += class_weight_problems(model, config)
@@ -100,7 +100,7 @@ def falling_problems(found: Findings) -> list[str]:
 
 def fixed_losses(model: Any, last: LossInputs) -> dict[str, float]:
     """Each term of a model against the targets of ``last``: its pairs, and their overlaps."""
-    found, losses = SCENE.loss_inputs(model), {}
+    found, losses = scenes_for(model).plain.loss_inputs(model), {}
     for term in model.bbox_head.loss_terms:
         assignment = last.assignment
         if term.target_quality not in ('assigned', 'one'):
@@ -121,7 +121,7 @@ def first_step_problems(
     names = [term.name for term in head.loss_terms]
     if list(losses) != names:
         problems.append(f'losses {list(losses)}, terms {names}')
-    found = SCENE.loss_inputs(model)
+    found = scenes_for(model).plain.loss_inputs(model)
     counts = torch.bincount(found.assignment.image, minlength=found.gt.batch_size).tolist()
     if findings is not None:
         findings.positives = counts
@@ -146,7 +146,7 @@ def first_step_problems(
 
 def ignore_problems(model: Any) -> list[str]:
     """Priors in an ignore region that answer for no gt are charged by no term."""
-    found = IGNORING.loss_inputs(model)
+    found = scenes_for(model).ignoring.loss_inputs(model)
     assignment, head = found.assignment, model.bbox_head
     paired = torch.zeros_like(assignment.ignored)
     paired[assignment.image, assignment.prior] = True
@@ -166,7 +166,7 @@ def ignore_problems(model: Any) -> list[str]:
 def class_weight_problems(model: Any, config: Mapping[str, Any]) -> list[str]:
     """Class weights of two raise the class term, where the loss takes class weights."""
     head = model.bbox_head
-    node = config['bbox_head'].get('loss_cls')
+    node = config.get('bbox_head', {}).get('loss_cls')
     term = next((t for t in head.loss_terms if t.loss is head.loss_cls), None)
     if not isinstance(node, Mapping) or term is None:
         return []
@@ -178,7 +178,7 @@ def class_weight_problems(model: Any, config: Mapping[str, Any]) -> list[str]:
     except ShapeError:  # Seesaw's weights are of classes, without the background
         loss = MODELS.build(dict(given, class_weight=[2.0] * head.num_classes))
     loss.load_state_dict(term.loss.state_dict())  # what it has counted in training
-    found = SCENE.loss_inputs(model)
+    found = scenes_for(model).plain.loss_inputs(model)
     with torch.no_grad(), unchanged_buffers(term.loss):
         plain = float(evaluate_terms([term], found)[term.name])
         double = float(evaluate_terms([replace(term, loss=loss)], found)[term.name])
@@ -191,11 +191,11 @@ def class_weight_problems(model: Any, config: Mapping[str, Any]) -> list[str]:
 def _charged(term: Any, found: LossInputs, rows: Tensor) -> bool:
     """Whether a term has a gradient at some priors ``(B, N)``."""
     branch = found.output[term.branch]
-    if branch.shape[:2] != rows.shape:
+    if branch.shape[-3:-1] != rows.shape:
         return False  # priors that share a class vector (YOLOv1)
     loss = evaluate_terms([term], found)[term.name]
     grad = torch.autograd.grad(loss, branch, retain_graph=True, allow_unused=True)[0]
-    return grad is not None and bool(grad[rows].abs().sum() > 0)
+    return grad is not None and bool(grad[..., rows, :].abs().sum() > 0)
 
 
 def idle_parameters(head: nn.Module, found: LossInputs) -> tuple[str, ...]:
@@ -239,7 +239,7 @@ def idle_parameters(head: nn.Module, found: LossInputs) -> tuple[str, ...]:
 def empty_problems(model: Any) -> list[str]:
     """A batch without gts: finite losses, and a graph through every parameter."""
     model.zero_grad()
-    losses = EMPTY.losses(model)
+    losses = scenes_for(model).empty.losses(model)
     total_of(losses).backward()
     problems = [f'{k} without gts: {v}' for k, v in losses.items() if not torch.isfinite(v)]
     for name, parameter in model.named_parameters():

@@ -18,8 +18,7 @@ CLASSES = 4
 SIZE = 96
 
 # Narrower than the configs' own: the layers of the head stay what they are.
-_WIDTHS = dict(type='TinyNet', widths=(8, 16, 24), depths=(0, 0, 0))
-_FPN = dict(in_channels=[8, 16, 24], out_channels=16)
+_WIDTHS = (8, 16, 24, 32)
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,7 @@ GRID_HEADS: Mapping[str, GridHead] = {
     'fcos': GridHead('fcos', _TOWER),
     'atss': GridHead('atss', _TOWER),
     'ssd': GridHead('ssd', dict(bbox_head=dict(in_channels=(16, 16, 16)))),
-    'centernet': GridHead(
-        'centernet',
-        dict(
-            neck=dict(in_channels=24, num_deconv_filters=(16, 16)),
-            bbox_head=dict(in_channels=16, feat_channels=16),
-        ),
-    ),
+    'centernet': GridHead('centernet', _TOWER),
     'yolov1': GridHead(
         'yolov1', dict(bbox_head=dict(in_channels=24, bbox_coder=dict(input_size=(SIZE, SIZE))))
     ),
@@ -75,7 +68,17 @@ GRID_HEADS: Mapping[str, GridHead] = {
         'yolov5',
         dict(neck=dict(in_channels=[8, 16, 24]), bbox_head=dict(in_channels=[8, 16, 24])),
     ),
-}
+    'ae': GridHead(
+        'ae',
+        dict(head=dict(in_channels=16, conv_out_channels=(24,))),
+        losses='head', head='head',
+    ),
+    'openpose': GridHead(
+        'openpose',
+        dict(head=dict(in_channels=16, stages=[dict(kernels=(3,), channels=(24,))])),
+        losses='head', head='head',
+    ),
+}  # fmt: skip
 HEADS = tuple(GRID_HEADS)
 
 
@@ -84,12 +87,14 @@ def _head_config(head: str) -> Config:
     row = GRID_HEADS[head]
     cfg = Config.fromfile(configs_folder() / '_base_' / 'models' / f'{row.model}_tiny.py').model
     changes = copy.deepcopy(dict(row.changes))
-    indices = cfg.backbone.get('out_indices')
-    changes['backbone'] = dict(_WIDTHS, _delete_=True, out_indices=indices)
+    indices, stages = cfg.backbone.get('out_indices'), len(cfg.backbone.widths)
+    small = dict(widths=_WIDTHS[:stages], depths=(0,) * stages)
+    changes['backbone'] = dict(small, type='TinyNet', _delete_=True, out_indices=indices)
     changes['data_preprocessor'] = None
     if cfg.get('neck') is not None and cfg.neck.type == 'FPN':
-        changes['neck'] = _FPN
-    changes['bbox_head'] = dict(changes['bbox_head'], num_classes=CLASSES)
+        changes['neck'] = dict(in_channels=list(_WIDTHS[:stages]), out_channels=16)
+    if 'bbox_head' in changes:
+        changes['bbox_head'] = dict(changes['bbox_head'], num_classes=CLASSES)
     whole = Config(dict(model=cfg))
     whole.merge_from_dict(dict(model=changes))
     return whole.model

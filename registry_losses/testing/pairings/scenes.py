@@ -5,6 +5,7 @@ Shapes: B images, M gts.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,9 @@ from torch import Tensor, nn
 from ...heads import LossInputs
 from ...structures import DetDataSample, GroundTruth
 from .detectors import CLASSES, SIZE
+
+JOINTS = 17
+Painter = Callable[[list[DetDataSample]], Tensor]
 
 
 def gts(size: int = SIZE, count: int = 8) -> list[DetDataSample]:
@@ -86,14 +90,77 @@ class Scene:
 
     def loss_inputs(self, model: Any) -> LossInputs:
         """What the losses of a model read, the raw maps being leaves of their graph."""
+        head = model.bbox_head
+        read = getattr(head, 'raw_maps', head)
         with torch.no_grad():
-            maps = model.bbox_head.raw_maps(model.extract_feat(self.inputs))
+            maps = read(model.extract_feat(self.inputs))
         maps = [[m.requires_grad_() for m in level_maps] for level_maps in maps]
-        gt = GroundTruth.from_data_samples(self.samples)
+        of_samples = getattr(head, 'ground_truth', GroundTruth.from_data_samples)
         ids = [sample.img_id for sample in self.samples]
-        return model.bbox_head.loss_inputs(maps, gt, image_ids=ids)
+        return head.loss_inputs(maps, of_samples(self.samples), image_ids=ids)
 
 
-SCENE = Scene.of(gts())
-EMPTY = Scene.of(gts(count=0))
-IGNORING = Scene(with_ignore_regions(SCENE.samples), SCENE.inputs)
+def persons(size: int = SIZE, count: int = 3) -> list[DetDataSample]:
+    """Two images of persons, who keep to a row each and miss a joint here and there."""
+    samples = gts(size, 0)
+    for image, sample in enumerate(samples):
+        generator = torch.Generator().manual_seed(image)
+        tall = size / max(count, 1)
+        top = torch.arange(count)[:, None, None] * tall
+        share = torch.rand(count, JOINTS, 2, generator=generator) * 0.9 + 0.05
+        points = share * torch.tensor([float(size), tall])
+        points[..., 1:] += top
+        sample.gt_instances = InstanceData(
+            bboxes=torch.cat((points.amin(1) - 1, points.amax(1) + 1), dim=1)
+            if count
+            else torch.zeros(0, 4),
+            labels=torch.zeros(count, dtype=torch.long),
+            keypoints=points,
+            keypoints_visible=(torch.rand(count, JOINTS, generator=generator) > 0.2).float(),
+        )
+    return samples
+
+
+def joint_images(samples: list[DetDataSample], size: int = SIZE) -> Tensor:
+    """Noise in which each kind of joint paints a spot in a colour of its own."""
+    generator = torch.Generator().manual_seed(7)
+    out = torch.randn(len(samples), 3, size, size, generator=generator) * 0.2
+    colours = torch.randn(JOINTS, 3, generator=generator)
+    for image, sample in zip(out, samples):
+        for person in sample.gt_instances.keypoints:
+            for (x, y), colour in zip(person.int().tolist(), colours):
+                spot = image[:, max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3]
+                spot[:] = colour[:, None, None]
+    return out
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """The batches that a kind of head trains on.
+
+    Args:
+        plain: To train on.
+        empty: Without a gt.
+        ignoring: ``plain``, half of each image an ignore region.
+    """
+
+    plain: Scene
+    empty: Scene
+    ignoring: Scene
+
+    @classmethod
+    def of(cls, some: list[DetDataSample], none: list[DetDataSample], paint: Painter) -> Scenes:
+        """Of annotations and what paints them."""
+        inputs = paint(some)
+        ignoring = Scene(with_ignore_regions(some), inputs)
+        return cls(Scene(some, inputs), Scene(none, paint(none)), ignoring)
+
+
+BOXES = Scenes.of(gts(), gts(count=0), images)
+PERSONS = Scenes.of(persons(), persons(count=0), joint_images)
+SCENE, EMPTY = BOXES.plain, BOXES.empty
+
+
+def scenes_for(model: Any) -> Scenes:
+    """Persons for heads that find joints, boxes for the others."""
+    return PERSONS if hasattr(model.bbox_head, 'skeleton') else BOXES
