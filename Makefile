@@ -26,7 +26,7 @@ PY    := $(VENV)/bin/python
 READY := $(VENV)/.registry_losses_ready
 endif
 
-.PHONY: help train test test-slow lint docs grid benchmark env clean
+.PHONY: help train test test-slow lint docs grid fuzz benchmark env clean
 .DEFAULT_GOAL := help
 
 help:
@@ -35,6 +35,7 @@ help:
 	@echo 'make lint       ruff and mypy'
 	@echo 'make docs       write the pages that are made from the code'
 	@echo 'make grid       train every pairing of parts for a few steps, write docs/pairing_grid.md'
+	@echo 'make fuzz       thousands of damaged files, configs and command lines: none may end in a traceback'
 	@echo 'make benchmark  time losses and assigners'
 	@echo 'make env        only prepare the environment ($(VENV), or PYTHON=... to use your own)'
 
@@ -89,6 +90,10 @@ docs: $(READY)
 # Goes on where it was stopped; `make grid ARGS=--fresh` begins anew.
 grid: $(READY)
 	OMP_NUM_THREADS=1 $(PY) tools/pairing_grid.py --jobs $(JOBS) --page docs/pairing_grid.md --picture docs/images/pairing_grid.png $(ARGS)
+
+# ARGS='--cases 500 --targets coco_json' for less, --only TARGET:SEED for one case again.
+fuzz: $(READY)
+	OMP_NUM_THREADS=1 $(PY) -m tests.test_fuzz.run --cases 5000 $(ARGS)
 
 benchmark: $(READY)
 	$(foreach tool,$(wildcard tools/benchmark/assigners.py tools/benchmark/losses.py),$(PY) $(tool) $(ARGS) &&) true

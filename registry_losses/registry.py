@@ -9,14 +9,21 @@ Losses, heads, necks, backbones and detectors live in :data:`MODELS`; assigners,
 samplers, coders, prior generators and match costs live in :data:`TASK_UTILS`.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine import registry as _root
 from mmengine.registry import Registry
 
-from .errors import UnknownTypeError, nearest_names
+from .errors import ConfigError, RegistryLossesError, UnknownTypeError, nearest_names
 
 SCOPE = 'registry_losses'
+
+# What constructors raise at values that they were not made for.
+_WRONG_VALUE = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError,
+    ValueError,
+)  # fmt: skip
 
 _LOCATIONS = ['registry_losses']
 
@@ -53,6 +60,35 @@ class ScopedRegistry(Registry):
             if 'Failed to get' not in str(error):
                 raise
             return None
+
+    def build(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:
+        """Build what a config node describes.
+
+        Raises:
+            ConfigError: If the node is none, has no type, lacks an argument, or holds a value
+                that the part cannot be built with; what it raised is the cause.
+        """
+        try:
+            return super().build(cfg, *args, **kwargs)
+        except RegistryLossesError:
+            raise
+        except _WRONG_VALUE as error:
+            raise ConfigError(self._not_built(cfg, error)) from error
+
+    def _not_built(self, cfg: Any, error: Exception) -> str:
+        if not isinstance(cfg, Mapping):
+            return f'{self.name}: expected a node dict(type=...), got {cfg!r:.80}'
+        if 'type' not in cfg:
+            near = nearest_names('type', [str(key) for key in cfg])
+            hint = f' (is {near[0]!r} meant as its type?)' if near else ''
+            keys = ', '.join(map(str, cfg)) or 'none'
+            return f'{self.name}: a node without a type; its keys are {keys}{hint}'
+        kind = getattr(cfg['type'], '__name__', cfg['type'])
+        keys = ', '.join(str(key) for key in cfg if key != 'type') or 'none'
+        return (
+            f'{kind}: cannot be built from its node ({type(error).__name__}: {error}); '
+            f'check the values of its keys: {keys}'
+        )
 
     def __contains__(self, key: str) -> bool:
         """Whether ``key`` can be built here."""

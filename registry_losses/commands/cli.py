@@ -78,6 +78,17 @@ def positive_int(text: str) -> int:
     return value
 
 
+def positive_number(text: str) -> float:
+    """An argument that is a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'expected a number, got {text!r}') from None
+    if not 0 < value < float('inf'):
+        raise argparse.ArgumentTypeError(f'expected a finite number above 0, got {text}')
+    return value
+
+
 def run_command(
     parser: argparse.ArgumentParser,
     work: Callable[[argparse.Namespace], Any],

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from .cli import OWN_ASSIGNER as OWN
-from .cli import add_cfg_options, positive_int, run_command
+from .cli import add_cfg_options, positive_int, positive_number, run_command
 
 
 def pairing_matrix_parser() -> argparse.ArgumentParser:
@@ -23,7 +23,9 @@ def pairing_matrix_parser() -> argparse.ArgumentParser:
     add('--seeds', nargs='+', type=int, default=[0])
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument('--steps', type=positive_int, help='of training, for every pairing')
-    budget.add_argument('--minutes', type=float, help='of training, by the pace of 40 steps')
+    budget.add_argument(
+        '--minutes', type=positive_number, help='of training, by the pace of 40 steps'
+    )
     add(
         '--data', metavar='CONFIG', help="data loaders and evaluators to use in place of the heads'"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from .cli import run_command
+from .cli import positive_number, run_command
 
 
 def plot_losses_parser() -> argparse.ArgumentParser:
@@ -16,7 +16,7 @@ def plot_losses_parser() -> argparse.ArgumentParser:
     parser.add_argument('losses', nargs='+', metavar='NAME[:OPTION=VALUE,...]')
     parser.add_argument('--out', default='losses.png', metavar='FILE.png')
     parser.add_argument('--title', default='')
-    parser.add_argument('--max-loss', type=float, default=None)
+    parser.add_argument('--max-loss', type=positive_number, default=None)
     return parser
 
 

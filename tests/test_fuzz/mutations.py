@@ -9,8 +9,8 @@ from typing import Any
 
 # What people's files hold where something else was meant.
 ODD_VALUES = (
-    None, '', ' ', 'x', '0', '-1', 'nan', 'None', True, False, 0, -1, 1, 2**31, 2**63, -(2**40), 0.5,
-    1e308, float('nan'), float('inf'), float('-inf'), [], {}, [[]], [None], [1, 2], {'a': 1},
+    None, '', ' ', 'x', '0', '-1', 'nan', 'None', True, False, 0, -1, 1, 2**31, 2**63, -(2**40),
+    0.5, 1e308, float('nan'), float('inf'), float('-inf'), [], {}, [[]], [None], [1, 2], {'a': 1},
     'é', 'a/b', '../x', '\x00', 'x' * 300,
 )  # fmt: skip
 

@@ -33,7 +33,6 @@ from registry_losses.testing.pairings import head_config
 from .mutations import mutate_bytes, mutate_tree, mutate_words
 
 Target = Callable[[Random, Path], str]
-DONE = 'done'  # key of the exception's note: what was done to the input
 
 
 def _image(rng: Random, size: int = 32) -> np.ndarray:
@@ -76,7 +75,9 @@ def coco_json(rng: Random, folder: Path) -> str:
             labels = torch.tensor([i['bbox_label'] for i in info['instances']]).long()
             pred = dict(bboxes=boxes, labels=labels, scores=torch.ones(len(labels)))
             sample = dict(
-                img_id=info['img_id'], pred_instances=pred, ori_shape=(info['height'], info['width'])
+                img_id=info['img_id'],
+                pred_instances=pred,
+                ori_shape=(info['height'], info['width']),
             )
             metric.process(None, [sample])
         metric.evaluate(len(infos))
@@ -134,7 +135,7 @@ def voc_xml(rng: Random, folder: Path) -> str:
 def image_file(rng: Random, folder: Path) -> str:
     """An image file, read through a data set with a training pipeline."""
     kind = rng.choice(('.png', '.jpg', '.bmp'))
-    ok, data = cv2.imencode(kind, _image(rng))
+    _, data = cv2.imencode(kind, _image(rng))
     data, done = mutate_bytes(data.tobytes(), rng)
     content = _coco()
     content['images'] = [dict(content['images'][0], file_name=f'0{kind}')]

@@ -225,7 +225,9 @@ def _try_loss(term: LossTerm, parts: Pairing) -> None:
         try:
             value = call_loss(term.loss, pred, target, **options)
         except _TRIAL_ERRORS as error:
-            raise PairingError(f'{where}: {error}') from error
+            raise PairingError(
+                f'{where}: {error}; choose another loss for this term, or other settings of it'
+            ) from error
     if not isinstance(value, Tensor) or value.dim():
         what = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise PairingError(

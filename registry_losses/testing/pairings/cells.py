@@ -85,8 +85,7 @@ def run_cell(cell: Cell) -> CellResult:
     try:
         found = examine(config)
         if found.after and found.problems:
-            # A term of large gradients carries the others away at first, and the weights of
-            # gradient harmonised losses follow the crowd of errors: smaller steps, more of them.
+            # A term of large gradients carries the others away at first: smaller steps.
             found = examine(config, steps=40, rate=1e-3)
     except PairingError as error:
         seconds = time.perf_counter() - start

@@ -79,9 +79,19 @@ def examine(config: Mapping[str, Any], *, steps: int = 8, rate: float = 3e-3) ->
     # is what the steps did for those of the end.
     last = scene.loss_inputs(model)
     found.before, found.after = fixed_losses(before, last), fixed_losses(model, last)
+    if falling_problems(found):
+        plain = [fixed_losses(m, last, plainly=True) for m in (before, model)]
+        for name, value in plain[1].items():
+            if value < plain[0][name]:
+                found.before[name], found.after[name] = plain[0][name], value
     found.problems = falling_problems(found) or empty_problems(model)
     found.problems += class_weight_problems(model, config)
     return found
+
+
+def value_of(term: Any, inputs: LossInputs) -> Tensor:
+    """One term, its parts summed where it has several (pull and push)."""
+    return total_of(evaluate_terms([term], inputs))
 
 
 def total_of(losses: Mapping[str, Tensor]) -> Tensor:
@@ -98,7 +108,7 @@ def falling_problems(found: Findings) -> list[str]:
     ]
 
 
-def fixed_losses(model: Any, last: LossInputs) -> dict[str, float]:
+def fixed_losses(model: Any, last: LossInputs, *, plainly: bool = False) -> dict[str, float]:
     """Each term of a model against the targets of ``last``: its pairs, and their overlaps."""
     found, losses = scenes_for(model).plain.loss_inputs(model), {}
     for term in model.bbox_head.loss_terms:
@@ -109,8 +119,23 @@ def fixed_losses(model: Any, last: LossInputs) -> dict[str, float]:
             assignment = last.pairs(term).replace(quality=overlaps)
             term = replace(term, target_quality='assigned')
         own = replace(found, assignment=assignment, _cache={})
-        losses[term.name] = float(evaluate_terms([term], own)[term.name].detach())
+        if plainly:
+            term = replace(term, loss=plain_of(term.loss))
+        losses[term.name] = float(value_of(term, own).detach())
     return losses
+
+
+def plain_of(loss: Any) -> Any:
+    """What a gradient harmonised loss harmonises; any other loss as it is.
+
+    These weigh each error by how many are like it, so that their value may rise while every
+    error falls.
+    """
+    plain = {'GHMC': 'CrossEntropyLoss', 'GHMR': 'L1Loss'}.get(type(loss).__name__)
+    if plain is None:
+        return loss
+    more = dict(use_sigmoid=True) if plain == 'CrossEntropyLoss' else {}
+    return MODELS.build(dict(more, type=plain))
 
 
 def first_step_problems(
@@ -118,10 +143,10 @@ def first_step_problems(
 ) -> list[str]:
     """Images without positives; parameters and terms without a gradient."""
     head, problems = model.bbox_head, []
-    names = [term.name for term in head.loss_terms]
+    found = scenes_for(model).plain.loss_inputs(model)
+    names = list(evaluate_terms(head.loss_terms, found))
     if list(losses) != names:
         problems.append(f'losses {list(losses)}, terms {names}')
-    found = scenes_for(model).plain.loss_inputs(model)
     counts = torch.bincount(found.assignment.image, minlength=found.gt.batch_size).tolist()
     if findings is not None:
         findings.positives = counts
@@ -136,7 +161,7 @@ def first_step_problems(
         elif bool(grad.abs().sum() > 0) != expected:
             problems.append(f'{name}: gradient {"zero" if expected else "although idle"}')
     for term in head.loss_terms:
-        loss = evaluate_terms([term], found)[term.name]
+        loss = value_of(term, found)
         branch = found.output[term.branch]
         grad = torch.autograd.grad(loss, branch, retain_graph=True, allow_unused=True)[0]
         if grad is None or not grad.abs().sum() > 0:
@@ -159,7 +184,8 @@ def ignore_problems(model: Any) -> list[str]:
     return [
         f'{term.name}: charges ignored priors'
         for term in head.loss_terms
-        if _charged(term, found, free)
+        # Tags are read where the joints themselves are.
+        if term.kind != 'embedding' and _charged(term, found, free)
     ]
 
 
@@ -167,7 +193,8 @@ def class_weight_problems(model: Any, config: Mapping[str, Any]) -> list[str]:
     """Class weights of two raise the class term, where the loss takes class weights."""
     head = model.bbox_head
     node = config.get('bbox_head', {}).get('loss_cls')
-    term = next((t for t in head.loss_terms if t.loss is head.loss_cls), None)
+    own = getattr(head, 'loss_cls', None)
+    term = next((t for t in head.loss_terms if t.loss is own), None)
     if not isinstance(node, Mapping) or term is None:
         return []
     if 'class_weight' not in inspect.signature(type(term.loss).__init__).parameters:
@@ -180,8 +207,8 @@ def class_weight_problems(model: Any, config: Mapping[str, Any]) -> list[str]:
     loss.load_state_dict(term.loss.state_dict())  # what it has counted in training
     found = scenes_for(model).plain.loss_inputs(model)
     with torch.no_grad(), unchanged_buffers(term.loss):
-        plain = float(evaluate_terms([term], found)[term.name])
-        double = float(evaluate_terms([replace(term, loss=loss)], found)[term.name])
+        plain = float(value_of(term, found))
+        double = float(value_of(replace(term, loss=loss), found))
     # Of BCE they are weights of the positives, as in OpenMMLab: less than double.
     if plain * 1.001 < double < plain * 2.001:
         return []
@@ -193,7 +220,7 @@ def _charged(term: Any, found: LossInputs, rows: Tensor) -> bool:
     branch = found.output[term.branch]
     if branch.shape[-3:-1] != rows.shape:
         return False  # priors that share a class vector (YOLOv1)
-    loss = evaluate_terms([term], found)[term.name]
+    loss = value_of(term, found)
     grad = torch.autograd.grad(loss, branch, retain_graph=True, allow_unused=True)[0]
     return grad is not None and bool(grad[..., rows, :].abs().sum() > 0)
 

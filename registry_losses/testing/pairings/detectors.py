@@ -31,6 +31,7 @@ class GridHead:
         losses: Dotted place of the node that holds the losses.
         settings: Dotted place of the node that holds assigner and sampler.
         head: Dotted attribute of the model.
+        arguments: Settings of parts that suit this head's priors, by type.
     """
 
     model: str
@@ -38,9 +39,12 @@ class GridHead:
     losses: str = 'bbox_head'
     settings: str = 'train_cfg'
     head: str = 'bbox_head'
+    arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 _TOWER = dict(bbox_head=dict(in_channels=16, feat_channels=16))
+# A joint's box is larger than a cell's, whichever the cell.
+_JOINTS = dict(UniformAssigner=dict(pos_ignore_thr=0.02, neg_ignore_thr=0.7))
 GRID_HEADS: Mapping[str, GridHead] = {
     'retinanet': GridHead('retinanet', _TOWER),
     'fcos': GridHead('fcos', _TOWER),
@@ -71,12 +75,18 @@ GRID_HEADS: Mapping[str, GridHead] = {
     'ae': GridHead(
         'ae',
         dict(head=dict(in_channels=16, conv_out_channels=(24,))),
-        losses='head', head='head',
+        losses='head', head='head', arguments=_JOINTS,
     ),
     'openpose': GridHead(
         'openpose',
-        dict(head=dict(in_channels=16, stages=[dict(kernels=(3,), channels=(24,))])),
-        losses='head', head='head',
+        dict(
+            head=dict(
+                in_channels=16,
+                stages=[dict(kernels=(3,), channels=(24,))],
+                loss_background=dict(type='KeypointMSELoss'),
+            )
+        ),
+        losses='head', head='head', arguments=_JOINTS,
     ),
 }  # fmt: skip
 HEADS = tuple(GRID_HEADS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -16,7 +16,7 @@ from .parts import all_losses, assigner_names, kinds_of, node, sampler_names
 RULES: Mapping[str, str] = {
     'grid': 'the assigner needs a grid of priors, and proposals have none',
     'kind': 'the loss does not compare what the term compares',
-    'output': 'the loss needs an output that the head lacks: bins, or a sigmoid of its boxes',
+    'output': 'the loss needs what the head lacks: bins, a sigmoid of its boxes, more maps',
     'boxes': 'the head predicts no boxes to compare',
 }
 
@@ -29,16 +29,18 @@ class Place:
         name: ``assigner``, ``sampler``, or the key of a loss.
         node: Dotted place of the node that holds it.
         kinds: Of the terms that a loss there may serve; empty for other parts.
+        arguments: Settings of parts that suit this head, by type.
     """
 
     name: str
     node: str
     kinds: tuple[str, ...] = ()
+    arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
 
     def choices(self) -> Mapping[str, dict[str, Any]]:
         """Every part that could be written there: label to config node."""
         if self.name == 'assigner':
-            return {name: node(name) for name in assigner_names()}
+            return {name: node(name, **self.arguments.get(name, {})) for name in assigner_names()}
         if self.name == 'sampler':
             return {name: node(name) for name in sampler_names()}
         return all_losses()
@@ -52,7 +54,9 @@ class Place:
 def places(head: str) -> Mapping[str, Place]:
     """The parts of a head that may be changed, by name."""
     row, config = GRID_HEADS[head], head_config(head)
-    found = {name: Place(name, row.settings) for name in ('assigner', 'sampler')}
+    found = {
+        name: Place(name, row.settings, arguments=row.arguments) for name in ('assigner', 'sampler')
+    }
     losses, built = node_at(config, row.losses), default_head(head)
     by_loss = {id(term.loss): term for term in built.loss_terms}
     for key, value in losses.items():
@@ -84,7 +88,7 @@ def rule_against(head: str, place: str, label: str) -> str | None:
     if not kinds & set(where.kinds):
         return 'kind'
     if not set(where.kinds) & set(BOX_KINDS):
-        return None
+        return 'output' if _ranks_more_maps(built, place, label) else None
     if getattr(built, 'bbox_coder', None) is None:
         return 'boxes'
     if 'box_decoded' in kinds and 'box_decoded' in where.kinds:
@@ -93,6 +97,13 @@ def rule_against(head: str, place: str, label: str) -> str | None:
         return 'output' if getattr(built, 'num_bins', 0) < 2 else None
     activation = MODELS.build(dict(all_losses()[label])).activation
     return 'output' if activation == 'sigmoid' and not _encodes_shares(built, place) else None
+
+
+def _ranks_more_maps(head: Any, place: str, label: str) -> bool:
+    """Whether a loss of the hardest maps asks for more maps than its term has."""
+    branch = next(t.branch for t in head.loss_terms if t.loss is getattr(head, place))
+    topk = getattr(MODELS.build(dict(all_losses()[label])), 'topk', 0)
+    return topk > head.map_channels().get(branch, topk)
 
 
 def has_grid(head: Any) -> bool:
