@@ -18,6 +18,7 @@ from ...errors import ShapeError
 from ...heads import LossInputs, evaluate_terms
 from ...heads.terms.evaluation import unchanged_buffers
 from ...registry import MODELS
+from ...structures.loss_term import BOX_KINDS
 from .detectors import build
 from .scenes import scenes_for
 
@@ -126,16 +127,18 @@ def fixed_losses(model: Any, last: LossInputs, *, plainly: bool = False) -> dict
 
 
 def plain_of(loss: Any) -> Any:
-    """What a gradient harmonised loss harmonises; any other loss as it is.
+    """What a loss weighs by its own state of learning; any other loss as it is.
 
-    These weigh each error by how many are like it, so that their value may rise while every
-    error falls.
+    Gradient harmonised losses weigh each error by how many are like it, focal EIoU by the
+    overlap reached: their values may rise while every error falls.
     """
-    plain = {'GHMC': 'CrossEntropyLoss', 'GHMR': 'L1Loss'}.get(type(loss).__name__)
-    if plain is None:
-        return loss
-    more = dict(use_sigmoid=True) if plain == 'CrossEntropyLoss' else {}
-    return MODELS.build(dict(more, type=plain))
+    plain: dict[str, dict[str, Any]] = {
+        'GHMC': dict(type='CrossEntropyLoss', use_sigmoid=True),
+        'GHMR': dict(type='L1Loss'),
+        'FocalEIoULoss': dict(type='EIoULoss'),
+    }
+    node = plain.get(type(loss).__name__)
+    return loss if node is None else MODELS.build(node)
 
 
 def first_step_problems(
@@ -166,7 +169,7 @@ def first_step_problems(
         grad = torch.autograd.grad(loss, branch, retain_graph=True, allow_unused=True)[0]
         if grad is None or not grad.abs().sum() > 0:
             problems.append(f'{term.name}: no gradient of its own')
-    return problems or ignore_problems(model)
+    return problems or ignore_problems(model) + weight_problems(head, found)
 
 
 def ignore_problems(model: Any) -> list[str]:
@@ -187,6 +190,37 @@ def ignore_problems(model: Any) -> list[str]:
         # Tags are read where the joints themselves are.
         if term.kind != 'embedding' and _charged(term, found, free)
     ]
+
+
+def weight_problems(head: Any, found: LossInputs) -> list[str]:
+    """The weight of a gt multiplies its terms: none at 0, the box terms threefold at 3."""
+    pairs, gt = found.assignment, found.gt
+    first = torch.stack([(pairs.image == i).nonzero()[0, 0] for i in range(gt.batch_size)])
+    chosen = torch.zeros_like(gt.valid)
+    chosen[pairs.image[first], pairs.gt[first]] = True
+    weights = torch.where(chosen, 0.0, 1.0)
+    without = replace(found, gt=replace(gt, weights=weights), _cache={})
+    threefold = replace(found, gt=replace(gt, weights=torch.full_like(weights, 3)), _cache={})
+    # Priors of the chosen gts that serve no other gt.
+    rows = torch.zeros(pairs.ignored.shape, dtype=torch.bool)
+    mine = chosen[pairs.image, pairs.gt]
+    rows[pairs.image[mine], pairs.prior[mine]] = True
+    rows[pairs.image[~mine], pairs.prior[~mine]] = False
+    problems = []
+    for term in head.loss_terms:
+        # Tags and fields belong to persons, whose joints are many gts.
+        own = term.kind not in ('embedding', 'field') and not getattr(term, 'background', False)
+        if own and _charged(term, without, rows):
+            problems.append(f'{term.name}: charges gts of weight 0')
+        if term.kind in BOX_KINDS and 'GHM' not in type(term.loss).__name__:
+            # A copy each, since some losses keep a running mean.
+            one, three = (
+                float(value_of(replace(term, loss=copy.deepcopy(term.loss)), i).detach())
+                for i in (found, threefold)
+            )
+            if abs(three - 3 * one) > 1e-3 * abs(one):
+                problems.append(f'{term.name}: {one:.5g} at weight 1, {three:.5g} at weight 3')
+    return problems
 
 
 def class_weight_problems(model: Any, config: Mapping[str, Any]) -> list[str]:
