@@ -123,11 +123,23 @@ class BaseLoss(nn.Module):
                 :func:`.checks.check_labels`).
             ShapeError: If shapes or dtypes do not fit.
         """
+        return self.call(pred, target, weight, avg_factor, reduction_override)
+
+    def call(
+        self,
+        pred: Tensor,
+        target: Target,
+        weight: Tensor | None,
+        avg_factor: Tensor | float | None,
+        reduction_override: str | None,
+        **more: object,
+    ) -> Tensor:
+        """:meth:`forward`, with what the :meth:`compute` of a class takes besides."""
         reduction = self.check_call(pred, weight, avg_factor, reduction_override)
         if weight is not None:
             weight = like_pred(weight, pred)
         with torch.autocast(pred.device.type, enabled=False):
-            return self.compute(pred, target, weight, reduction, avg_factor)
+            return self.compute(pred, target, weight, reduction, avg_factor, **more)
 
     def check_call(
         self,

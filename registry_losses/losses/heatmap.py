@@ -145,11 +145,7 @@ class HeatmapLoss(BaseLoss):
         if isinstance(target, ClassTargets):
             weight = row_weight(weight, target)
             target = target.dense()
-        self._mask = mask
-        try:
-            return super().forward(output, target, weight, avg_factor, reduction_override)
-        finally:
-            self._mask = None
+        return self.call(output, target, weight, avg_factor, reduction_override, mask=mask)
 
     def compute(
         self,
@@ -158,11 +154,12 @@ class HeatmapLoss(BaseLoss):
         weight: Tensor | None,
         reduction: str,
         avg_factor: Tensor | float | None,
+        mask: Tensor | None = None,
     ) -> Tensor:
         """See :meth:`BaseLoss.compute`."""
         target = like_pred(check_same_shape(pred, target), pred)
         loss = self.elements(in_float(pred), target)
-        weight = self.channel_weight(target, weighted_heatmap(loss, weight, self._mask))
+        weight = self.channel_weight(target, weighted_heatmap(loss, weight, mask))
         return self.loss_weight * reduce_loss(loss, reduction, weight, avg_factor)
 
     def channel_weight(self, target: Tensor, weight: Tensor | None) -> Tensor | None:
@@ -251,6 +248,7 @@ class KeypointOHKMMSELoss(HeatmapLoss):
         weight: Tensor | None,
         reduction: str,
         avg_factor: Tensor | float | None,
+        mask: Tensor | None = None,
     ) -> Tensor:
         """See :meth:`BaseLoss.compute`."""
         target = check_same_shape(pred, target)
@@ -259,6 +257,6 @@ class KeypointOHKMMSELoss(HeatmapLoss):
             pred,
             target,
             topk=self.topk,
-            weight=weighted_heatmap(pred, weight, self._mask),
+            weight=weighted_heatmap(pred, weight, mask),
             reduction=reduction,
         )

@@ -124,8 +124,6 @@ class OKSLoss(BaseLoss):
         check_numbers(self, low=0, above=True, corner_sigma=corner_sigma)
         self.sigmas = tuple(sigmas)
         self.corner_sigma = corner_sigma
-        self._area: Tensor | None = None
-        self._visible: Tensor | None = None
 
     def forward(  # type: ignore[override]
         self,
@@ -149,11 +147,8 @@ class OKSLoss(BaseLoss):
             area: ``(K,)`` of the instances; needed for keypoints.
             visible: ``(K, V)`` which keypoints are labelled.
         """
-        self._area, self._visible = area, visible
-        try:
-            return super().forward(pred, target, weight, avg_factor, reduction_override)
-        finally:
-            self._area = self._visible = None
+        more = dict(area=area, visible=visible)
+        return self.call(pred, target, weight, avg_factor, reduction_override, **more)
 
     def compute(
         self,
@@ -162,10 +157,12 @@ class OKSLoss(BaseLoss):
         weight: Tensor | None,
         reduction: str,
         avg_factor: Tensor | float | None,
+        area: Tensor | None = None,
+        visible: Tensor | None = None,
     ) -> Tensor:
-        """See :meth:`BaseLoss.compute`."""
+        """:func:`oks_loss`, of boxes as pairs of corners."""
         target = need_tensor(self, target)
-        sigmas, area = self.sigmas, self._area
+        sigmas = self.sigmas
         if pred.dim() == 2 and pred.shape[1] == 4:
             check_same_shape(pred, target)
             sigmas = (self.corner_sigma,)
@@ -183,7 +180,7 @@ class OKSLoss(BaseLoss):
             target,
             area,
             sigmas=sigmas,
-            visible=self._visible,
+            visible=visible,
             weight=weight,
             reduction=reduction,
             avg_factor=avg_factor,

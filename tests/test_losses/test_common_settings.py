@@ -296,7 +296,7 @@ def test_arguments_of_a_call_in_order(name):
 @pytest.mark.parametrize('name', REGISTERED)
 def test_every_loss_of_classes_weighs_them(name):
     cls = REGISTERED[name]
-    of_classes = 'classification' in getattr(cls, 'kinds', ('classification',))
+    of_classes = 'classification' in (cls.kinds or ('classification',))
     assert ('class_weight' in inspect.signature(cls.__init__).parameters) == of_classes
 
 
