@@ -56,7 +56,7 @@ def find_format(source: str | Path) -> str:
             return 'coco'
         if path.suffix in ('.yaml', '.yml'):
             return 'yolo'
-        if _voc_root(path) is not None:
+        if voc_root(path) is not None:
             return 'voc'
         if path.suffix == '.txt':
             return 'yolo'
@@ -70,7 +70,7 @@ def find_format(source: str | Path) -> str:
     )
 
 
-def _voc_root(path: Path) -> Path | None:
+def voc_root(path: Path) -> Path | None:
     """The folder with ``Annotations`` above a VOC list or folder."""
     for folder in (path, *path.parents[:4]):
         if (folder / 'Annotations').is_dir():
@@ -148,7 +148,7 @@ def find_images_of(path: Path, first: str) -> Path:
 
 
 def _read_voc(path: Path, images: str | Path | None, classes: Sequence[str] | None):
-    root = _voc_root(path) or path
+    root = voc_root(path) or path
     plain = root / 'Annotations' if (root / 'Annotations').is_dir() else root
     subdir = Path(images).absolute() if images else root / 'JPEGImages'
     if not subdir.is_dir():
