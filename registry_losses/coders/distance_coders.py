@@ -47,6 +47,10 @@ class DistancePointBBoxCoder(BaseBBoxCoder):
             is ``none``. Set it where the head's forward ends in an exponential.
         max_dis: Largest distance, in encoded units (``reg_max`` of a distribution).
         eps: Encoded gts stay this far below ``max_dis``.
+        bins: Where each side is a distribution: raw outputs are the logits of that many
+            bins 0, 1, 2 ... a side, and the distance is their expectation (Generalized
+            Focal Loss, Li et al., 2020, equation 5). ``max_dis`` is then ``bins - 1`` if
+            nothing else is said.
 
     Raises:
         ConfigError: For an unknown activation.
@@ -64,6 +68,7 @@ class DistancePointBBoxCoder(BaseBBoxCoder):
         nonnegative: bool | None = None,
         max_dis: float | None = None,
         eps: float = 0.1,
+        bins: int | None = None,
     ) -> None:
         super().__init__(use_box_type)
         if activation not in ('none', 'exp', 'relu', 'softplus'):
@@ -72,11 +77,19 @@ class DistancePointBBoxCoder(BaseBBoxCoder):
         self.normalize_by_stride = normalize_by_stride
         self.activation = activation
         self.nonnegative = (activation != 'none') if nonnegative is None else nonnegative
-        self.max_dis = max_dis
+        if bins is not None and (bins < 2 or activation != 'none'):
+            raise ConfigError(
+                f'bins: expected at least 2 and no activation, got {bins} and {activation!r}'
+            )
+        self.max_dis = bins - 1.0 if bins is not None and max_dis is None else max_dis
         self.eps = eps
+        self.bins = bins
 
     def activate(self, raw: Tensor) -> Tensor:
-        """Raw outputs to distances."""
+        """Raw outputs ``(..., 4)``, or ``(..., 4 * bins)``, to distances ``(..., 4)``."""
+        if self.bins is not None:
+            share = raw.unflatten(-1, (4, self.bins)).softmax(dim=-1)
+            return share @ self.constant(tuple(float(i) for i in range(self.bins)), share)
         if self.activation == 'exp':
             return raw.clamp(max=MAX_EXPONENT).exp()
         if self.activation == 'relu':

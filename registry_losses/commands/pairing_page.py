@@ -33,7 +33,7 @@ KINDS = {
     'embedding': 'embeddings',
     'field': 'fields',
 }
-SYSTEMS = ('retinanet', 'ssd', 'fcos', 'atss', 'centernet', 'yolov1', 'yolov3', 'yolov4', 'yolov5')
+SYSTEMS = ('retinanet', 'ssd', 'fcos', 'atss', 'gfl', 'centernet', 'yolov1', 'yolov3', 'yolov4', 'yolov5')
 
 _INTRO = """# What pairs with what
 

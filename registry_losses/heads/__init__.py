@@ -6,6 +6,7 @@ from .bbox_head import ConvFCBBoxHead, Shared2FCBBoxHead, Shared4Conv1FCBBoxHead
 from .centernet_head import CenterNetHead
 from .dense_head import DenseHead
 from .fcos_head import FCOSHead
+from .gfl_head import GFLHead
 from .openpose_head import OpenPoseHead
 from .pose_head import PoseHead
 from .proposals import Proposals, propose
@@ -30,6 +31,7 @@ __all__ = [
     'ConvTower',
     'DenseHead',
     'FCOSHead',
+    'GFLHead',
     'LevelNormTower',
     'LossInputs',
     'OpenPoseHead',

@@ -15,6 +15,7 @@ from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ..losses.declared import probabilities
 from ..pose.peaks import find_peaks, refine
 from ..pose.persons import Persons
 from ..pose.tag_grouping import TagGrouping, fill_missing, group_by_tags, tagged_persons
@@ -22,7 +23,6 @@ from ..registry import MODELS
 from ..structures import LossTerm
 from .initial import start_rare_classes
 from .layouts import Maps
-from .map_reader import probabilities
 from .pose_head import PoseHead
 
 

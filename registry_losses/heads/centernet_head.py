@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..losses.declared import probabilities
 from ..registry import MODELS
 from ..structures import HeadOutput, LossTerm, Priors
 from .dense_head import DenseHead
 from .initial import prior_sides, start_rare_classes
 from .layouts import Layout, SplitBoxMaps
-from .map_reader import probabilities
 from .prediction import top_candidates
 
 

@@ -227,7 +227,15 @@ class DenseHead(BaseModule):
             allowed_border=self.train_cfg.get('allowed_border', -1) if self.training else -1,
         )
         unassigned = Assignment.empty(gt.batch_size, priors.num_priors, gt.device)
-        inputs = LossInputs(output, priors, gt, unassigned, self.bbox_coder, self.num_classes)
+        inputs = LossInputs(
+            output,
+            priors,
+            gt,
+            unassigned,
+            self.bbox_coder,
+            self.num_classes,
+            class_loss=self.loss_cls,
+        )
         return replace(inputs, assignment=self.assign(inputs, image_ids), _cache={})
 
     def assign(self, inputs: LossInputs, image_ids: Sequence | None = None) -> Assignment:

@@ -57,3 +57,25 @@ def start_few_objects(bias: Tensor, num_classes: int, stride, *, image: int = 64
     bias.zero_()
     bias[:, 4] = float(torch.logit(torch.tensor(per_prior)))
     bias[:, -num_classes:] = float(torch.logit(torch.tensor(0.01)))
+
+
+@torch.no_grad()
+def start_at_distance(bias: Tensor, distance: float) -> None:
+    """Biases of bins 0 to n - 1 whose softmax has the expectation ``distance``.
+
+    The flattest such distribution: logits in proportion to the bin.
+
+    Args:
+        bias: ``(..., n)``, changed in place.
+        distance: In bins; beyond the bins it counts as close to the last.
+    """
+    bins = torch.arange(bias.shape[-1], dtype=torch.float64)
+    wanted = min(max(distance, 0.05), float(bins[-1]) - 0.05)
+    low, high = -50.0, 50.0
+    for _ in range(60):  # the expectation rises with the slope: bisection
+        slope = (low + high) / 2
+        if float((slope * bins).softmax(0) @ bins) < wanted:
+            low = slope
+        else:
+            high = slope
+    bias.copy_(((low + high) / 2 * (bins - bins.mean())).to(bias))

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..losses.declared import declared
+from ..losses.declared import declared, probabilities
 from ..structures import HeadOutput, Predictions, Priors
 from .layouts import Layout, Maps
 
@@ -125,17 +125,3 @@ class MapReader:
 def num_outputs(num_classes: int, loss) -> int:
     """Outputs of a branch: C, and one for the background where its loss has a softmax."""
     return num_classes + int(declared(loss).needs_background)
-
-
-def probabilities(logits: Tensor, loss) -> Tensor:
-    """Raw outputs to [0, 1], by the activation that their loss declares.
-
-    Args:
-        logits: ``(..., C)``.
-        loss: Its ``activation`` is ``'sigmoid'`` (also where it declares none),
-            ``'softmax'`` over the last dimension, or ``'identity'``.
-    """
-    activation = declared(loss).class_activation
-    if activation == 'softmax':
-        return logits.float().softmax(dim=-1)
-    return logits.float().sigmoid() if activation == 'sigmoid' else logits.float().clamp(0, 1)

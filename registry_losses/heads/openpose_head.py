@@ -14,6 +14,7 @@ from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ..losses.declared import probabilities
 from ..pose.fields import limb_fields
 from ..pose.joints import joint_table
 from ..pose.limb_grouping import LimbGrouping, group_by_limbs
@@ -24,7 +25,6 @@ from ..structures import GroundTruth, LossTerm
 from ..structures.priors import Priors
 from .initial import start_rare_classes
 from .layouts import Maps
-from .map_reader import probabilities
 from .pose_head import PoseHead
 
 # Cao et al. 2017, figure 3: three 3x3 and a 1x1 convolution before the outputs, then

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..assigners import wrap_assigner
 from ..assigners.ignore_regions import regions_not_annotated
 from ..errors import ConfigError
+from ..losses.declared import probabilities
 from ..pose.joints import joint_instances
 from ..pose.persons import Persons, as_instances
 from ..registry import MODELS, TASK_UTILS
@@ -34,7 +35,6 @@ from ..structures.priors import Priors
 from ..structures.skeleton import Skeleton, find_skeleton
 from .building import build, pad_shapes
 from .layouts import Maps
-from .map_reader import probabilities
 from .terms.assigning import assign_and_sample
 from .terms.evaluation import evaluate_terms
 from .terms.loss_inputs import LossInputs

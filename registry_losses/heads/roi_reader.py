@@ -13,8 +13,8 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ..losses.declared import probabilities
 from ..structures import Assignment, HeadOutput, Predictions, Priors
-from .map_reader import probabilities
 from .prediction import rescale_instances, suppress, top_candidates
 from .terms.loss_inputs import LossInputs
 

@@ -8,6 +8,8 @@ Those of other packages declare less: what is missing follows from their name, t
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from torch import Tensor
+
 from ..structures.loss_term import Kind
 
 TargetFormat = Literal['sparse', 'labels', 'label_score', 'dense']
@@ -104,3 +106,17 @@ def kinds_of_name(name: str) -> tuple[Kind, ...] | None:
     if 'iou' in name.lower():
         return ('box_decoded',)
     return _KINDS_OF_NAMES.get(name)
+
+
+def probabilities(logits: Tensor, loss) -> Tensor:
+    """Raw outputs to [0, 1], by the activation that their loss declares.
+
+    Args:
+        logits: ``(..., C)``.
+        loss: Its ``activation`` is ``'sigmoid'`` (also where it declares none),
+            ``'softmax'`` over the last dimension, or ``'identity'``.
+    """
+    activation = declared(loss).class_activation
+    if activation == 'softmax':
+        return logits.float().softmax(dim=-1)
+    return logits.float().sigmoid() if activation == 'sigmoid' else logits.float().clamp(0, 1)

@@ -35,7 +35,7 @@ Normalizer = Literal[
     'rank_sum',
 ]
 TargetQuality = Literal['assigned', 'one', 'iou', 'giou', 'diou', 'ciou']
-PairWeight = Literal['assigned', 'centerness', 'quality', 'box_scale', 'none']
+PairWeight = Literal['assigned', 'centerness', 'quality', 'score', 'box_scale', 'none']
 
 PER_PRIOR_KINDS = ('classification', 'objectness', 'heatmap')
 BOX_KINDS = ('box_encoded', 'box_decoded', 'distribution')
@@ -79,7 +79,8 @@ class LossTerm:
             the prediction with its gt (``iou``, ``giou``, ``diou``, ``ciou``), in [0, 1].
         negative_weight: Weight of the rows without a positive (YOLOv1's lambda_noobj).
         pair_weight: Weight of a pair in box and centreness terms: the assignment's,
-            times centreness or quality or YOLO's ``2 - w h`` (of the gt, in shares of
+            times centreness, quality, the highest class score that the prior predicts
+            now (GFL) or YOLO's ``2 - w h`` (of the gt, in shares of
             the image), or none.
         one_per_prior: Keep one gt a prior: True by quality, then the smaller box;
             ``'last'`` by quality, then the last gt (CenterNet's sizes and offsets).

@@ -15,14 +15,20 @@ from ..structures import DetDataSample
 
 
 @torch.no_grad()
-def fill_from_names(model: nn.Module) -> None:
+def fill_from_names(model: nn.Module, own_values: Sequence[str] = ()) -> None:
     """Fill every entry of the state dict with numbers drawn from its own name.
 
     ``r = randn(shape)`` under the seed ``crc32(name)``; tensors of two or more dimensions
     get ``r / sqrt(t[0].numel())``, ``running_var`` gets ``1 + 0.1 |r|``, weights and
     scales ``1 + 0.1 r``, ``num_batches_tracked`` 0, everything else ``0.1 r``.
+
+    Args:
+        model: Changed in place.
+        own_values: Entries that stay as they are.
     """
     for name, tensor in model.state_dict().items():
+        if name in own_values:
+            continue
         if name.endswith('num_batches_tracked'):
             tensor.zero_()
             continue

@@ -21,6 +21,7 @@ CONFIGS = {
     'retinanet_r50_fpn': 'retinanet/retinanet_r50_fpn_coco.py',
     'fcos_r50_fpn': 'fcos/fcos_r50_fpn_coco.py',
     'atss_r50_fpn': 'atss/atss_r50_fpn_coco.py',
+    'gfl_r50_fpn': 'gfl/gfl_r50_fpn_coco.py',
     'ssd300_vgg16': 'ssd/ssd300_vgg16_coco.py',
     'centernet_r18': 'centernet/centernet_r18_coco.py',
     'yolov3_d53': 'yolo/yolov3_d53_coco.py',
@@ -38,7 +39,7 @@ def system(request):
     """Name, filled model in train mode, reference."""
     reference = json.loads((DATA / 'systems' / f'{request.param}.json').read_text())
     model = MODELS.build(model_config(request.param))
-    fill_from_names(model)
+    fill_from_names(model, reference.get('own_values', ()))
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith('bbox_head'))
     return request.param, model.train(), reference

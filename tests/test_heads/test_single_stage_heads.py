@@ -15,6 +15,7 @@ CONFIGS = (
     'retinanet/retinanet',
     'fcos/fcos',
     'atss/atss',
+    'gfl/gfl',
     'ssd/ssd',
     'centernet/centernet',
     'yolo/yolov1',

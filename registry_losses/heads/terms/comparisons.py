@@ -129,12 +129,14 @@ def _distribution(term: LossTerm, inputs: LossInputs) -> Comparison:
     pairs = inputs.pairs(term)
     raw, present = inputs.pred_at(term.branch, pairs)
     target = inputs.encoded_targets(pairs)  # (K, 4)
-    pred = raw.reshape(raw.shape[0] * 4, -1)  # (4K, bins)
+    pred = raw.unflatten(-1, (4, -1)).flatten(0, 1)  # (4K, bins)
     target = target.reshape(-1).clamp(0, pred.shape[1] - 1 - 1e-3)
     weight = _existing(_pair_weight(term, inputs, pairs), present, raw)
-    count = _count(term, inputs, pairs, pred, weight=weight) * 4
+    count = _count(term, inputs, pairs, pred, weight=weight)
     weight = times_pairs(weight, inputs.gt, pairs)
-    weight = None if weight is None else weight.repeat_interleave(4)
+    # A mean over the four sides.
+    weight = raw.new_ones(pairs.num_pairs) if weight is None else weight
+    weight = weight.repeat_interleave(4) / 4
     return Comparison((pred,), target, weight, count)
 
 
@@ -170,6 +172,8 @@ def _pair_weight(term: LossTerm, inputs: LossInputs, pairs: Assignment) -> Tenso
         return pairs.weight * torch.where(inside, value, 1.0)
     if term.pair_weight == 'quality':
         return pairs.weight * pairs.quality
+    if term.pair_weight == 'score':
+        return pairs.weight * inputs.best_scores_at(pairs)
     if term.pair_weight == 'box_scale':
         boxes, sizes = pairs.boxes_of(inputs.gt), inputs.gt.image_sizes[pairs.image]
         share = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) / sizes.prod(dim=1)

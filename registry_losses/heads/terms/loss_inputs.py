@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...errors import PairingError
+from ...losses.declared import probabilities
 from ...ops import ciou, diou, giou, iou
 from ...structures import Assignment, GroundTruth, HeadOutput, LossTerm, Priors
 
@@ -38,6 +39,8 @@ class LossInputs:
         num_classes: C, without background.
         dense_targets: Targets a head worked out for every prior, by branch: ``(B, N, D)``.
         region_ignored: ``(B, N)`` bool, priors where nothing is annotated.
+        class_loss: Its activation turns class outputs into probabilities, for weights and
+            targets that follow from what the head predicts; None for a sigmoid.
     """
 
     output: HeadOutput
@@ -48,6 +51,7 @@ class LossInputs:
     num_classes: int
     dense_targets: Mapping[str, Tensor] = field(default_factory=dict)
     region_ignored: Tensor | None = None
+    class_loss: object | None = None
     _cache: dict = field(default_factory=dict, repr=False)
 
     def once(self, key, compute):
@@ -117,6 +121,18 @@ class LossInputs:
             )
 
         return self.once(('centerness', id(pairs)), compute)
+
+    def best_scores_at(self, pairs: Assignment) -> Tensor:
+        """``(K,)`` the highest class probability that each pair's prior predicts, detached."""
+
+        def compute() -> Tensor:
+            data = self.output['cls'].detach()
+            rows = self.priors.class_rows_at(pairs.image, pairs.prior)
+            logits = data.reshape(-1, data.shape[-1]).index_select(0, rows)
+            scores = probabilities(logits, self.class_loss)[:, : self.num_classes]
+            return scores.amax(dim=1)
+
+        return self.once(('best score', id(pairs)), compute)
 
     @property
     def _coder(self):

@@ -49,6 +49,7 @@ GRID_HEADS: Mapping[str, GridHead] = {
     'retinanet': GridHead('retinanet', _TOWER),
     'fcos': GridHead('fcos', _TOWER),
     'atss': GridHead('atss', _TOWER),
+    'gfl': GridHead('gfl', _TOWER),
     'ssd': GridHead('ssd', dict(bbox_head=dict(in_channels=(16, 16, 16)))),
     'centernet': GridHead('centernet', _TOWER),
     'yolov1': GridHead(

@@ -1,0 +1,28 @@
+# GFL, ResNet-50 and FPN (Li et al. 2020).
+_base_ = ['./retinanet_r50_fpn.py']
+
+model = dict(
+    neck=dict(add_extra_convs='on_output'),
+    bbox_head=dict(
+        _delete_=True,
+        type='GFLHead',
+        num_classes=80,
+        in_channels=256,
+        stacked_convs=4,
+        feat_channels=256,
+        prior_generator=dict(
+            type='AnchorGenerator',
+            ratios=[1.0],
+            octave_base_scale=8,
+            scales_per_octave=1,
+            strides=[8, 16, 32, 64, 128],
+        ),
+        bbox_coder=dict(type='DistancePointBBoxCoder'),
+        loss_cls=dict(type='QualityFocalLoss', use_sigmoid=True, beta=2.0, loss_weight=1.0),
+        loss_dfl=dict(type='DistributionFocalLoss', loss_weight=0.25),
+        reg_max=16,
+        loss_bbox=dict(type='GIoULoss', loss_weight=2.0),
+    ),
+    train_cfg=dict(_delete_=True, assigner=dict(type='ATSSAssigner', topk=9), allowed_border=-1),
+    test_cfg=dict(nms=dict(iou_threshold=0.6)),
+)

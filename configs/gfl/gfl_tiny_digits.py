@@ -1,0 +1,2 @@
+# GFL on handwritten digits: minutes on a CPU.
+_base_ = ['../_base_/models/gfl_tiny.py', '../_base_/tiny_digits.py']

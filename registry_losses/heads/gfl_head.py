@@ -1,0 +1,170 @@
+"""GFL's head (Li et al., "Generalized Focal Loss", NeurIPS 2020).
+
+Shapes: B images, A anchors a cell, C classes, n bins a side.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmcv.cnn import Scale
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+from ..registry import MODELS
+from ..structures import LossTerm
+from .dense_head import DenseHead
+from .initial import prior_sides, start_at_distance, start_rare_classes
+from .towers import build_tower
+
+_INIT = dict(
+    type='Normal',
+    layer='Conv2d',
+    std=0.01,
+    override=dict(type='Normal', name='gfl_cls', std=0.01, bias_prob=0.01),
+)
+_NORM = dict(type='GN', num_groups=32, requires_grad=True)
+
+
+class Integral(nn.Module):
+    """The bins of a side, a buffer that published checkpoints hold."""
+
+    def __init__(self, bins: int) -> None:
+        super().__init__()
+        self.register_buffer('project', torch.arange(bins, dtype=torch.float32))
+
+
+@MODELS.register_module()
+class GFLHead(DenseHead):
+    """RetinaNet's towers; class scores that learn the box's IoU; boxes as distributions.
+
+    The distance to each side is the expectation of a softmax over bins 0 to ``reg_max``,
+    in strides (section 3.2).
+
+    Losses (section 3.3): classification, whose target is the IoU of the predicted box, over
+    the number of positives; the box loss on whole boxes and the distribution loss, each
+    positive weighted by its highest class score, over the sum of those weights.
+
+    Deviation: sides begin at those of their prior, not at the middle bin, so that no
+    assigner that looks at predictions begins with boxes of one size.
+
+    Args:
+        num_classes: C.
+        in_channels: Channels of the pyramid.
+        prior_generator: Anchors, or points, whose centres the distances start from.
+        bbox_coder: A ``DistancePointBBoxCoder``; in strides and with ``reg_max + 1`` bins
+            unless its node says otherwise.
+        loss_cls: Classification loss.
+        loss_bbox: Loss of whole boxes, or of distances.
+        loss_dfl: Loss of the distributions; None leaves it out.
+        reg_max: The largest distance, n - 1.
+        stacked_convs: Layers of each tower.
+        feat_channels: Channels of the towers.
+        conv_cfg: Convolution of the towers, mmcv's.
+        norm_cfg: Norm of the towers, mmcv's.
+        norm_per_level: Give each of that many levels norms of its own.
+        loss_terms: Changes to the loss terms, see :class:`DenseHead`.
+        train_cfg: See :class:`DenseHead`.
+        test_cfg: See :class:`DenseHead`.
+        init_cfg: Weight initialisation.
+
+    Raises:
+        ConfigError: If the coder has another number of bins.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        *,
+        prior_generator,
+        bbox_coder,
+        loss_cls,
+        loss_bbox,
+        loss_dfl=None,
+        reg_max: int = 16,
+        stacked_convs: int = 4,
+        feat_channels: int = 256,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = _NORM,
+        norm_per_level: int | None = None,
+        loss_terms: Mapping[str, Mapping] | None = None,
+        train_cfg: Mapping | None = None,
+        test_cfg: Mapping | None = None,
+        init_cfg=_INIT,
+    ) -> None:
+        self.reg_max, self.num_bins = reg_max, reg_max + 1
+        self.stacked_convs, self.feat_channels = stacked_convs, feat_channels
+        self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
+        self.norm_per_level = norm_per_level
+        if isinstance(bbox_coder, Mapping):
+            bbox_coder = {'normalize_by_stride': True, 'bins': reg_max + 1, **bbox_coder}
+        super().__init__(
+            num_classes,
+            in_channels,
+            prior_generator=prior_generator,
+            bbox_coder=bbox_coder,
+            loss_cls=loss_cls,
+            loss_bbox=loss_bbox,
+            extra_losses=dict(loss_dfl=loss_dfl),
+            loss_terms=loss_terms,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
+        )
+
+    def _init_layers(self) -> None:
+        bins = getattr(self.bbox_coder, 'bins', None)
+        if bins != self.num_bins:
+            raise ConfigError(
+                f'GFLHead.bbox_coder: expected bins={self.num_bins} (reg_max + 1), got {bins}'
+            )
+        options: dict[str, Any] = dict(
+            conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, num_levels=self.norm_per_level
+        )
+        depth, channels = self.stacked_convs, self.feat_channels
+        self.cls_convs = build_tower(self.in_channels, channels, depth, **options)
+        self.reg_convs = build_tower(self.in_channels, channels, depth, **options)
+        last = channels if depth else self.in_channels
+        base = self.prior_generator.num_base_priors[0]
+        self.gfl_cls = nn.Conv2d(last, base * self.cls_out_channels, 3, padding=1)
+        self.gfl_reg = nn.Conv2d(last, base * 4 * self.num_bins, 3, padding=1)
+        self.scales = nn.ModuleList(Scale(1.0) for _ in range(self.num_levels))
+        self.integral = Integral(self.num_bins)
+
+    def init_weights(self) -> None:
+        """Objects start rare, boxes as their priors."""
+        super().init_weights()
+        # A sigmoid's is part of init_cfg, which a config may change.
+        if self.class_activation != 'sigmoid':
+            bias = self.gfl_cls.get_parameter('bias')
+            start_rare_classes(bias, self.num_classes, self.loss_cls)
+        width, height = prior_sides(self.prior_generator)
+        tilt = self.gfl_reg.get_parameter('bias').data.view(-1, 4, self.num_bins)
+        for side, distance in enumerate((width / 2, height / 2) * 2):
+            start_at_distance(tilt[:, side], distance)
+
+    def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
+        """``(B, A C, H, W)`` class logits and ``(B, A 4 n, H, W)`` logits of the bins."""
+        logits, bins = [], []
+        for level, (x, scale) in enumerate(zip(feats, self.scales)):
+            logits.append(self.gfl_cls(self.cls_convs(x, level)))
+            bins.append(scale(self.gfl_reg(self.reg_convs(x, level))).float())
+        return logits, bins
+
+    def default_terms(self) -> tuple[LossTerm, ...]:
+        """Classification by quality, whole boxes, distributions."""
+        weighted: dict[str, Any] = dict(branch='bbox', pair_weight='score', normalizer='weight_sum')
+        terms = [
+            LossTerm(
+                'loss_cls',
+                self.loss_cls,
+                kind='classification',
+                branch='cls',
+                target_quality='iou',
+            ),
+            LossTerm('loss_bbox', self.loss_bbox, kind=self.box_kind(), **weighted),
+        ]
+        if self.loss_dfl is not None:
+            terms.append(LossTerm('loss_dfl', self.loss_dfl, kind='distribution', **weighted))
+        return tuple(terms)
