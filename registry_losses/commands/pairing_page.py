@@ -33,7 +33,8 @@ KINDS = {
     'embedding': 'embeddings',
     'field': 'fields',
 }
-SYSTEMS = ('retinanet', 'ssd', 'fcos', 'atss', 'gfl', 'centernet', 'yolov1', 'yolov3', 'yolov4', 'yolov5')
+_OF_BOXES = ('retinanet', 'ssd', 'fcos', 'atss', 'gfl', 'centernet')
+SYSTEMS = (*_OF_BOXES, 'yolov1', 'yolov3', 'yolov4', 'yolov5')
 
 _INTRO = """# What pairs with what
 
