@@ -205,7 +205,7 @@ def predictions_of(pred_instances: Any, priors: Priors) -> Predictions | None:
         boxes = _plain(bboxes).detach().reshape(1, -1, 4).float()
     if scores is None:
         scores = boxes.new_ones(boxes.shape[1], 1)
-    return Predictions(boxes, scores.detach().float().reshape(1, boxes.shape[1], -1))
+    return Predictions(boxes, scores.detach().float()[None])
 
 
 def _plain(boxes: Any) -> Tensor:
