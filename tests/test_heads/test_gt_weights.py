@@ -12,8 +12,9 @@ from registry_losses.heads import evaluate_terms
 from registry_losses.registry import TRANSFORMS
 from registry_losses.structures import DetDataSample, GroundTruth
 from registry_losses.testing.pairings import (
+    GRID_HEADS,
     HEADS,
-    SCENE,
+    Subject,
     build,
     change,
     head_config,
@@ -25,7 +26,8 @@ ASSIGNERS = ('own', 'ATSSAssigner', 'SimOTAAssigner', 'TaskAlignedAssigner', 'Ce
 
 
 @pytest.mark.parametrize('assigner', ASSIGNERS)
-@pytest.mark.parametrize('head', HEADS)
+# Of joints, the tags and limbs belong to persons, and Gaussian targets overlap their cells.
+@pytest.mark.parametrize('head', [h for h in HEADS if h not in ('ae', 'openpose')])
 def test_losses_are_linear_in_the_weights(head, assigner):
     """By the plain formula: positives of a gt count ``weight`` times, all else once."""
     config = head_config(head)
@@ -34,10 +36,10 @@ def test_losses_are_linear_in_the_weights(head, assigner):
         if assigner not in choices or rule_against(head, 'assigner', assigner):
             pytest.skip('refused for a rule of the design')
         change(config, head, 'assigner', choices[assigner])
-    model = build(config)
+    subject = Subject.of(build(config), GRID_HEADS[head].head)
     with torch.no_grad():
-        inputs = SCENE.loss_inputs(model)
-        terms = model.bbox_head.loss_terms
+        inputs = subject.loss_inputs(subject.scenes.plain)
+        terms = subject.head.loss_terms
 
         def losses(*weights):
             gt = inputs.gt

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from pairings import CLASSES, SCENE, build, head_config, node
+from pairings import CLASSES, SCENE, Subject, build, head_config, node
 from torch import nn
 
 from registry_losses.commands.pairing_page import describe_pairings
@@ -101,7 +101,7 @@ def test_a_trial_and_a_ranking_leave_a_loss_as_it_was():
     model = build(config)
     counts = model.bbox_head.loss_cls.cum_samples
     assert counts.sum() == 0
-    found = SCENE.loss_inputs(model)  # hard negatives: losses of all rows
+    found = Subject.of(model).loss_inputs(SCENE)  # hard negatives: losses of all rows
     assert counts.sum() == 0
     kept = (~found.assignment.ignored).sum()
     SCENE.losses(model)
@@ -110,7 +110,7 @@ def test_a_trial_and_a_ranking_leave_a_loss_as_it_was():
 
 def test_a_loss_without_rows_ranks_them_by_their_gradient():
     model = build(changed('ssd', loss_cls=node('DiceLoss')))
-    found = SCENE.loss_inputs(model)
+    found = Subject.of(model).loss_inputs(SCENE)
     term = model.bbox_head.loss_terms[0]
     ranks = row_losses(term, found)
     logits = found.output['cls'].detach().clone().requires_grad_()
@@ -127,7 +127,7 @@ def test_a_loss_without_rows_ranks_them_by_their_gradient():
 
 def test_objectness_is_ranked_by_prior_where_priors_share_their_classes():
     model = build(head_config('yolov1'))
-    found = SCENE.loss_inputs(model)
+    found = Subject.of(model).loss_inputs(SCENE)
     term = next(t for t in model.bbox_head.loss_terms if t.kind == 'objectness')
     ranks = row_losses(term, found)
     raw = found.output['objectness'].detach().squeeze(-1)
@@ -142,7 +142,7 @@ def test_a_softmax_objectness_has_two_outputs(head):
     plain = build(head_config(head))
     model = build(changed(head, **{place: node('CrossEntropyLoss')}))
     assert model.bbox_head.objectness_channels == 2
-    output = SCENE.loss_inputs(model).output
+    output = Subject.of(model).loss_inputs(SCENE).output
     assert output['objectness'].shape[-1] == 2
     expected = output['objectness'].softmax(-1)[..., 0].detach()
     assert torch.equal(model.bbox_head.reader.factors(output), expected)
@@ -159,7 +159,7 @@ def test_without_centreness_scores_are_of_classes_alone(head):
     assert list(losses) == ['loss_cls', 'loss_bbox']
     assert not [name for name, _ in model.named_parameters() if 'centerness' in name]
     model.eval()
-    found = SCENE.loss_inputs(model)
+    found = Subject.of(model).loss_inputs(SCENE)
     scores = model.bbox_head.reader.predictions(found.output, found.priors).scores
     assert torch.equal(scores, found.output['cls'].detach().sigmoid())
 
@@ -179,7 +179,7 @@ def test_nothing_found_is_an_empty_result(head):
 @pytest.mark.parametrize('head', ['fcos', 'centernet'])
 def test_boxes_begin_at_those_of_their_priors(head):
     model = build(head_config(head))
-    found = SCENE.loss_inputs(model)
+    found = Subject.of(model).loss_inputs(SCENE)
     boxes = model.bbox_head.reader.boxes(found.output, found.priors)
     sides, prior_index = boxes[..., 2:] - boxes[..., :2], found.priors.boxes
     ratio = sides / (prior_index[:, 2:] - prior_index[:, :2])
@@ -204,7 +204,7 @@ def test_objects_start_rare_whatever_the_activation(head, loss):
         for parameter in model.bbox_head.parameters():
             if parameter.dim() > 1:
                 parameter.zero_()  # what is left is the biases
-    scores = model.bbox_head.reader.scores(SCENE.loss_inputs(model).output)
+    scores = model.bbox_head.reader.scores(Subject.of(model).loss_inputs(SCENE).output)
     prior = 0.1 if head == 'centernet' else 0.01
     expected = prior / CLASSES if activation == 'softmax' else prior
     assert torch.allclose(scores, torch.full_like(scores, expected), rtol=1e-3)

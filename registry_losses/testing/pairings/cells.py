@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from ...errors import PairingError
 from .checks import examine
-from .detectors import HEADS, head_config, node_at
-from .rules import default_head, places, rule_against
+from .detectors import GRID_HEADS, HEADS, head_config, node_at
+from .rules import default_head, loss_holder, places, rule_against
 
 TRAINS, REFUSED, FAILED = 'trains', 'refused', 'failed'
 
@@ -68,8 +68,8 @@ def change(config: dict[str, Any], head: str, place: str, part: Mapping[str, Any
 def is_helpful(message: str, cell: Cell) -> bool:
     """Whether a refusal names the place, or its term of the head, and says what to do."""
     head, place = default_head(cell.head), cell.place
-    own = getattr(head, place, None)
-    names = {place, *(term.name for term in head.loss_terms if term.loss is own)}
+    own = getattr(loss_holder(head), place, None)
+    names = {place, 'grid', *(term.name for term in head.loss_terms if term.loss is own)}
     return any(name in message for name in names) and bool(_REMEDY.search(message))
 
 
@@ -81,12 +81,12 @@ def run_cell(cell: Cell) -> CellResult:
     start = time.perf_counter()
     config = head_config(cell.head)
     change(config, cell.head, cell.place, places(cell.head)[cell.place].choices()[cell.part])
-    rule = rule_against(*cell)
+    rule, head = rule_against(*cell), GRID_HEADS[cell.head].head
     try:
-        found = examine(config)
+        found = examine(config, head=head)
         if found.after and found.problems:
             # A term of large gradients carries the others away at first: smaller steps.
-            found = examine(config, steps=40, rate=1e-3)
+            found = examine(config, head=head, steps=40, rate=1e-3)
     except PairingError as error:
         seconds = time.perf_counter() - start
         state = REFUSED if rule and is_helpful(str(error), cell) else FAILED

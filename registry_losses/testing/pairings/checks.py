@@ -20,7 +20,7 @@ from ...heads.terms.evaluation import unchanged_buffers
 from ...registry import MODELS
 from ...structures.loss_term import BOX_KINDS
 from .detectors import build
-from .scenes import scenes_for
+from .subjects import Subject
 
 
 @dataclass
@@ -40,12 +40,16 @@ class Findings:
     after: dict[str, float] = field(default_factory=dict)
 
 
-def problems_of(config: Mapping[str, Any], *, steps: int = 8, rate: float = 3e-3) -> list[str]:
+def problems_of(
+    config: Mapping[str, Any], *, head: str | None = None, steps: int = 8, rate: float = 3e-3
+) -> list[str]:
     """What is wrong with a pairing of parts; see :func:`examine`."""
-    return examine(config, steps=steps, rate=rate).problems
+    return examine(config, head=head, steps=steps, rate=rate).problems
 
 
-def examine(config: Mapping[str, Any], *, steps: int = 8, rate: float = 3e-3) -> Findings:
+def examine(
+    config: Mapping[str, Any], *, head: str | None = None, steps: int = 8, rate: float = 3e-3
+) -> Findings:
     """Train a pairing for some steps on a fixed batch.
 
     Positives in every image, every loss finite, a gradient in every parameter of the head
@@ -54,6 +58,7 @@ def examine(config: Mapping[str, Any], *, steps: int = 8, rate: float = 3e-3) ->
 
     Args:
         config: Node of a small detector.
+        head: Attribute of the detector that is looked at; its only head, or the last.
         steps: Of training.
         rate: Learning rate of Adam.
 
@@ -61,32 +66,32 @@ def examine(config: Mapping[str, Any], *, steps: int = 8, rate: float = 3e-3) ->
         PairingError: If the parts cannot work together.
     """
     model = build(config)
-    before, scene = copy.deepcopy(model), scenes_for(model).plain
-    found = Findings()
+    before, after = Subject.of(copy.deepcopy(model), head), Subject.of(model, head)
+    scene, found = after.scenes.plain, Findings()
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
     for step in range(steps):
-        losses = scene.losses(model)
+        losses = after.losses(scene)
         if not all(bool(torch.isfinite(value)) for value in losses.values()):
             found.problems = [f'step {step}: {losses}']
             return found
         optimizer.zero_grad()
         total_of(losses).backward()
         if step == 0:
-            found.problems = first_step_problems(model, losses, found)
+            found.problems = first_step_problems(after, losses, found)
             if found.problems:
                 return found
         optimizer.step()
     # Assigners that look at predictions, and hard negatives, move the targets: compared
     # is what the steps did for those of the end.
-    last = scene.loss_inputs(model)
-    found.before, found.after = fixed_losses(before, last), fixed_losses(model, last)
+    last = after.loss_inputs(scene)
+    found.before, found.after = fixed_losses(before, last), fixed_losses(after, last)
     if falling_problems(found):
-        plain = [fixed_losses(m, last, plainly=True) for m in (before, model)]
+        plain = [fixed_losses(subject, last, plainly=True) for subject in (before, after)]
         for name, value in plain[1].items():
             if value < plain[0][name]:
                 found.before[name], found.after[name] = plain[0][name], value
-    found.problems = falling_problems(found) or empty_problems(model)
-    found.problems += class_weight_problems(model, config)
+    found.problems = falling_problems(found) or empty_problems(after)
+    found.problems += class_weight_problems(after, config)
     return found
 
 
@@ -109,17 +114,16 @@ def falling_problems(found: Findings) -> list[str]:
     ]
 
 
-def fixed_losses(model: Any, last: LossInputs, *, plainly: bool = False) -> dict[str, float]:
-    """Each term of a model against the targets of ``last``: its pairs, and their overlaps."""
-    found, losses = scenes_for(model).plain.loss_inputs(model), {}
-    for term in model.bbox_head.loss_terms:
-        assignment = last.assignment
+def fixed_losses(subject: Subject, last: LossInputs, *, plainly: bool = False) -> dict[str, float]:
+    """Each term of a head against the targets of ``last``: its pairs, and their overlaps."""
+    found, losses = subject.inputs_at(subject.scenes.plain, last), {}
+    for term in subject.head.loss_terms:
+        own = found
         if term.target_quality not in ('assigned', 'one'):
             # An objectness that learns the overlap of the prediction with its gt.
             overlaps = last.overlaps_at('bbox', last.pairs(term), term.target_quality)
-            assignment = last.pairs(term).replace(quality=overlaps)
+            own = replace(own, assignment=last.pairs(term).replace(quality=overlaps), _cache={})
             term = replace(term, target_quality='assigned')
-        own = replace(found, assignment=assignment, _cache={})
         if plainly:
             term = replace(term, loss=plain_of(term.loss))
         losses[term.name] = float(value_of(term, own).detach())
@@ -142,13 +146,13 @@ def plain_of(loss: Any) -> Any:
 
 
 def first_step_problems(
-    model: Any, losses: Mapping[str, Tensor], findings: Findings | None = None
+    subject: Subject, losses: Mapping[str, Tensor], findings: Findings | None = None
 ) -> list[str]:
     """Images without positives; parameters and terms without a gradient."""
-    head, problems = model.bbox_head, []
-    found = scenes_for(model).plain.loss_inputs(model)
-    names = list(evaluate_terms(head.loss_terms, found))
-    if list(losses) != names:
+    head, problems = subject.head, []
+    found = subject.loss_inputs(subject.scenes.plain)
+    names = subject.names(evaluate_terms(head.loss_terms, found))
+    if [name for name in losses if name in names] != names:
         problems.append(f'losses {list(losses)}, terms {names}')
     counts = torch.bincount(found.assignment.image, minlength=found.gt.batch_size).tolist()
     if findings is not None:
@@ -169,13 +173,13 @@ def first_step_problems(
         grad = torch.autograd.grad(loss, branch, retain_graph=True, allow_unused=True)[0]
         if grad is None or not grad.abs().sum() > 0:
             problems.append(f'{term.name}: no gradient of its own')
-    return problems or ignore_problems(model) + weight_problems(head, found)
+    return problems or ignore_problems(subject) + weight_problems(head, found)
 
 
-def ignore_problems(model: Any) -> list[str]:
+def ignore_problems(subject: Subject) -> list[str]:
     """Priors in an ignore region that answer for no gt are charged by no term."""
-    found = scenes_for(model).ignoring.loss_inputs(model)
-    assignment, head = found.assignment, model.bbox_head
+    found = subject.loss_inputs(subject.scenes.ignoring)
+    assignment, head = found.assignment, subject.head
     paired = torch.zeros_like(assignment.ignored)
     paired[assignment.image, assignment.prior] = True
     centers = found.priors.centers.expand(found.gt.batch_size, -1, 2)
@@ -223,11 +227,11 @@ def weight_problems(head: Any, found: LossInputs) -> list[str]:
     return problems
 
 
-def class_weight_problems(model: Any, config: Mapping[str, Any]) -> list[str]:
+def class_weight_problems(subject: Subject, config: Mapping[str, Any]) -> list[str]:
     """Class weights of two raise the class term, where the loss takes class weights."""
-    head = model.bbox_head
-    node = config.get('bbox_head', {}).get('loss_cls')
-    own = getattr(head, 'loss_cls', None)
+    head, own = subject.head, getattr(subject.holder, 'loss_cls', None)
+    node: Any = config.get(subject.attribute, {})
+    node = node.get('bbox_head', node).get('loss_cls')
     term = next((t for t in head.loss_terms if t.loss is own), None)
     if not isinstance(node, Mapping) or term is None:
         return []
@@ -239,7 +243,7 @@ def class_weight_problems(model: Any, config: Mapping[str, Any]) -> list[str]:
     except ShapeError:  # Seesaw's weights are of classes, without the background
         loss = MODELS.build(dict(given, class_weight=[2.0] * head.num_classes))
     loss.load_state_dict(term.loss.state_dict())  # what it has counted in training
-    found = scenes_for(model).plain.loss_inputs(model)
+    found = subject.loss_inputs(subject.scenes.plain)
     with torch.no_grad(), unchanged_buffers(term.loss):
         plain = float(value_of(term, found))
         double = float(value_of(replace(term, loss=loss), found))
@@ -297,10 +301,11 @@ def idle_parameters(head: nn.Module, found: LossInputs) -> tuple[str, ...]:
     return tuple(idle)
 
 
-def empty_problems(model: Any) -> list[str]:
+def empty_problems(subject: Subject) -> list[str]:
     """A batch without gts: finite losses, and a graph through every parameter."""
+    model = subject.model
     model.zero_grad()
-    losses = scenes_for(model).empty.losses(model)
+    losses = subject.losses(subject.scenes.empty)
     total_of(losses).backward()
     problems = [f'{k} without gts: {v}' for k, v in losses.items() if not torch.isfinite(v)]
     for name, parameter in model.named_parameters():

@@ -30,7 +30,7 @@ class GridHead:
         changes: To make it smaller.
         losses: Dotted place of the node that holds the losses.
         settings: Dotted place of the node that holds assigner and sampler.
-        head: Dotted attribute of the model.
+        head: Attribute of the model.
         arguments: Settings of parts that suit this head's priors, by type.
     """
 
@@ -43,6 +43,13 @@ class GridHead:
 
 
 _TOWER = dict(bbox_head=dict(in_channels=16, feat_channels=16))
+_TWO_STAGES = dict(
+    rpn_head=dict(in_channels=16, feat_channels=16),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=16),
+        bbox_head=dict(in_channels=16, fc_out_channels=32, num_classes=CLASSES),
+    ),
+)
 # A joint's box is larger than a cell's, whichever the cell.
 _JOINTS = dict(UniformAssigner=dict(pos_ignore_thr=0.02, neg_ignore_thr=0.7))
 GRID_HEADS: Mapping[str, GridHead] = {
@@ -89,6 +96,14 @@ GRID_HEADS: Mapping[str, GridHead] = {
         ),
         losses='head', head='head', arguments=_JOINTS,
     ),
+    'rpn': GridHead(
+        'faster_rcnn', _TWO_STAGES, losses='rpn_head', settings='train_cfg.rpn', head='rpn_head',
+        arguments=dict(SeesawLoss=dict(num_classes=1)),
+    ),
+    'roi': GridHead(
+        'faster_rcnn', _TWO_STAGES, losses='roi_head.bbox_head', settings='train_cfg.rcnn',
+        head='roi_head',
+    ),
 }  # fmt: skip
 HEADS = tuple(GRID_HEADS)
 
@@ -125,9 +140,7 @@ def node_at(config: Any, place: str) -> Any:
 
 def head_of(model: Any, head: str) -> Any:
     """The head that a row of the grid looks at."""
-    for name in GRID_HEADS[head].head.split('.'):
-        model = getattr(model, name)
-    return model
+    return getattr(model, GRID_HEADS[head].head)
 
 
 def build(config: Mapping[str, Any]) -> Any:

@@ -43,7 +43,10 @@ class Place:
             return {name: node(name, **self.arguments.get(name, {})) for name in assigner_names()}
         if self.name == 'sampler':
             return {name: node(name) for name in sampler_names()}
-        return all_losses()
+        return {
+            label: dict(each, **self.arguments.get(each['type'], {}))
+            for label, each in all_losses().items()
+        }
 
     def serves(self, label: str) -> bool:
         """Whether a part is of the family that stands there."""
@@ -58,15 +61,16 @@ def places(head: str) -> Mapping[str, Place]:
         name: Place(name, row.settings, arguments=row.arguments) for name in ('assigner', 'sampler')
     }
     losses, built = node_at(config, row.losses), default_head(head)
+    holder = loss_holder(built)
     by_loss = {id(term.loss): term for term in built.loss_terms}
     for key, value in losses.items():
         if key.startswith('loss_') and isinstance(value, dict) and 'type' in value:
-            kind = by_loss[id(getattr(built, key))].kind
+            kind = by_loss[id(getattr(holder, key))].kind
             kinds = BOX_KINDS if kind in BOX_KINDS and key == 'loss_bbox' else (kind,)
-            found[key] = Place(key, row.losses, kinds)
+            found[key] = Place(key, row.losses, kinds, row.arguments)
     # CenterNet and YOLOv3 take whole boxes in place of parts of their code.
-    if 'loss_bbox' in inspect.signature(type(built)).parameters:
-        found.setdefault('loss_bbox', Place('loss_bbox', row.losses, BOX_KINDS))
+    if 'loss_bbox' in inspect.signature(type(holder)).parameters:
+        found.setdefault('loss_bbox', Place('loss_bbox', row.losses, BOX_KINDS, row.arguments))
     return found
 
 
@@ -74,6 +78,11 @@ def places(head: str) -> Mapping[str, Place]:
 def default_head(head: str) -> Any:
     """The head as its config has it."""
     return head_of(build(head_config(head)), head)
+
+
+def loss_holder(head: Any) -> Any:
+    """What holds the losses as attributes: the head, or the layers of a RoI head."""
+    return getattr(head, 'bbox_head', head)
 
 
 def rule_against(head: str, place: str, label: str) -> str | None:
@@ -101,9 +110,10 @@ def rule_against(head: str, place: str, label: str) -> str | None:
 
 def _ranks_more_maps(head: Any, place: str, label: str) -> bool:
     """Whether a loss of the hardest maps asks for more maps than its term has."""
-    branch = next(t.branch for t in head.loss_terms if t.loss is getattr(head, place))
+    own = getattr(loss_holder(head), place)
+    branch = next(t.branch for t in head.loss_terms if t.loss is own)
     topk = getattr(MODELS.build(dict(all_losses()[label])), 'topk', 0)
-    return topk > head.map_channels().get(branch, topk)
+    return topk > head.pairing().channels.get(branch, topk)
 
 
 def has_grid(head: Any) -> bool:
@@ -114,7 +124,8 @@ def has_grid(head: Any) -> bool:
 def _encodes_shares(head: Any, place: str) -> bool:
     """Whether all that a loss at this place compares are shares from 0 to 1."""
     low, high = head.bbox_coder.bounds()
-    terms = [t for t in head.loss_terms if t.loss is getattr(head, place, None)]
-    columns = terms[0].columns if terms and getattr(head, place) is not None else None
+    own = getattr(loss_holder(head), place, None)
+    terms = [t for t in head.loss_terms if t.loss is own and own is not None]
+    columns = terms[0].columns if terms else None
     part = slice(*columns) if columns is not None else slice(None)
     return min(low[part]) >= 0 and max(high[part]) <= 1

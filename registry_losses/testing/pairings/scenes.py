@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from ...heads import LossInputs
-from ...structures import DetDataSample, GroundTruth
+from ...structures import DetDataSample
 from .detectors import CLASSES, SIZE
 
 JOINTS = 17
@@ -88,17 +86,6 @@ class Scene:
         """The training losses of a model."""
         return model(self.inputs, self.samples, mode='loss')
 
-    def loss_inputs(self, model: Any) -> LossInputs:
-        """What the losses of a model read, the raw maps being leaves of their graph."""
-        head = model.bbox_head
-        read = getattr(head, 'raw_maps', head)
-        with torch.no_grad():
-            maps = read(model.extract_feat(self.inputs))
-        maps = [[m.requires_grad_() for m in level_maps] for level_maps in maps]
-        of_samples = getattr(head, 'ground_truth', GroundTruth.from_data_samples)
-        ids = [sample.img_id for sample in self.samples]
-        return head.loss_inputs(maps, of_samples(self.samples), image_ids=ids)
-
 
 def persons(size: int = SIZE, count: int = 3) -> list[DetDataSample]:
     """Two images of persons, who keep to a row each and miss a joint here and there."""
@@ -159,8 +146,3 @@ class Scenes:
 BOXES = Scenes.of(gts(), gts(count=0), images)
 PERSONS = Scenes.of(persons(), persons(count=0), joint_images)
 SCENE, EMPTY = BOXES.plain, BOXES.empty
-
-
-def scenes_for(model: Any) -> Scenes:
-    """Persons for heads that find joints, boxes for the others."""
-    return PERSONS if hasattr(model.bbox_head, 'skeleton') else BOXES
