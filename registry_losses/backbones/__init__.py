@@ -7,12 +7,14 @@ from registry_losses.backbones.resnet import ResNet
 from registry_losses.backbones.ssd_vgg import SSDVGG
 from registry_losses.backbones.timm_backbone import TIMMBackbone
 from registry_losses.backbones.tiny_net import TinyNet
+from registry_losses.backbones.vgg import VGG
 from registry_losses.backbones.yolov1_darknet import YOLOV1Darknet
 from registry_losses.backbones.yolov4_csp_darknet import YOLOv4CSPDarknet
 from registry_losses.backbones.yolov5_csp_darknet import YOLOv5CSPDarknet
 
 __all__ = [
     'SSDVGG',
+    'VGG',
     'BaseBackbone',
     'Darknet',
     'HRNet',

@@ -1,7 +1,7 @@
 """Data sets, samplers and the data preprocessor."""
 
 from .base import DetDataset
-from .coco import CocoDataset
+from .coco import CocoDataset, CocoPoseDataset
 from .digits import DigitsDataset
 from .digits_render import DigitsSpec
 from .digits_store import prepare_digits
@@ -21,6 +21,7 @@ __all__ = [
     'AspectRatioBatchSampler',
     'BatchRandomResize',
     'CocoDataset',
+    'CocoPoseDataset',
     'DetDataPreprocessor',
     'DetDataset',
     'DigitsDataset',

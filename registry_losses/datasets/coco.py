@@ -8,7 +8,7 @@ from ..registry import DATASETS
 from .base import DetDataset
 from .class_names import with_palette as with_palette  # its place before
 from .coco_reader import read_coco
-from .metainfo import COCO_CLASSES, make_palette
+from .metainfo import COCO_CLASSES, COCO_PERSON, make_palette
 
 
 @DATASETS.register_module()
@@ -50,3 +50,16 @@ class CocoDataset(DetDataset):
         for image in content.images:
             image['img_path'] = fileio.join_path(self.data_prefix['img'], image.pop('file_name'))
         return content.images
+
+
+@DATASETS.register_module()
+class CocoPoseDataset(CocoDataset):
+    """:class:`CocoDataset` of persons with COCO's 17 joints.
+
+    Its ``metainfo`` has what flips, metrics and pictures ask for: ``flip_indices``,
+    ``sigmas``, ``skeleton``.
+
+    Source: https://cocodataset.org/#keypoints-2020.
+    """
+
+    METAINFO: dict = COCO_PERSON

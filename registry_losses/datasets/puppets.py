@@ -6,18 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..registry import DATASETS
-from .coco import CocoDataset
-from .metainfo import COCO_PERSON
+from .coco import CocoPoseDataset
 from .puppets_render import PuppetsSpec
 from .puppets_store import prepare_puppets
 
 
 @DATASETS.register_module()
-class PuppetsDataset(CocoDataset):
+class PuppetsDataset(CocoPoseDataset):
     """People in varied poses, sizes and colours who stand in each other's way.
 
     The images are written once, as PNG and COCO keypoint json, below ``data_root``; then
-    this is an ordinary :class:`CocoDataset` over them. Several processes may start
+    this is an ordinary :class:`CocoPoseDataset` over them. Several processes may start
     together: one draws, the others wait for it.
 
     A body is a skeleton in space with the limits of human joints, clothed in balls and
@@ -43,8 +42,6 @@ class PuppetsDataset(CocoDataset):
 
     Source: a design of this project.
     """
-
-    METAINFO: dict = COCO_PERSON
 
     def __init__(
         self,
