@@ -112,7 +112,7 @@ def hide_non_finite(boxes: Tensor) -> Tensor:
 
     They overlap nothing and are far from everything.
     """
-    total = boxes.sum(dim=-1, keepdim=True)
-    if host_sync_is_free(total.device) and bool(torch.isfinite(total.sum())):
+    if host_sync_is_free(boxes.device) and bool(torch.isfinite(boxes.sum())):
         return boxes
+    total = boxes.sum(dim=-1, keepdim=True)
     return torch.where(torch.isfinite(total), boxes, _FAR_AWAY)
