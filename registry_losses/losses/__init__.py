@@ -56,6 +56,7 @@ from .l1 import (
     mse_loss,
     smooth_l1_loss,
 )
+from .l2 import L2Loss, l2_loss
 from .matchability_aware import MatchabilityAwareLoss, matchability_aware_loss
 from .mpdiou import MPDIoULoss, mpdiou_loss
 from .nwd import NWDLoss, nwd_loss
@@ -100,6 +101,7 @@ __all__ = [
     'KeypointMSELoss',
     'KeypointOHKMMSELoss',
     'L1Loss',
+    'L2Loss',
     'MPDIoULoss',
     'MSELoss',
     'MatchabilityAwareLoss',
@@ -142,6 +144,7 @@ __all__ = [
     'iou_loss',
     'keypoint_ohkm_mse_loss',
     'l1_loss',
+    'l2_loss',
     'matchability_aware_loss',
     'mpdiou_loss',
     'mse_loss',

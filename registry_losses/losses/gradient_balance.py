@@ -47,8 +47,8 @@ class BalancedByGradients(SigmoidLoss):
     training each batch adds to ``pos_grad`` and ``neg_grad``, summed over all ranks.
     """
 
-    # No objectness, no centerness: there is one class, and nothing to balance.
-    kinds: tuple[Kind, ...] = ('classification', 'heatmap')
+    # Objectness has one class, and maps of keypoints have no rare ones: nothing to balance.
+    kinds: tuple[Kind, ...] = ('classification',)
     first_ratio = 1.0
 
     def __init__(

@@ -63,7 +63,7 @@ def loss_curve(label: str, loss: torch.nn.Module, *, points: int = 400) -> Curve
         return _class_curve(label, loss, points)
     if 'box_decoded' in kinds:
         return _box_curve(label, loss, points)
-    if {'box_encoded', 'field', 'heatmap'} & set(kinds):
+    if {'box_encoded', 'field', 'heatmap', 'objectness'} & set(kinds):
         return _error_curve(label, loss, points)
     raise ConfigError(f'{label}: no curve is defined for a loss of kind {", ".join(kinds)}')
 

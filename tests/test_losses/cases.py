@@ -253,6 +253,10 @@ CASES = {
     # differences
     'l1': Case(losses.L1Loss, 'difference', losses.l1_loss, _d(differences.l1)),
     'mse': Case(losses.MSELoss, 'difference', losses.mse_loss, _d(differences.mse)),
+    'l2': Case(
+        losses.L2Loss, 'difference', losses.l2_loss, differences.l2,
+        settings=dict(pos_margin=0.1), counted=True,
+    ),
     'smooth_l1': Case(
         losses.SmoothL1Loss, 'difference', losses.smooth_l1_loss, _d(differences.smooth_l1),
         settings=dict(beta=0.11),

@@ -76,8 +76,17 @@ def test_table_and_docstring_state_one_source(name):
 R, C = 6, 4
 LABELS = torch.tensor([0, 4, 2, -1, 3, 1])
 # Their functions have other arguments, or none: see their own files.
-OWN_FUNCTION = ('seesaw', 'dice', 'oks_of_boxes', 'mse_of_classes', 'keypoint_ohkm', 'ghmc', 'ghmr')
-OWN_FUNCTION += ('gaussian_of_maps', 'dice_of_p', 'equalization_v2', 'equalized_focal')
+OWN_FUNCTION = (
+    'l2',
+    'seesaw',
+    'dice',
+    'oks_of_boxes',
+    'mse_of_classes',
+    'keypoint_ohkm',
+    'ghmc',
+    'ghmr',
+)
+OWN_FUNCTION += ('l2', 'gaussian_of_maps', 'dice_of_p', 'equalization_v2', 'equalized_focal')
 
 
 @pytest.mark.parametrize('reduction', ['none', 'sum', 'mean', 'avg_factor'])

@@ -68,6 +68,7 @@ MORE = {
 }
 # Any finite number will do; None means something; there is one value alone.
 SIGNED = {'PolyLoss.epsilon', 'EQLV2Loss.mu'}
+SIGNED |= {'L2Loss.neg_pos_ub', 'L2Loss.pos_margin', 'L2Loss.neg_margin'}
 OPTIONAL = {'FocalLoss.alpha', 'PolyLoss.alpha'}
 # -1 means no balance, as in torchvision.
 MINUS_ONE = OPTIONAL
@@ -195,7 +196,7 @@ FUNCTIONS = functions()
 KEYWORDS_AFTER_WEIGHT = (
     'sigmoid_focal_loss', 'softmax_focal_loss', 'poly_loss', 'varifocal_loss', 'dice_loss',
 )  # fmt: skip
-WITHOUT_AVG_FACTOR = ('ghmc_loss', 'ghmr_loss', 'keypoint_ohkm_mse_loss')
+WITHOUT_AVG_FACTOR = ('l2_loss', 'ghmc_loss', 'ghmr_loss', 'keypoint_ohkm_mse_loss')
 BAD_OPTIONS = {
     'gamma': -1, 'alpha': -0.5, 'beta': -1, 'eps': 0, 'bins': 0, 'mu': 0, 'clip': 1, 'topk': 0,
     'gamma_pos': -1, 'gamma_neg': -1, 'epsilon': float('nan'), 'smooth_point': 0, 'constant': 0,

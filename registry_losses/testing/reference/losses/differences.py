@@ -16,6 +16,11 @@ def mse(d: Tensor) -> Tensor:
     return d * d
 
 
+def l2(pred: Tensor, target: Tensor) -> Tensor:
+    """MMDetection's L2Loss of similarities, without margins: the square within [0, 1]."""
+    return (torch.clamp(pred, 0, 1) - target) ** 2
+
+
 def smooth_l1(d: Tensor, beta: float = 1.0) -> Tensor:
     """R. Girshick (2015), equation 3, with the parabola up to beta."""
     return torch.where(torch.abs(d) < beta, d * d / (2 * beta), torch.abs(d) - beta / 2)
