@@ -68,4 +68,12 @@ def _only_help() -> bool:
 if not _only_help():
     load_parts()
 
-__all__ = ['__version__', 'load_parts']
+
+def __getattr__(name: str) -> object:
+    # Reads configs and checkpoints, which a training of other code has no use for.
+    if name == 'Detector':
+        return _import_module(f'{__name__}.commands.detector').Detector
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+__all__ = ['Detector', '__version__', 'load_parts']

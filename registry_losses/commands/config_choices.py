@@ -132,8 +132,8 @@ def head_settings(
         fit = shape_iou(sizes, anchors).max(1)
         # YOLOv3's neck hands out the coarsest map first.
         head['prior_generator'] = dict(base_sizes=rows[::-1] if system == 'yolov3' else rows)
-        why = f'nine anchors by k-means: best possible recall {(fit >= 0.5).mean():.3f}'
-        return _limited(model, choices), [f'{why}, mean IoU {fit.mean():.3f}']
+        text = f'nine anchors by k-means: best possible recall {(fit >= 0.5).mean():.3f}'
+        return _limited(model, choices), [f'{text}, mean IoU {fit.mean():.3f}']
     if system == 'fcos':
         ranges = fit_regress_ranges(sizes, STRIDES)
         model['train_cfg'] = dict(assigner=dict(regress_ranges=ranges))

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast, overload
 
+import numpy as np
 import torch
+from mmcv.transforms import LoadImageFromFile as _LoadImageFromFile
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
@@ -21,12 +23,15 @@ from ..evaluation.samples import predictions_of
 from ..registry import DATASETS, MODELS, TRANSFORMS
 from ..structures import DetDataSample
 
+# A file, or an array (H, W, 3) in BGR; a PIL image will do as well.
+Image = str | os.PathLike | np.ndarray
+
 # COCO numbers its 80 categories up to 90; these numbers are not used.
 _COCO_GAPS = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
 
 
 class Detector:
-    """A trained detector for image files.
+    """A trained detector, for image files and arrays.
 
     Args:
         config: A path, a ``registry_losses::`` name, or a config.
@@ -63,20 +68,50 @@ class Detector:
         )
         self.pipeline = [TRANSFORMS.build(node) for node in inference_pipeline(cfg)]
 
-    def __call__(self, paths: Sequence[str | os.PathLike]) -> list[DetDataSample]:
-        """The detections of a batch of images, in pixels of the files.
+    @overload  # a str is a sequence too, of letters that are no files
+    def __call__(self, images: Image) -> DetDataSample: ...
+
+    @overload
+    def __call__(self, images: Sequence[Image]) -> list[DetDataSample]: ...
+
+    def __call__(self, images: Image | Sequence[Image]) -> DetDataSample | list[DetDataSample]:
+        """The detections of an image, or of a batch of images, in pixels of the image.
+
+        Args:
+            images: A file; an array ``(H, W, 3)`` uint8 in BGR, as OpenCV reads it; a PIL
+                image; or a list of these, which go through the model together.
+
+        Returns:
+            A sample an image, whose ``pred_instances`` have ``bboxes (n, 4)`` xyxy,
+            ``scores (n,)`` and ``labels (n,)``, which number :attr:`classes`; a list of
+            samples for a list of images.
 
         Raises:
             DataError: If an image cannot be read; the message names it.
+
+        Example:
+            >>> detector = Detector('my_config.py', 'best.pth')  # doctest: +SKIP
+            >>> found = detector('photo.jpg').pred_instances  # doctest: +SKIP
+            >>> print([detector.classes[i] for i in found.labels], found.bboxes)  # doctest: +SKIP
         """
-        batch = [self._load(str(path), i) for i, path in enumerate(paths)]
+        if not isinstance(images, (list, tuple)):
+            return self([cast(Image, images)])[0]
+        batch = [self._load(image, i) for i, image in enumerate(images)]
         data = {key: [item[key] for item in batch] for key in ('inputs', 'data_samples')}
         with torch.no_grad():
             return self.model.test_step(data)
 
-    def _load(self, path: str, index: int) -> dict:
-        results = dict(img_path=path, sample_idx=index, instances=[])
-        for transform in self.pipeline:
+    def _load(self, image: Image, index: int) -> dict:
+        results: dict[str, Any] = dict(sample_idx=index, instances=[])
+        pipeline = self.pipeline
+        if isinstance(image, (str, os.PathLike)):
+            path = results['img_path'] = str(image)
+        else:
+            path = f'image {index} of the call'
+            results['img'] = pixels_of(image, path)
+            results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
+            pipeline = [t for t in pipeline if not isinstance(t, _LoadImageFromFile)]
+        for transform in pipeline:
             try:
                 changed = transform(results)
             except DataError:
@@ -89,6 +124,23 @@ class Detector:
             # Only now: the message of a file that cannot be read names the file alone.
             results.setdefault('img_id', index)
         return results
+
+
+def pixels_of(image: Any, name: str) -> np.ndarray:
+    """``(H, W, 3)`` uint8 BGR of an array or a PIL image.
+
+    Raises:
+        DataError: If it is neither; names the image.
+    """
+    if hasattr(image, 'convert') and hasattr(image, 'getexif'):  # PIL: RGB
+        image = np.asarray(image.convert('RGB'))[..., ::-1]
+    if not isinstance(image, np.ndarray):
+        raise DataError(f'{name}: expected a file, an array or a PIL image, got {type(image)}')
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, axis=2)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise DataError(f'{name}: expected (H, W, 3) uint8 in BGR, got {image.shape} {image.dtype}')
+    return np.ascontiguousarray(image)
 
 
 def find_device(name: str | None) -> torch.device:

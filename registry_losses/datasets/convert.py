@@ -84,7 +84,7 @@ def coco_json(images: Sequence[dict], classes: Sequence[str], names: Sequence[st
         classes: The names.
         names: ``file_name`` of each image.
     """
-    annotations = []
+    annotations: list[dict] = []
     for number, image in enumerate(images, 1):
         for instance in image['instances']:
             x1, y1, x2, y2 = instance['bbox']

@@ -241,3 +241,23 @@ def test_numbers_and_names_of_pictures():
     assert image_ids([Path('a.jpg')]) == [1]
     same = [Path('x/7.jpg'), Path('y/7.png'), Path('7_2.jpg'), Path('z/7.jpg')]
     assert picture_names(same) == ['7.png', '7_2.png', '7_2_2.png', '7_3.png']
+
+
+def test_three_lines_of_python(trained, tmp_path):
+    """Files, arrays and PIL images give the same boxes, alone and in a list."""
+    import registry_losses
+
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
+    path = tmp_path / 'a.png'
+    cv2.imwrite(str(path), pixels)
+    detector = registry_losses.Detector(*trained, device='cpu')
+    found = detector(path).pred_instances
+    assert len(found) == 5 and detector.classes == NAMES
+    pil = pytest.importorskip('PIL.Image')
+    for form in (str(path), pixels, pil.open(path)):
+        assert torch.equal(detector(form).pred_instances.bboxes, found.bboxes)
+    batch = detector([path, pixels])
+    assert isinstance(batch, list) and len(batch) == 2
+    for wrong in (pixels[..., :2], pixels.astype(float), np.zeros((0, 4, 3), np.uint8)):
+        with pytest.raises(DataError, match='image 0 of the call: expected'):
+            detector(wrong)
