@@ -26,12 +26,13 @@ PY    := $(VENV)/bin/python
 READY := $(VENV)/.registry_losses_ready
 endif
 
-.PHONY: help train test test-slow lint docs grid fuzz benchmark env clean
+.PHONY: help train test test-slow test-kill lint docs grid fuzz benchmark env clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make train      train the digits detector, evaluate it, leave pictures in work_dirs/'
 	@echo 'make test       run the tests;  make test-slow: also the long ones'
+	@echo 'make test-kill  kill trainings at random moments and resume them (minutes)'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make docs       write the pages that are made from the code'
 	@echo 'make grid       train every pairing of parts for a few steps, write docs/pairing_grid.md'
@@ -76,6 +77,10 @@ test: $(READY)
 
 test-slow: $(READY)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q $(ARGS)
+
+# Kills trainings with -9 at 25 random moments, in 1 and 2 processes, and resumes them.
+test-kill: $(READY)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -s -m kill tests/test_engine/test_kill.py $(ARGS)
 
 lint: $(READY)
 	$(PY) -m ruff format --check .

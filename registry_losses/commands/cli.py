@@ -8,11 +8,13 @@ hands them to ``train``.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from ..errors import RegistryLossesError
 
@@ -114,17 +116,40 @@ def run_command(
         if os.environ.get(TRACEBACK):
             raise
         print(f'{type(error).__name__}: {error}\n({TRACEBACK}=1 shows where)', file=sys.stderr)
-        sys.stderr.flush()
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print('Interrupted.', file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
-    finally:
+        _end(1)
+    except KeyboardInterrupt as stop:
+        # A training has saved its state, and says where; see engine/stopping.py.
+        message = str(stop) if hasattr(stop, 'signal') else 'Interrupted.'
+        if message:
+            print(message, file=sys.stderr)
+        _end(128 + getattr(stop, 'signal', signal.SIGINT))
+    except Exception:
+        if not _in_group():
+            raise
+        traceback.print_exc()
+        _end(1)
+    else:
         _leave_group()
+
+
+def _in_group() -> bool:
+    from torch import distributed
+
+    return distributed.is_available() and distributed.is_initialized()
 
 
 def _leave_group() -> None:
     from torch import distributed
 
-    if distributed.is_available() and distributed.is_initialized():
+    if _in_group():
         distributed.destroy_process_group()
+
+
+def _end(code: int) -> NoReturn:
+    """Exit; on several ranks at once, for what would wait for the others may wait for ever."""
+    if _in_group():
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

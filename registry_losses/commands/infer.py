@@ -56,12 +56,15 @@ def infer(args: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.progress import track
 
+    from ..engine.threads import choose_threads, use_threads
     from ..visualization import DetVisualizer
     from ..visualization.draw import image_of
     from .detector import Detector, category_ids, result_rows
     from .image_files import find_images, image_ids, picture_names
 
     paths = find_images(args.images)
+    threads = choose_threads()
+    use_threads(threads)
     detector = Detector(args.config, args.checkpoint, device=args.device, options=args.cfg_options)
     out = Path(args.out)
     try:
@@ -69,6 +72,7 @@ def infer(args: argparse.Namespace) -> None:
     except OSError as error:
         raise ConfigError(f'--out {out}: cannot be made a folder: {error.strerror}') from error
     console = Console()
+    console.print(f'Computing with {threads}', markup=False)
     numbers, names = image_ids(paths), picture_names(paths)
     ids = category_ids(detector.classes)
     artist = DetVisualizer()

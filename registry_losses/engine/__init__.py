@@ -13,10 +13,12 @@ from .hooks import (
     ProgressHook,
     ReportHook,
 )
-from .loops import EpochBasedTrainLoop, IterBasedTrainLoop, seed_step
+from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from .optim import CPUAmpOptimWrapper, amp_optim_wrapper
 from .runner import Runner
 from .safe_loading import load_checkpoint_file, trust_checkpoints
+from .seeding import seed_step
+from .stopping import Interrupted
 from .weights import PretrainedInit
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     'DrawPredictionsHook',
     'EpochBasedTrainLoop',
     'ExpMomentumEMA',
+    'Interrupted',
     'IterBasedTrainLoop',
     'NonFiniteLossHook',
     'PretrainedInit',

@@ -21,6 +21,9 @@ from ..registry import MODEL_WRAPPERS
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 DEFAULT_PORT = 29500
+# A rank may wait this many seconds for another, which may be evaluating or drawing data. A
+# rank that dies is noticed at once, by gloo itself or by the launcher.
+DEFAULT_TIMEOUT = 600
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,8 @@ def init_distributed(
     Args:
         launcher: 'pytorch', 'slurm' or 'mpi'.
         backend: 'nccl', 'gloo', ...; without CUDA always 'gloo'.
-        timeout: Seconds that a collective may take.
+        timeout: Seconds after which a rank that waits for one that hangs or is gone gives
+            up (``env_cfg.dist_cfg.timeout``); by default :data:`DEFAULT_TIMEOUT`.
         **options: Passed to ``torch.distributed.init_process_group``.
     """
     meeting = read_rendezvous(launcher)
@@ -137,8 +141,8 @@ def init_distributed(
         MASTER_ADDR=meeting.address,
         MASTER_PORT=str(meeting.port),
     )
-    if timeout is not None:
-        options['timeout'] = datetime.timedelta(seconds=timeout)
+    timeout = DEFAULT_TIMEOUT if timeout is None else timeout
+    options['timeout'] = datetime.timedelta(seconds=timeout)
     if torch.cuda.is_available():
         torch.cuda.set_device(meeting.local_rank % torch.cuda.device_count())
         backend = backend or 'nccl'

@@ -7,7 +7,6 @@ since the current pass over the data began.
 from __future__ import annotations
 
 import itertools
-import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,26 +20,8 @@ from torch.utils.data import BatchSampler, DataLoader
 
 from ..errors import ConfigError
 from ..registry import LOOPS
-
-FETCH_STREAM, MODEL_STREAM = 1, 2
-
-
-def seed_step(seed: int, step: int, *, rank: int = 0, stream: int = MODEL_STREAM) -> None:
-    """Seed Python's, NumPy's and PyTorch's generators for one training step.
-
-    The generators then depend on (seed, step, rank) alone, so nothing that happened
-    before (a validation, a resume, another number of workers) changes a step.
-
-    Args:
-        seed: Seed of the run.
-        step: Steps taken before.
-        rank: Rank of this process.
-        stream: Keeps uses within a step apart.
-    """
-    words = np.random.SeedSequence([seed % 2**32, step, rank, stream]).generate_state(3)
-    random.seed(int(words[0]))
-    np.random.seed(int(words[1]))
-    torch.manual_seed(int(words[2]))
+from .seeding import FETCH_STREAM, seed_step
+from .stopping import Interrupted, StopSignals, leave_validation, save_and_stop, shield_workers
 
 
 class _TrainLoop(BaseLoop):
@@ -50,19 +31,22 @@ class _TrainLoop(BaseLoop):
     the data seen before once more.
     """
 
+    _by_epoch = True
+
     def __init__(
         self,
         runner: Any,
         dataloader: DataLoader | dict,
         *,
-        val_begin: int,
-        val_interval: int,
-        dynamic_intervals: list[tuple[int, int]] | None,
+        val_begin: int = 1,
+        val_interval: int = 1,
+        dynamic_intervals: list[tuple[int, int]] | None = None,
     ) -> None:
         super().__init__(runner, dataloader)
         # Making an iterator draws a seed for the workers: not from the global generator, for a
         # resumed run makes one at another step.
         self.dataloader.generator = torch.Generator().manual_seed(runner.seed)
+        shield_workers(self.dataloader)
         self._epoch = 0
         self._iter = 0
         self._pass_begin = 0  # the iteration at which the current pass over the data began
@@ -75,6 +59,28 @@ class _TrainLoop(BaseLoop):
         metainfo = getattr(self.dataloader.dataset, 'metainfo', None)
         if metainfo is not None:
             runner.visualizer.dataset_meta = metainfo
+
+    def run(self) -> torch.nn.Module:
+        """Train."""
+        self.runner.call_hook('before_train')
+        with StopSignals() as self._signals:
+            self._run()
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def _run(self) -> None:
+        """Take the steps."""
+        raise NotImplementedError
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs to train for."""
+        return self._max_epochs
+
+    @property
+    def max_iters(self) -> int:
+        """Steps to train for."""
+        return self._max_iters
 
     @property
     def epoch(self) -> int:
@@ -118,8 +124,6 @@ class _TrainLoop(BaseLoop):
             )
         self._pass_begin = self._iter - batches
 
-    _by_epoch = True
-
     def _seek(self, batches: int) -> int:
         """Let the data loader begin ``batches`` steps later; return how many are left to skip."""
         sampler = self._sampler
@@ -161,6 +165,10 @@ class _TrainLoop(BaseLoop):
         outputs = self.runner.model.train_step(data, optim_wrapper=self.runner.optim_wrapper)
         self.runner.call_hook('after_train_iter', batch_idx=index, data_batch=data, outputs=outputs)
         self._iter += 1
+        number = self._signals.agreed()
+        if number is not None:
+            self.runner.call_hook('before_checkpoint')
+            save_and_stop(self.runner, number)
         return True
 
     def _validate(self, now: int, last: int) -> None:
@@ -176,9 +184,21 @@ class _TrainLoop(BaseLoop):
         ):
             return
         # Noted before, so that the checkpoint which the validation itself writes says so.
+        before = hub.get_info('latest_validation')
         hub.update_info('latest_validation', self._iter)
-        self.runner.val_loop.run()
+        try:
+            self.runner.val_loop.run()
+        except Interrupted as stop:
+            hub.update_info('latest_validation', before)  # the resumed run validates first
+            leave_validation(self.runner)
+            save_and_stop(self.runner, stop.signal)
         self.runner.model.train()
+
+    def stop_validation_if_asked(self) -> None:
+        """Raise where a signal has come meanwhile; ranks need not agree, for none trains."""
+        number = self._signals.received
+        if number is not None:
+            raise Interrupted(number)
 
 
 @LOOPS.register_module()
@@ -189,51 +209,25 @@ class EpochBasedTrainLoop(_TrainLoop):
         runner: The runner.
         dataloader: The data loader or its config.
         max_epochs: Passes over the data.
-        val_begin: The first epoch after which to validate.
-        val_interval: Epochs between validations; the last epoch is always validated.
-        dynamic_intervals: Pairs of a milestone and the interval from there on.
+        **options: In epochs: ``val_begin``, the first after which to validate;
+            ``val_interval`` between validations, the last epoch is always validated;
+            ``dynamic_intervals``, pairs of a milestone and the interval from there on.
     """
 
     def __init__(
-        self,
-        runner: Any,
-        dataloader: DataLoader | dict,
-        max_epochs: int,
-        val_begin: int = 1,
-        val_interval: int = 1,
-        dynamic_intervals: list[tuple[int, int]] | None = None,
+        self, runner: Any, dataloader: DataLoader | dict, max_epochs: int, **options: Any
     ) -> None:
-        super().__init__(
-            runner,
-            dataloader,
-            val_begin=val_begin,
-            val_interval=val_interval,
-            dynamic_intervals=dynamic_intervals,
-        )
+        super().__init__(runner, dataloader, **options)
         self._max_epochs = _whole_number('max_epochs', max_epochs)
         self._max_iters = self._max_epochs * len(self.dataloader)
 
-    @property
-    def max_epochs(self) -> int:
-        """Epochs to train for."""
-        return self._max_epochs
-
-    @property
-    def max_iters(self) -> int:
-        """Steps to train for."""
-        return self._max_iters
-
-    def run(self) -> torch.nn.Module:
-        """Train."""
-        self.runner.call_hook('before_train')
+    def _run(self) -> None:
         if self._epoch > 0 and self._pass_begin == self._iter:
             # Killed between the checkpoint of an epoch and the end of its validation.
             self._validate(self._epoch, self._max_epochs)
         while self._epoch < self._max_epochs and not self.stop_training:
             self._run_epoch()
             self._validate(self._epoch, self._max_epochs)
-        self.runner.call_hook('after_train')
-        return self.runner.model
 
     def _run_epoch(self) -> None:
         self.runner.call_hook('before_train_epoch')
@@ -255,50 +249,31 @@ class EpochBasedTrainLoop(_TrainLoop):
 
 @LOOPS.register_module()
 class IterBasedTrainLoop(_TrainLoop):
-    """Train for a number of steps.
+    """Train for a number of steps; the whole training counts as one epoch.
 
     Args:
         runner: The runner.
         dataloader: The data loader or its config.
         max_iters: Steps.
-        val_begin: The first step after which to validate.
         val_interval: Steps between validations; the last step is always validated.
-        dynamic_intervals: Pairs of a milestone and the interval from there on.
+        **options: As of :class:`EpochBasedTrainLoop`, in steps.
     """
 
     _by_epoch = False
+    _max_epochs = 1
 
     def __init__(
         self,
         runner: Any,
         dataloader: DataLoader | dict,
         max_iters: int,
-        val_begin: int = 1,
         val_interval: int = 1000,
-        dynamic_intervals: list[tuple[int, int]] | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            runner,
-            dataloader,
-            val_begin=val_begin,
-            val_interval=val_interval,
-            dynamic_intervals=dynamic_intervals,
-        )
+        super().__init__(runner, dataloader, val_interval=val_interval, **options)
         self._max_iters = _whole_number('max_iters', max_iters)
 
-    @property
-    def max_epochs(self) -> int:
-        """One: the whole training counts as one epoch."""
-        return 1
-
-    @property
-    def max_iters(self) -> int:
-        """Steps to train for."""
-        return self._max_iters
-
-    def run(self) -> torch.nn.Module:
-        """Train."""
-        self.runner.call_hook('before_train')
+    def _run(self) -> None:
         self.runner.call_hook('before_train_epoch')
         if self._iter > 0:
             self._validate(self._iter, self._max_iters)
@@ -309,8 +284,6 @@ class IterBasedTrainLoop(_TrainLoop):
                 raise ConfigError('train_dataloader: the data set yields no batch')
             self._validate(self._iter, self._max_iters)
         self.runner.call_hook('after_train_epoch')
-        self.runner.call_hook('after_train')
-        return self.runner.model
 
     def _stream(self, done: int) -> Iterator[Any]:
         """Batches without end, from the one after ``done``."""

@@ -26,7 +26,7 @@ from ..errors import CheckpointError
 from ..registry import LOOPS, RUNNERS
 from .checkpoint import ATOMIC_BACKEND, find_resumable
 from .distributed import CPUDistributedDataParallel, init_distributed
-from .hooks import CheckClassesHook
+from .hooks import CheckClassesHook, StopValidationHook
 from .resuming import (
     Settings,
     changed_schedule,
@@ -37,6 +37,7 @@ from .resuming import (
 )
 from .safe_loading import fetch_checkpoint, load_checkpoint_file
 from .start_checks import check_batches, check_start, length_of
+from .threads import choose_threads, use_threads
 from .weights import load_what_fits, match_weights, require_all
 
 # The default hooks that MMEngine would put back, were they left out.
@@ -91,7 +92,9 @@ class Runner(_Runner):
         return super().from_cfg(cfg)
 
     def setup_env(self, env_cfg: dict) -> None:
-        """Join the process group ourselves: MMEngine's start-up needs CUDA."""
+        """Choose the threads, and join the process group: MMEngine's start-up needs CUDA."""
+        self.threads = choose_threads()
+        use_threads(self.threads)
         if self.distributed and not is_distributed():
             init_distributed(self.launcher, **env_cfg.get('dist_cfg', {}))
         super().setup_env(env_cfg)
@@ -113,6 +116,7 @@ class Runner(_Runner):
         }
         super().register_hooks(default_hooks, custom_hooks)
         self.register_hook(CheckClassesHook())
+        self.register_hook(StopValidationHook())
 
     def build_logger(
         self, log_level: int | str = 'INFO', log_file: str | None = None, **options: Any
@@ -175,6 +179,7 @@ class Runner(_Runner):
         """Train, once it is sure that the run can come to something."""
         if getattr(self, '_train_loop', None) is not None:
             self.train_loop  # noqa: B018  (builds it)
+            self.logger.info(f'Computing with {self.threads}')
             for note in check_start(self):
                 self.logger.warning(note)
         return super().train()
@@ -280,6 +285,11 @@ class Runner(_Runner):
                 f'{filename} holds weights but no training state, so training cannot go on from'
                 ' it. To start from these weights: --cfg-options load_from=PATH without --resume.'
             )
+        threads = checkpoint['meta'].get('threads')
+        if threads and self.threads.reason != 'OMP_NUM_THREADS' and threads != self.threads.count:
+            # Sums over other threads are other sums, in their last digits.
+            self.logger.info(f'Going on with {threads} threads, as in the checkpoint.')
+            torch.set_num_threads(threads)
         if hasattr(self.train_loop, 'restore_position'):
             self.train_loop.restore_position(checkpoint['meta'].get('position'))
         self._restore_gradients(checkpoint.get('gradients'))
@@ -300,6 +310,7 @@ class Runner(_Runner):
         meta = dict(meta or {})
         meta.setdefault('epoch', self.epoch + (1 if by_epoch else 0))
         meta.setdefault('iter', self.iter + (0 if by_epoch else 1))
+        meta.setdefault('threads', torch.get_num_threads())
         if hasattr(self.train_loop, 'position'):
             meta['position'] = self.train_loop.position(epoch=meta['epoch'], iteration=meta['iter'])
         if backend_args is None and file_client_args is None and '://' not in str(out_dir):

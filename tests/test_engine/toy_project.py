@@ -130,3 +130,57 @@ class ToyLoss(ToyMetric):
 
     def compute_metrics(self, results) -> dict:
         return dict(loss=sum(results) / len(results))
+
+
+@HOOKS.register_module()
+class SignalHook(Hook):
+    """Sends this process a signal, as a batch system or a user does.
+
+    Args:
+        number: The signal.
+        marker: A file that is made first; the signal is sent once only.
+        iteration: In the step after so many.
+        in_validation: In the first validation instead.
+        rank: On this rank alone; None for all.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        marker: str,
+        iteration: int | None = None,
+        in_validation: bool = False,
+        rank: int | None = None,
+    ) -> None:
+        self.number, self.marker, self.iteration = number, marker, iteration
+        self.in_validation, self.rank = in_validation, rank
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        if runner.iter == self.iteration:
+            self._send(runner)
+
+    def before_val_iter(self, runner, batch_idx, data_batch=None) -> None:
+        if self.in_validation and batch_idx == 1:
+            self._send(runner)
+
+    def _send(self, runner) -> None:
+        marker = f'{self.marker}.{runner.rank}'
+        if self.rank in (None, runner.rank) and not os.path.exists(marker):
+            with open(marker, 'w'):
+                pass
+            os.kill(os.getpid(), self.number)
+
+
+@HOOKS.register_module()
+class FreezeHook(Hook):
+    """Stops rank 1 as a machine that hangs does, or lets it raise."""
+
+    def __init__(self, iteration: int, how: str) -> None:
+        self.iteration, self.how = iteration, how
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        if runner.rank != 1 or runner.iter != self.iteration:
+            return
+        if self.how == 'raise':
+            raise RuntimeError('this rank has had enough')
+        os.kill(os.getpid(), getattr(signal, self.how))

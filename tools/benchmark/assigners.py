@@ -25,12 +25,14 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 import dense_formulas as dense
 import torch
-from measure import best_ms, cold_pass_ms, pass_ms, peak_mb
+from measure import best_ms, cold_pass_ms, known_device, pass_ms, peak_mb
 from peers import PEERS, installed, peers_of, shortest_ms
 from torch import Tensor
 
 import registry_losses
 from registry_losses import assigners as ours
+from registry_losses.commands.cli import positive_int
+from registry_losses.errors import nearest_names
 from registry_losses.priors import (
     AnchorGenerator,
     MlvlPointGenerator,
@@ -384,14 +386,30 @@ def against_installed(
                 )
 
 
+def row_name(text: str) -> str:
+    """A row as the tables print it: ``SSD``, ``SSD300``, ``MaxIoU, one image, ...``."""
+    name = text.partition(',')[0].strip().removesuffix('Assigner')
+    if name.startswith('MaxIoU') and 'one image' in text:
+        return 'million'
+    name = {'SSD300': 'SSD', 'YOLOv5': 'YOLOV5', 'YOLOv3': 'YOLOV3', 'YOLOv1': 'YOLOV1'}.get(
+        name, name
+    )
+    if name not in (*ROWS, 'million'):
+        near = ', '.join(nearest_names(name, [*ROWS, 'million']) or [*ROWS, 'million'])
+        raise argparse.ArgumentTypeError(f'no row {text!r}; nearest: {near}')
+    return name
+
+
 def main() -> None:
     """Parse the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--rows', nargs='*', default=None, help=f'of {", ".join(ROWS)}, million')
-    parser.add_argument('--gts', nargs='*', type=int, default=[10, 50, 300])
-    parser.add_argument('--device', default='cpu')
-    parser.add_argument('--threads', type=int, default=1)
-    parser.add_argument('--repeat', type=int, default=7)
+    parser.add_argument(
+        '--rows', nargs='*', type=row_name, default=None, help=f'of {", ".join(ROWS)}, million'
+    )
+    parser.add_argument('--gts', nargs='*', type=positive_int, default=[10, 50, 300])
+    parser.add_argument('--device', type=known_device, default='cpu')
+    parser.add_argument('--threads', type=positive_int, default=1)
+    parser.add_argument('--repeat', type=positive_int, default=7)
     parser.add_argument('--no-formula', action='store_true', help='no dense formulas')
     parser.add_argument('--installed', action='store_true', help='only against what is installed')
     args = parser.parse_args()

@@ -25,7 +25,7 @@ from torch import Tensor
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 sys.path.append(str(Path(__file__).resolve().parent))
 
-from measure import cold_ms, flusher, peak_mb, synchronize
+from measure import cold_ms, flusher, known_device, peak_mb, synchronize
 
 import registry_losses
 from registry_losses import losses
@@ -301,7 +301,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--losses', nargs='*', default=list(ROWS), choices=list(ROWS))
     parser.add_argument('--sizes', nargs='*', default=list(SIZES), help='ROWSxCLASSES')
-    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--device', type=known_device, default='cpu')
     parser.add_argument('--dtype', default='float32', choices=['float32', 'bfloat16', 'float16'])
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
     parser.add_argument('--seconds', type=float, default=1.0, help='of runs for each line at least')

@@ -1,5 +1,6 @@
 """Time and memory of a call, in units that compare across machines."""
 
+import argparse
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,16 @@ from torch.profiler import ProfilerActivity, profile
 PASS_FLOATS = 8_000_000
 # More than any cache holds, so that what is read next comes from memory.
 FLUSH_BYTES = 1 << 30
+
+
+def known_device(name: str) -> torch.device:
+    """The argument of ``--device``; a device that is not here is one line, no traceback."""
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise argparse.ArgumentTypeError(f'no device {name!r} here') from error
+    return device
 
 
 def synchronize(device: torch.device) -> None:

@@ -7,6 +7,7 @@ from .checkpoint import CheckpointHook
 from .draw import DrawPredictionsHook, ReportHook
 from .non_finite import NonFiniteLossHook
 from .progress import ProgressHook
+from .stop import StopValidationHook
 
 __all__ = [
     'BiasWarmupHook',
@@ -17,4 +18,5 @@ __all__ = [
     'NonFiniteLossHook',
     'ProgressHook',
     'ReportHook',
+    'StopValidationHook',
 ]

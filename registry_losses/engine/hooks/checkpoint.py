@@ -12,6 +12,7 @@ from mmengine.model import is_model_wrapper
 
 from ...registry import HOOKS
 from ..checkpoint import ATOMIC_BACKEND, AtomicLocalBackend, make_plain, remove_unfinished
+from ..stopping import remove_interrupted
 
 
 @HOOKS.register_module()
@@ -69,6 +70,7 @@ class CheckpointHook(_CheckpointHook):
             return
         # For OpenMMLab's tools; ours look at the files themselves.
         AtomicLocalBackend().put_text(self.last_ckpt, Path(runner.work_dir) / 'last_checkpoint')
+        remove_interrupted(self.out_dir, runner.train_loop.iter)
         for old in outdated:
             path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old))
             if path != self.last_ckpt and self.file_backend.isfile(path):
