@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_losses.config import OLD_TOP_LEVEL_KEYS, TABLE, describe_table
+from registry_losses.config import OLD_TOP_LEVEL_KEYS, TABLE, describe_table, load_config
 from registry_losses.config.compat import REFUSED_TYPES, TYPE_NAMES
 from registry_losses.config.reading import find_type
 from registry_losses.errors import ConfigError
@@ -108,3 +108,69 @@ def test_detectors_without_a_counterpart_are_refused(check, name):
 
 def test_names_lead_to_what_there_is():
     assert all(find_type(name) is not None for name in TYPE_NAMES.values())
+
+
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        ("metric='bbox'", {}),
+        ("metric=['bbox'], metric_items=None, use_mp_eval=True, sort_categories=False", {}),
+        ('proposal_nums=(1, 10)', dict(max_dets=(1, 10))),
+        ("file_client_args=dict(backend='disk')", {}),
+    ],
+)
+def test_evaluator_keys(check, text, expected):
+    cfg = check(f"val_evaluator = dict(type='CocoMetric', ann_file='a.json', {text})")
+    assert cfg.val_evaluator == dict(type='CocoMetric', ann_file='a.json', **expected)
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ("metric='segm'", r'val_evaluator\.metric: this metric evaluates boxes only'),
+        ("metric=['bbox', 'proposal']", 'evaluates boxes only'),
+        ("metric_items=['mAP']", 'all figures are always reported'),
+        ("file_client_args=dict(backend='petrel')", 'write backend_args'),
+    ],
+)
+def test_evaluator_keys_that_are_refused(check, text, message):
+    with pytest.raises(ConfigError, match=message):
+        check(f"val_evaluator = dict(type='CocoMetric', ann_file='a.json', {text})")
+
+
+def test_the_metric_of_voc(check):
+    cfg = check("val_evaluator = dict(type='VOCMetric', metric='mAP', proposal_nums=(100,))")
+    assert cfg.val_evaluator == dict(type='VOCMetric')
+
+
+def test_arguments_of_mmdets_anchor_heads():
+    """The SSDHead, RetinaSepBNHead and FCOSHead of mmdet, as its configs write them."""
+    options = {
+        'model.bbox_head.stacked_convs': 0,
+        'model.bbox_head.feat_channels': 256,
+        'model.bbox_head.use_depthwise': False,
+        'model.bbox_head.norm_cfg': None,
+    }
+    load_config('registry_losses::ssd/ssd_tiny_digits', options=options)
+    with pytest.raises(ConfigError, match=r'bbox_head\.stacked_convs: this head has no tower'):
+        load_config(
+            'registry_losses::ssd/ssd_tiny_digits', options={'model.bbox_head.stacked_convs': 2}
+        )
+    options = {'model.bbox_head.center_sampling': True, 'model.bbox_head.center_sample_radius': 2.0}
+    cfg = load_config('registry_losses::fcos/fcos_r50_fpn_coco', options=options)
+    moved = cfg.model.bbox_head.train_cfg.assigner
+    assert (moved.center_sampling, moved.center_sample_radius) == (True, 2.0)
+
+
+def test_retina_sep_bn_head_and_anchor_head(tmp_path):
+    path = tmp_path / 'c.py'
+    base = "_base_ = ['registry_losses::retinanet/retinanet_r50_fpn_coco.py']\n"
+    path.write_text(
+        base + "model = dict(bbox_head=dict(type='RetinaSepBNHead', num_ins=5,"
+        " norm_cfg=dict(type='BN')))"
+    )
+    head = load_config(path).model.bbox_head
+    assert (head.type, head.norm_per_level) == ('RetinaHead', 5)
+    path.write_text(base + "model = dict(bbox_head=dict(type='AnchorHead'))")
+    with pytest.raises(ConfigError, match='AnchorHead: it is a base class; RetinaHead'):
+        load_config(path)
