@@ -37,6 +37,7 @@ help:
 	@echo 'make docs       write the pages that are made from the code'
 	@echo 'make grid       train every pairing of parts for a few steps, write docs/pairing_grid.md'
 	@echo 'make fuzz       thousands of damaged files, configs and command lines: none may end in a traceback'
+	@echo 'make mmdet-matrix  our parts in mmdet and its parts here, in an environment of its own; docs/mmdet.md'
 	@echo 'make benchmark  time losses and assigners'
 	@echo 'make env        only prepare the environment ($(VENV), or PYTHON=... to use your own)'
 
@@ -99,6 +100,18 @@ grid: $(READY)
 # ARGS='--cases 500 --targets coco_json' for less, --only TARGET:SEED for one case again.
 fuzz: $(READY)
 	OMP_NUM_THREADS=1 $(PY) -m tests.test_fuzz.run --cases 5000 $(ARGS)
+
+# mmdet 3.3 asks for mmcv below 2.2; without its compiled operators, which the tool stands in for.
+MMDET_VENV ?= .venv-mmdet
+$(MMDET_VENV)/.ready: setup.cfg $(READY)
+	$(PY) -m venv '$(MMDET_VENV)'
+	'$(MMDET_VENV)/bin/python' -m pip install -q $(PIP_ARGS) 'setuptools<81' '$(TORCH)' 'mmengine>=0.10.5'
+	'$(MMDET_VENV)/bin/python' -m pip install -q $(PIP_ARGS) 'mmcv-lite==2.1.0' 'mmdet==3.3.0'
+	'$(MMDET_VENV)/bin/python' -m pip install -q $(PIP_ARGS) -e .
+	@touch $@
+
+mmdet-matrix: $(MMDET_VENV)/.ready
+	OMP_NUM_THREADS=1 '$(MMDET_VENV)/bin/python' tools/mmdet_matrix.py --page docs/mmdet.md $(ARGS)
 
 benchmark: $(READY)
 	$(foreach tool,$(wildcard tools/benchmark/assigners.py tools/benchmark/losses.py),$(PY) $(tool) $(ARGS) &&) true

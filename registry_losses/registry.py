@@ -64,10 +64,17 @@ class ScopedRegistry(Registry):
     def build(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:
         """Build what a config node describes.
 
+        A type named with another scope brings that scope: ``mmdet.MaxIoUAssigner`` finds its
+        own default ``BboxOverlaps2D`` without a ``_scope_`` beside it.
+
         Raises:
             ConfigError: If the node is none, has no type, lacks an argument, or holds a value
                 that the part cannot be built with; what it raised is the cause.
         """
+        name = cfg.get('type') if isinstance(cfg, Mapping) else None
+        scope = self.split_scope_key(name)[0] if isinstance(name, str) else None
+        if scope is not None and scope != self.scope and scope in self.root.children:
+            cfg = {'_scope_': scope, **cfg}
         try:
             return super().build(cfg, *args, **kwargs)
         except RegistryLossesError:

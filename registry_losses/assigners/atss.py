@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError, ShapeError
+from ..errors import ConfigError, PairingError, ShapeError
 from ..ops.boxes import centers_inside, corners_of, take_boxes
 from ..ops.device import host_sync_is_free
 from ..ops.iou import bbox_overlaps, iou_of_corners
@@ -209,8 +209,15 @@ class ATSSAssigner(BaseAssigner):
             **kwargs: Not read.
 
         Raises:
-            ShapeError: If the levels do not add up.
+            PairingError: If the head does not hand over the levels.
+            ShapeError: If they do not add up.
         """
+        if not isinstance(num_level_priors, Sequence):
+            raise PairingError(
+                f'{type(self).__name__}: expected the numbers of priors of each level second, got '
+                f'{type(num_level_priors).__name__}; this head does not hand them over: use '
+                'ATSSHead or its kin, or choose MaxIoUAssigner'
+            )
         form = self._batch_of_one(pred_instances, gt_instances, gt_instances_ignore)
         sizes = self._checked_levels(num_level_priors, form[0].num_priors)
         self._check(*form)

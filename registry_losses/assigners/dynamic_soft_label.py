@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import PairingError
 from ..registry import TASK_UTILS
 from ..structures import GroundTruth, Predictions, Priors
 from .candidates.centers import Region, inside_box
@@ -168,7 +169,16 @@ class DynamicSoftLabelAssigner(CostMatchingAssigner):
         gt_instances_ignore: Any = None,
         **kwargs: Any,
     ) -> AssignResult:
-        """OpenMMLab's form; ``pred_instances.scores`` are logits there."""
+        """OpenMMLab's form; ``pred_instances.scores`` are logits there.
+
+        Raises:
+            PairingError: If there are no predictions.
+        """
+        if getattr(pred_instances, 'bboxes', None) is None:
+            raise PairingError(
+                f'{type(self).__name__} looks at what the head predicts, and this head hands over '
+                'none; choose a head that does (RTMDetHead), or an assigner that reads priors alone'
+            )
         pred_instances = SimpleNamespace(
             priors=pred_instances.priors,
             bboxes=pred_instances.bboxes,

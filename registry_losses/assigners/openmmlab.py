@@ -205,7 +205,10 @@ def predictions_of(pred_instances: Any, priors: Priors) -> Predictions | None:
         boxes = _plain(bboxes).detach().reshape(1, -1, 4).float()
     if scores is None:
         scores = boxes.new_ones(boxes.shape[1], 1)
-    return Predictions(boxes, scores.detach().float()[None])
+    scores = scores.detach().float()
+    # A RoI head hands over the proposals' own scores, one each.
+    scores = scores[:, None] if scores.dim() == 1 else scores
+    return Predictions(boxes, scores[None])
 
 
 def _plain(boxes: Any) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError
+from ..errors import ConfigError, PairingError
 
 
 def build(registry, node, name: str = ''):
@@ -16,7 +16,42 @@ def build(registry, node, name: str = ''):
     """
     if isinstance(node, str):
         raise ConfigError(f'{name}: expected dict(type={node!r}), got the bare name {node!r}')
-    return registry.build(node) if isinstance(node, dict) else node
+    part = registry.build(node) if isinstance(node, dict) else node
+    if part is not None and name in _ASKED:
+        _check_protocol(registry, part, name)
+    return part
+
+
+# What heads ask of parts that OpenMMLab's classes of the same purpose do not have, and the
+# class that has it.
+_ASKED: Mapping[str, tuple[tuple[str, ...], str]] = {
+    'prior_generator': (('__call__', 'num_levels', 'level'), 'priors.BasePriorGenerator'),
+    'bbox_coder': (('activate', 'clamp_encoded', 'reference'), 'coders.BaseBBoxCoder'),
+    'sampler': (('__call__', 'needs'), 'samplers.BaseSampler'),
+}
+
+
+def _check_protocol(registry, part, name: str) -> None:
+    """Refuse a part of another project that speaks another language, and say what to use.
+
+    Raises:
+        PairingError: Naming the part, and ours of the same name where there is one.
+    """
+    asked, base = _ASKED[name]
+    kind = type(part)
+    missing = [each for each in asked if not hasattr(part, each)]
+    if not missing:
+        return
+    own = registry.module_dict.get(kind.__name__)
+    remedy = (
+        f"use this project's: type='registry_losses.{kind.__name__}', whose arguments are the same"
+        if own is not None and own is not kind
+        else f'derive it from registry_losses.{base}'
+    )
+    raise PairingError(
+        f'{name}: {kind.__module__}.{kind.__name__} lacks what heads ask of it here '
+        f'({", ".join(missing)}); {remedy}'
+    )
 
 
 def pad_shapes(metas: Sequence[Mapping]) -> Tensor | None:

@@ -56,6 +56,7 @@ class BaseSampler(ABC):
 
     Args:
         seed: First part of that key.
+        context: The head, which OpenMMLab's heads pass; not read.
     """
 
     needs: frozenset[str] = frozenset()
@@ -65,7 +66,7 @@ class BaseSampler(ABC):
     counts_negatives: bool = True
     """Whether OpenMMLab's heads average over positives and negatives (``avg_factor``)."""
 
-    def __init__(self, *, seed: int = 0) -> None:
+    def __init__(self, *, seed: int = 0, context: object = None) -> None:
         self.seed = seed
         self._calls = 0
 
@@ -145,6 +146,11 @@ class BaseSampler(ABC):
             ``pos_inds``, ``neg_inds`` and the like. Where ``add_gt_as_proposals`` is set
             the gts stand before the priors, and indices count them.
         """
+        if 'row_loss' in self.needs and row_loss is None:
+            raise ConfigError(
+                f'{type(self).__name__} chooses by the loss of each prior, which heads of OpenMMLab '
+                'do not hand over; choose RandomSampler, or train with a head of this project'
+            )
         if step is None:
             step, self._calls = self._calls, self._calls + 1
         assignment, priors, gt, is_gt = as_inputs(

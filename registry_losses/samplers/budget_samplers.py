@@ -33,6 +33,7 @@ class BudgetSampler(BaseSampler):
             image without positives counts as having one.
         add_gt_as_proposals: RoI heads append the gts to the proposals.
         seed: See :class:`BaseSampler`.
+        context: Likewise.
 
     Raises:
         ConfigError: If a number is out of its range.
@@ -46,6 +47,7 @@ class BudgetSampler(BaseSampler):
         add_gt_as_proposals: bool = True,
         *,
         seed: int = 0,
+        context: object = None,
     ) -> None:
         super().__init__(seed=seed)
         if num < 1 or not 0 <= pos_fraction <= 1:
@@ -93,6 +95,7 @@ class RandomSampler(BudgetSampler):
         neg_pos_ub: Largest number of negatives a positive; negative for no limit.
         add_gt_as_proposals: RoI heads append the gts to the proposals.
         seed: See :class:`BaseSampler`.
+        context: Likewise.
     """
 
     def choose_negatives(self, inputs: SamplingInputs, count: Tensor) -> Tensor:
@@ -115,6 +118,7 @@ class OHEMSampler(BudgetSampler):
         neg_pos_ub: Largest number of negatives a positive; negative for no limit.
         add_gt_as_proposals: RoI heads append the gts to the proposals.
         seed: Not read; accepted as by every sampler.
+        context: Likewise.
     """
 
     needs = frozenset({'row_loss'})
@@ -164,6 +168,7 @@ class IoUBalancedNegSampler(BudgetSampler):
         neg_pos_ub: Largest number of negatives a positive; negative for no limit.
         add_gt_as_proposals: RoI heads append the gts to the proposals.
         seed: See :class:`BaseSampler`.
+        context: Likewise.
 
     Raises:
         ConfigError: If a number is out of its range.
@@ -180,6 +185,7 @@ class IoUBalancedNegSampler(BudgetSampler):
         add_gt_as_proposals: bool = True,
         *,
         seed: int = 0,
+        context: object = None,
     ) -> None:
         super().__init__(num, pos_fraction, neg_pos_ub, add_gt_as_proposals, seed=seed)
         if not (floor_thr >= 0 or floor_thr == -1) or not 0 <= floor_fraction <= 1 or num_bins < 1:

@@ -21,7 +21,7 @@ class SamplingResult:
         pos_assigned_gt_inds: ``(P,)`` int64, the gt of each positive.
         pos_gt_bboxes: ``(P, 4)`` its box.
         pos_gt_labels: ``(P,)`` its label.
-        priors: ``(N, 4)`` all priors, after the gts where those were added.
+        all_priors: ``(N, 4)`` all priors, after the gts where those were added.
         pos_is_gt: ``(P,)`` uint8, which positives are gts that were added.
         num_gts: M.
         avg_factor_with_neg: Whether ``avg_factor`` counts negatives.
@@ -32,7 +32,7 @@ class SamplingResult:
     pos_assigned_gt_inds: Tensor
     pos_gt_bboxes: Tensor
     pos_gt_labels: Tensor
-    priors: Tensor
+    all_priors: Tensor
     pos_is_gt: Tensor
     num_gts: int
     avg_factor_with_neg: bool = True
@@ -57,7 +57,7 @@ class SamplingResult:
             pos_assigned_gt_inds=gts,
             pos_gt_bboxes=bboxes.reshape(-1, 4)[gts],
             pos_gt_labels=labels.reshape(-1)[gts],
-            priors=priors.boxes,
+            all_priors=priors.boxes,
             pos_is_gt=is_gt[pos],
             num_gts=len(labels),
             avg_factor_with_neg=avg_factor_with_neg,
@@ -81,17 +81,22 @@ class SamplingResult:
     @property
     def pos_priors(self) -> Tensor:
         """``(P, 4)``."""
-        return self.priors[self.pos_inds]
+        return self.all_priors[self.pos_inds]
 
     @property
     def neg_priors(self) -> Tensor:
         """``(Q, 4)``."""
-        return self.priors[self.neg_inds]
+        return self.all_priors[self.neg_inds]
+
+    @property
+    def priors(self) -> Tensor:
+        """``(P + Q, 4)`` the chosen priors: positives, then negatives."""
+        return torch.cat((self.pos_priors, self.neg_priors))
 
     @property
     def bboxes(self) -> Tensor:
-        """``(P + Q, 4)`` positives, then negatives."""
-        return torch.cat((self.pos_priors, self.neg_priors))
+        """OpenMMLab's older name of :attr:`priors`."""
+        return self.priors
 
 
 def as_inputs(

@@ -35,6 +35,7 @@ class HardNegativeSampler(BaseSampler):
         min_neg: Negatives at least; 0 as in the paper's code, where an image without
             positives teaches nothing.
         seed: Not read; accepted as by every sampler.
+        context: Likewise.
 
     Raises:
         ConfigError: If a number is negative.
@@ -43,7 +44,9 @@ class HardNegativeSampler(BaseSampler):
     needs = frozenset({'row_loss'})
     counts_negatives = False
 
-    def __init__(self, neg_pos_ratio: float = 3.0, min_neg: int = 0, *, seed: int = 0) -> None:
+    def __init__(
+        self, neg_pos_ratio: float = 3.0, min_neg: int = 0, *, seed: int = 0, context: object = None
+    ) -> None:
         super().__init__(seed=seed)
         if neg_pos_ratio < 0 or min_neg < 0:
             raise ConfigError(

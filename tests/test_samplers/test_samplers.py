@@ -355,7 +355,9 @@ def test_random_sampler_in_openmmlabs_form_adds_the_gts():
     assigned, preds, gts = image_in_openmmlabs_form()
     sampler = RandomSampler(40, 1.0)
     result = sampler.sample(assigned, preds, gts, feats=[torch.zeros(1)])
-    assert torch.equal(result.priors, torch.cat((gts.bboxes, preds.priors)))
+    assert torch.equal(result.all_priors, torch.cat((gts.bboxes, preds.priors)))
+    chosen = torch.cat((result.pos_inds, result.neg_inds))
+    assert torch.equal(result.priors, result.all_priors[chosen])
     assert result.pos_inds[:3].tolist() == [0, 1, 2]
     assert result.pos_is_gt.tolist() == [1, 1, 1] + [0] * (result.num_pos - 3)
     assert result.pos_assigned_gt_inds[:3].tolist() == [0, 1, 2]
@@ -368,7 +370,7 @@ def test_random_sampler_in_openmmlabs_form_adds_the_gts():
     fixed = sampler.sample(assigned, preds, gts, step=0)
     assert torch.equal(fixed.neg_inds, result.neg_inds)
     plain = RandomSampler(40, 1.0, add_gt_as_proposals=False).sample(assigned, preds, gts)
-    assert torch.equal(plain.priors, preds.priors)
+    assert torch.equal(plain.all_priors, preds.priors)
 
 
 def test_ohem_in_openmmlabs_form():

@@ -15,6 +15,7 @@ from mmengine import dist
 from torch import Tensor, nn
 
 from ...errors import ConfigError
+from ...losses.base import BaseLoss
 from ...losses.declared import declared
 from ...ops.ranks import sum_over_ranks
 from ...structures import ClassTargets, LossTerm
@@ -83,7 +84,16 @@ def call_loss(loss, pred: Tensor, target, weight: Tensor | None = None, **option
     if isinstance(target, ClassTargets):
         target, more = fit_target(loss, target)
         weight = _times(weight, more)
+    if weight is not None and _weighs_elements(loss, pred, target):
+        weight = weight[:, None].expand_as(pred)
     return loss(pred, target, weight=weight, **options)
+
+
+def _weighs_elements(loss, pred: Tensor, target) -> bool:
+    """Whether a loss takes one weight an element, as OpenMMLab's losses of values do."""
+    if isinstance(loss, BaseLoss) or not isinstance(target, Tensor):
+        return False
+    return pred.dim() == 2 and target.shape == pred.shape
 
 
 @contextmanager

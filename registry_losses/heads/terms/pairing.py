@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError, PairingError
 from ...losses.declared import declared
+from ...registry import MODELS, SCOPE
 from ...structures import ClassTargets, LossTerm
 from ...structures.loss_term import BOX_KINDS, PER_PRIOR_KINDS, Kind
 from .assigning import ranking_term
@@ -225,9 +226,7 @@ def _try_loss(term: LossTerm, parts: Pairing) -> None:
         try:
             value = call_loss(term.loss, pred, target, **options)
         except _TRIAL_ERRORS as error:
-            raise PairingError(
-                f'{where}: {error}; choose another loss for this term, or other settings of it'
-            ) from error
+            raise PairingError(f'{where}: {error}; {_other_loss(term.loss)}') from error
     if not isinstance(value, Tensor) or value.dim():
         what = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise PairingError(
@@ -282,6 +281,16 @@ def _box_example(term: LossTerm, parts: Pairing) -> tuple[Tensor, Any]:
     target = parts.coder.clamp_encoded(boxes.new_full((2, parts.coder.encode_size), 0.5))
     target = target if term.columns is None else target[:, slice(*term.columns)]
     return target + 0.1, target
+
+
+def _other_loss(loss: Any) -> str:
+    """What to choose in place of a loss that could not be called."""
+    kind = type(loss)
+    own = MODELS.module_dict.get(kind.__name__)
+    if own is None or own is kind:
+        return 'choose another loss for this term, or other settings of it'
+    name = f'{SCOPE}.{kind.__name__}'
+    return f'it is called by another convention; use type={name!r}, which takes the same arguments'
 
 
 def _is_abstract(loss: nn.Module) -> bool:
