@@ -148,7 +148,7 @@ class BaseSampler(ABC):
         """
         if 'row_loss' in self.needs and row_loss is None:
             raise ConfigError(
-                f'{type(self).__name__} chooses by the loss of each prior, which heads of OpenMMLab '
+                f'{type(self).__name__} chooses by the loss of each prior, which OpenMMLab heads '
                 'do not hand over; choose RandomSampler, or train with a head of this project'
             )
         if step is None:

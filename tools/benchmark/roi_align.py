@@ -14,8 +14,8 @@ import torch
 from measure import best_ms, peak_mb
 from torch import Tensor
 
+from registry_losses.errors import MissingDependencyError
 from registry_losses.ops import roi_align
-from registry_losses.ops.roi_align import _mmcv_roi_align, _torchvision_roi_align
 
 # Name, (B, C, H, W), regions, pixels a cell, least and largest side in pixels.
 CASES = (
@@ -86,10 +86,13 @@ def built_operator(source: Path) -> Callable[..., Tensor]:
 
 def installed_operator() -> Callable[..., Tensor] | None:
     """Mmcv's or torchvision's operator, where there is one."""
-    name = 'mmcv' if _mmcv_roi_align() else 'torchvision' if _torchvision_roi_align() else None
-    if name is None:
-        return None
-    return lambda f, r, size, scale: roi_align(f, r, size, scale, backend=name)
+    for name in ('mmcv', 'torchvision'):
+        try:
+            roi_align(torch.zeros(1, 1, 2, 2), torch.zeros(1, 5), 1, backend=name)
+        except MissingDependencyError:
+            continue
+        return lambda f, r, size, scale, name=name: roi_align(f, r, size, scale, backend=name)
+    return None
 
 
 def scene(shape, number: int, stride: int, least: float, most: float) -> tuple[Tensor, Tensor]:
