@@ -26,13 +26,14 @@ PY    := $(VENV)/bin/python
 READY := $(VENV)/.registry_losses_ready
 endif
 
-.PHONY: help train test test-slow test-kill lint docs grid fuzz benchmark env clean
+.PHONY: help train test test-slow test-kill test-versions lint docs grid fuzz benchmark env clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make train      train the digits detector, evaluate it, leave pictures in work_dirs/'
 	@echo 'make test       run the tests;  make test-slow: also the long ones'
 	@echo 'make test-kill  kill trainings at random moments and resume them (minutes)'
+	@echo 'make test-versions   the fast tests with the oldest and the newest PyTorch, and with the forks of MMEngine'
 	@echo 'make lint       ruff and mypy'
 	@echo 'make docs       write the pages that are made from the code'
 	@echo 'make grid       train every pairing of parts for a few steps, write docs/pairing_grid.md'
@@ -82,6 +83,10 @@ test-slow: $(READY)
 # Kills trainings with -9 at 25 random moments, in 1 and 2 processes, and resumes them.
 test-kill: $(READY)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q -s -m kill tests/test_engine/test_kill.py $(ARGS)
+
+# Environments of their own, in .versions/: VERSIONS=forks for one of them.
+test-versions:
+	bash tests/versions.sh $(VERSIONS)
 
 lint: $(READY)
 	$(PY) -m ruff format --check .

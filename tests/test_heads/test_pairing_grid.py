@@ -25,7 +25,10 @@ from registry_losses.testing.pairings.detectors import GRID_HEADS
 
 PLACES = list(dict.fromkeys(name for head in HEADS for name in places(head)))
 # Places of which only every so manieth loss is tried by default.
-THINNED = dict(loss_conf=2, loss_centerness=2, loss_obj=4, loss_xy=4, loss_wh=4, loss_offset=4)
+THINNED = dict(
+    loss_conf=2, loss_centerness=2, loss_obj=4, loss_xy=4, loss_wh=4, loss_offset=4,
+    loss_heatmap=3, loss_background=8, loss_field=3,
+)  # fmt: skip
 
 
 def meant(place: str) -> list[str]:
@@ -52,7 +55,7 @@ def some_cells() -> list[Cell]:
     return chosen
 
 
-def refused_cells(count: int = 30) -> list[Cell]:
+def refused_cells(count: int = 12) -> list[Cell]:
     """Some of the cells that a rule refuses, of each rule some."""
     by_rule = {}
     for cell in all_cells():
