@@ -198,12 +198,13 @@ class DetDataset(BaseDataset):
         try:
             return self.prepare_data(idx)
         except DamagedImageError as error:
-            self._note_damaged(str(error))
+            self.note_damaged(str(error))
         if not self.test_mode:
             return None
         return self.pipeline({**self.get_data_info(idx), 'damaged': True})
 
-    def _note_damaged(self, message: str) -> None:
+    def note_damaged(self, message: str) -> None:
+        """Warn of a damaged image, once; too many are an error."""
         if message in self._damaged:
             return
         self._damaged.add(message)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import mmcv
 import numpy as np
 
-from ..errors import ConfigError
+from ..errors import ConfigError, DamagedImageError
 from ..registry import TRANSFORMS
 from .instances import concatenate, scale_and_shift, to_image
 from .keyed import KeyedTransform, Transform, apply_all, build_transforms, check_prob
@@ -58,7 +58,14 @@ class _WithPartners(KeyedTransform):
         for _ in range(_TRIES):
             info = dataset.get_data_info(int(rng.integers(len(dataset))))
             info['rng'] = rng
-            loaded = apply_all(self.pre_transform, info)
+            try:
+                loaded = apply_all(self.pre_transform, info)
+            except DamagedImageError as error:
+                note = getattr(dataset, 'note_damaged', None)
+                if note is None:
+                    raise
+                note(str(error))
+                continue
             if loaded is not None:
                 return loaded
         raise ConfigError(f'{type(self).__name__}: pre_transform returns None for all partners')

@@ -88,5 +88,6 @@ def draw_recall_groups(
         ax.text(shares[row], row, text, va='center', fontsize=8)
     ax.invert_yaxis()
     ax.set_xlim(0, 1.25)
+    ax.set_xticks([0, 0.25, 0.5, 0.75, 1.0])
     ax.set_title(title, fontsize=9)
     return _save(figure, path)

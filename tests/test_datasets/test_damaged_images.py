@@ -80,6 +80,16 @@ def test_a_test_counts_its_objects_as_missed(tmp_path, damage, kind):
     assert metric.evaluate(2)['coco/bbox_AR@100'] == pytest.approx(0.5)
 
 
+def test_a_damaged_partner_of_a_mosaic_costs_itself(tmp_path):
+    files = {'good.jpg': picture(), 'bad.jpg': picture()[:-100]}
+    dataset = build(tmp_path, files)
+    dataset.pipeline.transforms.insert(2, build_one(dict(type='Mosaic', img_scale=(60, 40))))
+    for seed in range(6):
+        sample = dataset[SampleKey(0, seed=seed)]['data_samples']
+        assert sample.img_path.endswith('good.jpg') and sample.img_shape == (80, 120)
+    assert len(dataset._damaged) == 1
+
+
 def test_many_damaged_images_are_an_error(tmp_path):
     files = {f'{i}.jpg': b'' if i else picture() for i in range(13)}
     dataset = build(tmp_path, files, test_mode=True)
