@@ -1,6 +1,7 @@
 """Backbones: images to feature maps, from shallow to deep."""
 
 from registry_losses.backbones.base import BaseBackbone
+from registry_losses.backbones.csp_darknet import CSPDarknet, CSPNeXt
 from registry_losses.backbones.darknet import Darknet
 from registry_losses.backbones.hrnet import HRNet, hrnet_extra
 from registry_losses.backbones.resnet import ResNet
@@ -16,6 +17,8 @@ __all__ = [
     'SSDVGG',
     'VGG',
     'BaseBackbone',
+    'CSPDarknet',
+    'CSPNeXt',
     'Darknet',
     'HRNet',
     'ResNet',

@@ -67,6 +67,9 @@ class YOLOXBBoxCoder(BaseBBoxCoder):
 
     Args:
         use_box_type: See :class:`BaseBBoxCoder`.
+        from_corner: Measure from half a stride before the point. The authors' code assigns
+            gts by the centres of the cells and codes boxes from their upper left corners.
+        clip_border: Clip decoded boxes to ``max_shape``.
 
     Example:
         >>> import torch
@@ -77,6 +80,13 @@ class YOLOXBBoxCoder(BaseBBoxCoder):
 
     reference = 'centers'
 
+    def __init__(
+        self, use_box_type: bool = False, *, from_corner: bool = False, clip_border: bool = True
+    ) -> None:
+        super().__init__(use_box_type)
+        self.from_corner = from_corner
+        self.clip_border = clip_border
+
     def bounds(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Sizes not so far away that exp saturates."""
         return (-INF, -INF, -MAX_EXPONENT, -MAX_EXPONENT), (INF, INF, MAX_EXPONENT, MAX_EXPONENT)
@@ -86,6 +96,7 @@ class YOLOXBBoxCoder(BaseBBoxCoder):
         points = full_precision(bboxes)
         center, size = center_and_size(full_precision(gt_bboxes))
         scale = stride_pairs(stride, points, type(self).__name__)
+        points = points - scale / 2 if self.from_corner else points
         return torch.cat(
             ((center - points) / scale, (size.clamp(min=_LEAST_SIDE) / scale).log()), dim=-1
         )
@@ -101,6 +112,8 @@ class YOLOXBBoxCoder(BaseBBoxCoder):
         """Vectors at points ``(..., 2)`` to boxes; the stride may be third, as in MMYOLO."""
         points, encoded = full_precision(bboxes), full_precision(pred_bboxes)
         scale = stride_pairs(stride, points, type(self).__name__)
+        points = points - scale / 2 if self.from_corner else points
         center = points + encoded[..., :2] * scale
         half = encoded[..., 2:].clamp(max=MAX_EXPONENT).exp() * scale * 0.5
-        return clip_boxes(torch.cat((center - half, center + half), dim=-1), max_shape)
+        boxes = torch.cat((center - half, center + half), dim=-1)
+        return clip_boxes(boxes, max_shape) if self.clip_border else boxes

@@ -33,8 +33,8 @@ KINDS = {
     'embedding': 'embeddings',
     'field': 'fields',
 }
-_OF_BOXES = ('retinanet', 'ssd', 'fcos', 'atss', 'gfl', 'centernet')
-SYSTEMS = (*_OF_BOXES, 'yolov1', 'yolov3', 'yolov4', 'yolov5')
+_OF_BOXES = ('retinanet', 'ssd', 'fcos', 'atss', 'gfl', 'rtmdet', 'centernet')
+SYSTEMS = (*_OF_BOXES, 'yolov1', 'yolov3', 'yolov4', 'yolov5', 'yolox')
 
 _INTRO = """# What pairs with what
 

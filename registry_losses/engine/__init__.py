@@ -12,6 +12,7 @@ from .hooks import (
     NonFiniteLossHook,
     ProgressHook,
     ReportHook,
+    YOLOXModeSwitchHook,
 )
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from .optim import CPUAmpOptimWrapper, amp_optim_wrapper
@@ -37,6 +38,7 @@ __all__ = [
     'ProgressHook',
     'ReportHook',
     'Runner',
+    'YOLOXModeSwitchHook',
     'amp_optim_wrapper',
     'build_model',
     'find_resumable',

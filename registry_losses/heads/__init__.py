@@ -14,6 +14,7 @@ from .retina_head import RetinaHead
 from .roi_extractor import RoIAlign, SingleRoIExtractor
 from .roi_head import RoIHead
 from .rpn_head import RPNHead
+from .rtmdet_head import RTMDetHead
 from .ssd_head import SSDHead
 from .terms.assigning import assign_and_sample
 from .terms.evaluation import evaluate_terms, row_losses
@@ -22,6 +23,7 @@ from .terms.pairing import Pairing, check_pairing, check_terms
 from .towers import ConvTower, LevelNormTower, build_tower
 from .yolo_head import YOLOHead, YOLOV3Head, YOLOV5Head
 from .yolov1_head import YOLOV1Head
+from .yolox_head import YOLOXHead
 
 __all__ = [
     'AEHead',
@@ -39,6 +41,7 @@ __all__ = [
     'PoseHead',
     'Proposals',
     'RPNHead',
+    'RTMDetHead',
     'RetinaHead',
     'RoIAlign',
     'RoIHead',
@@ -50,6 +53,7 @@ __all__ = [
     'YOLOV1Head',
     'YOLOV3Head',
     'YOLOV5Head',
+    'YOLOXHead',
     'assign_and_sample',
     'build_tower',
     'centerness',

@@ -69,6 +69,8 @@ class DenseHead(BaseModule):
     """The maps of ``forward``, in order."""
     score_factor: str | None = None
     """Branch whose probability multiplies the class scores."""
+    geometric_scores: bool = False
+    """Whether assigners see the geometric mean of class score and factor (YOLOX)."""
     num_bins: int = 0
     """Bins of each side where boxes are distributions; 0 where they are numbers."""
     clip_after_nms: bool = False
@@ -126,6 +128,7 @@ class DenseHead(BaseModule):
             coder=self.bbox_coder,
             factor=self.score_factor,
             factor_loss=factors[0] if factors else None,
+            geometric=self.geometric_scores,
         )
 
     # What a head states ---------------------------------------------------------------
@@ -182,6 +185,10 @@ class DenseHead(BaseModule):
             LossTerm('loss_bbox', self.loss_bbox, kind=self.box_kind(), branch='bbox'),
         )
 
+    def active_terms(self) -> tuple[LossTerm, ...]:
+        """The terms of this step; all of :attr:`loss_terms` unless a head has phases."""
+        return self.loss_terms
+
     def box_kind(self, loss: Any = None) -> Kind:
         """The kind of a box loss: on encoded or on decoded boxes."""
         loss = self.loss_bbox if loss is None else loss
@@ -206,7 +213,8 @@ class DenseHead(BaseModule):
         gt = GroundTruth.from_data_samples(batch_data_samples, device=device)
         ids = [sample.metainfo.get('img_id', i) for i, sample in enumerate(batch_data_samples)]
         pads = pad_shapes([sample.metainfo for sample in batch_data_samples])
-        return evaluate_terms(self.loss_terms, self.loss_inputs(maps, gt, image_ids=ids, pads=pads))
+        inputs = self.loss_inputs(maps, gt, image_ids=ids, pads=pads)
+        return evaluate_terms(self.active_terms(), inputs)
 
     def loss_inputs(
         self, maps: Maps, gt: GroundTruth, *, image_ids: Sequence | None = None, pads=None
@@ -227,14 +235,9 @@ class DenseHead(BaseModule):
             allowed_border=self.train_cfg.get('allowed_border', -1) if self.training else -1,
         )
         unassigned = Assignment.empty(gt.batch_size, priors.num_priors, gt.device)
+        coder, loss = self.bbox_coder, self.loss_cls
         inputs = LossInputs(
-            output,
-            priors,
-            gt,
-            unassigned,
-            self.bbox_coder,
-            self.num_classes,
-            class_loss=self.loss_cls,
+            output, priors, gt, unassigned, coder, self.num_classes, class_loss=loss
         )
         return replace(inputs, assignment=self.assign(inputs, image_ids), _cache={})
 
@@ -298,14 +301,9 @@ class DenseHead(BaseModule):
         cfg = self.test_cfg if cfg is None else cfg
         output, priors = self.reader.flatten(maps), self.reader.priors(maps)
         shapes = priors.boxes.new_tensor([meta['img_shape'][:2] for meta in batch_img_metas])
-        boxes, scores, labels = self.candidates(output, priors, shapes, cfg)
+        found, late = self.candidates(output, priors, shapes, cfg), self.clip_after_nms
         return detections(
-            (boxes, scores, labels),
-            batch_img_metas,
-            cfg,
-            rescale=rescale,
-            with_nms=with_nms,
-            clip_after_nms=self.clip_after_nms,
+            found, batch_img_metas, cfg, rescale=rescale, with_nms=with_nms, clip_after_nms=late
         )
 
     def candidates(

@@ -25,6 +25,8 @@ class MapReader:
         coder: Between boxes and the branch ``bbox``; None for heads without boxes.
         factor: The branch whose probability multiplies the class scores; None for none.
         factor_loss: Its activation turns that branch into a probability.
+        geometric: Assigners and samplers see the geometric mean of class score and factor
+            in place of their product (YOLOX).
     """
 
     prior_generator: Any
@@ -34,6 +36,7 @@ class MapReader:
     coder: Any = None
     factor: str | None = None
     factor_loss: Any = None
+    geometric: bool = False
 
     def flatten(self, maps: Maps) -> HeadOutput:
         """Raw maps to ``(B, N, D)`` branches."""
@@ -75,6 +78,7 @@ class MapReader:
         scores = self.prior_scores(output, priors)
         if self.factor is not None:
             scores = scores * self.factors(output)[..., None]
+            scores = scores.sqrt() if self.geometric else scores
         return Predictions(boxes=self.boxes(output, priors), scores=scores.detach())
 
     def scores(self, output: HeadOutput) -> Tensor:

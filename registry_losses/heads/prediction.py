@@ -87,6 +87,47 @@ def best_of_levels(
     return torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(labels, 1)
 
 
+def best_of_all(
+    reader: MapReader,
+    output: HeadOutput,
+    priors: Priors,
+    *,
+    limits: Tensor | None,
+    cfg: Mapping,
+    rank_by_product: bool = True,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The best (prior, class) of each image over all levels, decoded: the YOLO family.
+
+    Args:
+        reader: Reads scores, the score factor and boxes.
+        output: The flat branches.
+        priors: The priors.
+        limits: ``(B, 2)`` height and width to clip to; None to clip nowhere.
+        cfg: ``score_thr``, ``nms_pre``, ``conf_thr`` (the least score factor),
+            ``multi_label`` (whether a prior may have several classes).
+        rank_by_product: Whether the factor takes part in ranking and thresholding, or only
+            in the score.
+
+    Returns:
+        boxes ``(B, k, 4)``, scores ``(B, k)`` (negative: empty), labels ``(B, k)``.
+    """
+    scores, factor = reader.scores(output), reader.factors(output)
+    if rank_by_product:
+        scores = scores * factor[..., None]
+    confident = factor >= cfg.get('conf_thr', -1)
+    if not cfg.get('multi_label', True):
+        only = torch.zeros_like(scores).scatter_(-1, scores.argmax(-1, keepdim=True), 1)
+        scores = scores * only
+    scores = torch.where(confident[..., None], scores, -1.0)
+    best = top_candidates(
+        scores, score_thr=cfg.get('score_thr', 0.05), limit=cfg.get('nms_pre', -1)
+    )
+    score = best.scores
+    if not rank_by_product:
+        score = torch.where(score < 0, score, score * factor.gather(1, best.prior_index))
+    return reader.boxes_at(output, priors, best.prior_index, limits=limits), score, best.labels
+
+
 def detections(
     candidates: tuple[Tensor, Tensor, Tensor],
     metas: Sequence[Mapping],

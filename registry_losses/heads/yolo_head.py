@@ -6,7 +6,6 @@ Shapes: B images, A anchors a cell, C classes, L levels.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
@@ -18,7 +17,7 @@ from .dense_head import DenseHead
 from .initial import start_few_objects
 from .layouts import Layout, OneMap
 from .map_reader import num_outputs
-from .prediction import top_candidates
+from .prediction import best_of_all
 
 _NORM = dict(type='BN', requires_grad=True)
 _ACT = dict(type='LeakyReLU', negative_slope=0.1)
@@ -61,23 +60,14 @@ class YOLOHead(DenseHead):
         self, output: HeadOutput, priors: Priors, image_shapes: Tensor, cfg: Mapping
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The best (prior, class) of each image over all levels, decoded and clipped."""
-        scores, objectness = self.reader.scores(output), self.reader.factors(output)
-        if self.rank_by_product:
-            scores = scores * objectness[..., None]
-        confident = objectness >= cfg.get('conf_thr', -1)
-        if not cfg.get('multi_label', True):
-            only = torch.zeros_like(scores).scatter_(-1, scores.argmax(-1, keepdim=True), 1)
-            scores = scores * only
-        scores = torch.where(confident[..., None], scores, -1.0)
-        best = top_candidates(
-            scores, score_thr=cfg.get('score_thr', 0.05), limit=cfg.get('nms_pre', -1)
+        return best_of_all(
+            self.reader,
+            output,
+            priors,
+            limits=None if self.clip_after_nms else image_shapes,
+            cfg=cfg,
+            rank_by_product=self.rank_by_product,
         )
-        score = best.scores
-        if not self.rank_by_product:
-            score = torch.where(score < 0, score, score * objectness.gather(1, best.prior_index))
-        limits = None if self.clip_after_nms else image_shapes
-        boxes = self.reader.boxes_at(output, priors, best.prior_index, limits=limits)
-        return boxes, score, best.labels
 
 
 @MODELS.register_module()

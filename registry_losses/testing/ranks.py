@@ -16,7 +16,6 @@ from torch import Tensor, multiprocessing, nn
 from torch import distributed as torch_dist
 from torch.nn.parallel import DistributedDataParallel
 
-from ..config import configs_folder
 from ..engine import build_model
 from ..structures import DetDataSample
 from .pairings.detectors import CLASSES, HEADS, SIZE, head_config
@@ -42,20 +41,12 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     'retinanet, GHM': dict(loss_cls=dict(type='GHMC', momentum=0.7), loss_bbox=dict(type='GHMR')),
     'retinanet, Seesaw': dict(loss_cls=dict(type='SeesawLoss', num_classes=CLASSES)),
 }
-CASES: tuple[str, ...] = (*HEADS, *VARIANTS, *POSE_HEADS)
+# The detector of the two-stage heads is one.
+CASES: tuple[str, ...] = (*(head for head in HEADS if head != 'rpn'), *VARIANTS)
 
 
 def case_config(case: str) -> dict[str, Any]:
     """The model node of a case."""
-    if case in POSE_HEADS:
-        from mmengine.config import Config
-
-        path = configs_folder() / '_base_' / 'models' / f'{case}_tiny.py'
-        config = Config.fromfile(path).model.to_dict()
-        config.update(data_preprocessor=None, channels_last=False)
-        config['backbone'] = dict(type='TinyNet', widths=(8, 16, 24), depths=(0, 0, 0))
-        config['neck'] = dict(type='FPN', in_channels=[8, 16, 24], out_channels=64, num_outs=1)
-        return config
     config = head_config(case.partition(',')[0])
     for key, value in VARIANTS.get(case, {}).items():
         config['bbox_head'][key] = value

@@ -16,6 +16,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 import registry_losses.backbones
 from registry_losses.backbones import (
     SSDVGG,
+    CSPDarknet,
+    CSPNeXt,
     Darknet,
     HRNet,
     ResNet,
@@ -41,6 +43,8 @@ SMALL = {
     'yolov5_p6': lambda **k: YOLOv5CSPDarknet(
         'P6', deepen_factor=0.33, widen_factor=0.25, out_indices=(2, 3, 4, 5), **k
     ),
+    'yolox': lambda **k: CSPDarknet(deepen_factor=0.33, widen_factor=0.125, **k),
+    'rtmdet': lambda **k: CSPNeXt(deepen_factor=0.33, widen_factor=0.125, **k),
     'hrnet': lambda **k: HRNet(hrnet_extra(8), **k),
 }
 BIG = {

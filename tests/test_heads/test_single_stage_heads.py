@@ -16,6 +16,8 @@ CONFIGS = (
     'fcos/fcos',
     'atss/atss',
     'gfl/gfl',
+    'yolox/yolox',
+    'rtmdet/rtmdet',
     'ssd/ssd',
     'centernet/centernet',
     'yolo/yolov1',

@@ -13,6 +13,8 @@ import registry_losses.necks
 from registry_losses.errors import ConfigError, MissingDependencyError, ShapeError
 from registry_losses.necks import (
     FPN,
+    YOLOXPAFPN,
+    CSPNeXtPAFPN,
     CTResNetNeck,
     L2Norm,
     SSDNeck,
@@ -145,6 +147,8 @@ NECKS = {
     'YOLOV3Neck': YOLOV3Neck(3, [32, 16, 8], [16, 8, 4]),
     'YOLOv4CSPPAN': YOLOv4CSPPAN([16, 32, 64], num_csp_blocks=1),
     'YOLOv5PAFPN': YOLOv5PAFPN([16, 32, 64], num_csp_blocks=1),
+    'YOLOXPAFPN': YOLOXPAFPN([16, 32, 64], 16, num_csp_blocks=1),
+    'CSPNeXtPAFPN': CSPNeXtPAFPN([16, 32, 64], 16, num_csp_blocks=1),
     'CTResNetNeck': CTResNetNeck(16, (8, 8), (4, 4)),
 }
 WIDTHS = {
@@ -153,6 +157,8 @@ WIDTHS = {
     'YOLOV3Neck': [8, 16, 32],
     'YOLOv4CSPPAN': [16, 32, 64],
     'YOLOv5PAFPN': [16, 32, 64],
+    'YOLOXPAFPN': [16, 32, 64],
+    'CSPNeXtPAFPN': [16, 32, 64],
     'CTResNetNeck': [8, 16],
 }
 

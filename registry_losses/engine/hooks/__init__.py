@@ -5,6 +5,7 @@ from .channels_last import ChannelsLastHook
 from .check_classes import CheckClassesHook
 from .checkpoint import CheckpointHook
 from .draw import DrawPredictionsHook, ReportHook
+from .mode_switch import YOLOXModeSwitchHook
 from .non_finite import NonFiniteLossHook
 from .progress import ProgressHook
 from .stop import StopValidationHook
@@ -19,4 +20,5 @@ __all__ = [
     'ProgressHook',
     'ReportHook',
     'StopValidationHook',
+    'YOLOXModeSwitchHook',
 ]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...errors import ShapeError
 from ...heads import LossInputs, evaluate_terms
@@ -20,6 +20,7 @@ from ...heads.terms.evaluation import unchanged_buffers
 from ...registry import MODELS
 from ...structures.loss_term import BOX_KINDS
 from .detectors import build
+from .idle import idle_parameters
 from .subjects import Subject
 
 
@@ -124,6 +125,9 @@ def fixed_losses(subject: Subject, last: LossInputs, *, plainly: bool = False) -
             overlaps = last.overlaps_at('bbox', last.pairs(term), term.target_quality)
             own = replace(own, assignment=last.pairs(term).replace(quality=overlaps), _cache={})
             term = replace(term, target_quality='assigned')
+        if term.pair_weight == 'score':
+            # Weights that grow as the head learns (GFL) say nothing about the boxes.
+            term = replace(term, pair_weight='none', normalizer='positives')
         if plainly:
             term = replace(term, loss=plain_of(term.loss))
         losses[term.name] = float(value_of(term, own).detach())
@@ -261,44 +265,6 @@ def _charged(term: Any, found: LossInputs, rows: Tensor) -> bool:
     loss = value_of(term, found)
     grad = torch.autograd.grad(loss, branch, retain_graph=True, allow_unused=True)[0]
     return grad is not None and bool(grad[..., rows, :].abs().sum() > 0)
-
-
-def idle_parameters(head: nn.Module, found: LossInputs) -> tuple[str, ...]:
-    """Beginnings of the names of parameters that one level alone reads, for nothing to learn.
-
-    Boxes and centreness are learnt by positives: on a level without any, what only they
-    read gets no gradient; nor does a level whose priors a sampler has all set aside, nor its
-    classes where an asymmetric loss takes negatives below its margin for solved.
-    """
-    assigned, level_ids = found.assignment, found.priors.level_ids
-    positive = set(level_ids[assigned.prior].tolist())
-    active = set(level_ids.expand_as(assigned.ignored)[~assigned.ignored].tolist())
-    own = type(head).__name__ == 'SSDHead'
-    charged = active
-    terms: Any = getattr(head, 'loss_terms', ())
-    reader: Any = getattr(head, 'reader', None)
-    for term in terms:
-        if type(term.loss).__name__ != 'AsymmetricLoss' or term.kind == 'centerness':
-            continue
-        if term.kind == 'objectness':
-            probability = reader.factors(found.output)
-        elif hasattr(head, 'cls_convs'):
-            probability = reader.scores(found.output).amax(-1)
-        else:
-            continue
-        hard = (probability > term.loss.clip) & ~assigned.ignored
-        charged = positive | set(level_ids.expand_as(hard)[hard].tolist())
-    idle = []
-    for level in range(len(found.priors.level_sizes)):
-        for name, used in (('reg_convs', level in positive), ('cls_convs', level in charged)):
-            if not used:
-                idle += [f'{name}.{level}.'] if own else [f'{name}.0.norms.{level}.']
-        if level not in positive:
-            idle.append(f'scales.{level}.')
-        if level not in charged:
-            idle += [f'convs_bridge.{level}.', f'convs_pred.{level}.']
-            idle.append(f'head_module.convs_pred.{level}.')
-    return tuple(idle)
 
 
 def empty_problems(subject: Subject) -> list[str]:

@@ -57,6 +57,12 @@ GRID_HEADS: Mapping[str, GridHead] = {
     'fcos': GridHead('fcos', _TOWER),
     'atss': GridHead('atss', _TOWER),
     'gfl': GridHead('gfl', _TOWER),
+    'yolox': GridHead(
+        'yolox', dict(_TOWER, neck=dict(in_channels=[8, 16, 24], out_channels=16))
+    ),
+    'rtmdet': GridHead(
+        'rtmdet', dict(_TOWER, neck=dict(in_channels=[8, 16, 24], out_channels=16))
+    ),
     'ssd': GridHead('ssd', dict(bbox_head=dict(in_channels=(16, 16, 16)))),
     'centernet': GridHead('centernet', _TOWER),
     'yolov1': GridHead(

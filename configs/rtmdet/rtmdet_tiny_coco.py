@@ -1,0 +1,88 @@
+# RTMDet-tiny on COCO with the recipe of its paper (section 3.4, table 10), in mmdet's form
+# (rtmdet_tiny_8xb32-300e_coco): 300 epochs, batch 256 (8 processes of 32), AdamW 0.004, 1,000
+# steps of warm-up, cosine from the middle, mosaic and mixup until the last 20 epochs,
+# averaged weights.
+# Different here:
+# * mosaic and mixup load their partners anew (there: from a cache of past images);
+# * images are scaled by the random affine after the mosaic (there: resized, then cropped);
+# * batch norm is not synchronised unless sync_bn='torch' is set.
+_base_ = [
+    '../_base_/models/rtmdet_t.py',
+    '../_base_/datasets/coco_detection.py',
+    '../_base_/schedules/schedule_1x.py',
+    '../_base_/default_runtime.py',
+]
+
+_size = (640, 640)
+_epochs = 300
+_last = 20
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='Mosaic', img_scale=_size, pad_val=114.0),
+    dict(
+        type='RandomAffine',
+        max_rotate_degree=0.0,
+        max_shear_degree=0.0,
+        max_translate_ratio=0.1,
+        scaling_ratio_range=(0.5, 2.0),
+        # The mosaic is twice as large on each side; the middle remains.
+        border=(-_size[0] // 2, -_size[1] // 2),
+        border_val=(114, 114, 114),
+    ),
+    dict(type='MixUp', img_scale=_size, ratio_range=(1.0, 1.0), pad_val=114.0, prob=0.5),
+    dict(type='HSVJitter', hue_delta=0.015, saturation_delta=0.7, value_delta=0.4),
+    dict(type='RandomFlip', prob=0.5),
+    # Nothing to do but for the last epochs, whose images come as they are.
+    dict(type='LetterResize', scale=_size, pad_val=114),
+    dict(type='PackDetInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='LetterResize', scale=_size, pad_val=114),
+    dict(type='PackDetInputs'),
+]
+
+train_dataloader = dict(
+    batch_size=32,
+    num_workers=4,
+    # All images get one size: shapes need not be sorted.
+    batch_sampler=None,
+    dataset=dict(filter_cfg=dict(filter_empty_gt=False), pipeline=train_pipeline),
+)
+val_dataloader = dict(batch_size=32, dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader
+
+train_cfg = dict(max_epochs=_epochs, val_interval=10)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-5, by_epoch=False, begin=0, end=1000),
+    dict(
+        type='CosineAnnealingLR',
+        eta_min=0.0002,
+        begin=_epochs // 2,
+        end=_epochs,
+        by_epoch=True,
+    ),
+]
+optim_wrapper = dict(
+    optimizer=dict(_delete_=True, type='AdamW', lr=0.004, weight_decay=0.05),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
+)
+auto_scale_lr = dict(base_batch_size=256)
+
+default_hooks = dict(
+    checkpoint=dict(interval=10, save_best='coco/bbox_mAP', rule='greater'),
+)
+custom_hooks = [
+    dict(type='YOLOXModeSwitchHook', num_last_epochs=_last, priority=48),
+    dict(
+        type='EMAHook',
+        ema_type='ExpMomentumEMA',
+        momentum=0.0002,
+        update_buffers=True,
+        strict_load=False,
+        priority=49,
+    ),
+]

@@ -1,0 +1,2 @@
+# RTMDet on handwritten digits: minutes on a CPU.
+_base_ = ['../_base_/models/rtmdet_tiny.py', '../_base_/tiny_digits.py']

@@ -1,0 +1,2 @@
+# YOLOX on handwritten digits: minutes on a CPU.
+_base_ = ['../_base_/models/yolox_tiny.py', '../_base_/tiny_digits.py']
