@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from .cli import add_cfg_options, positive_int, run_command
@@ -53,7 +54,7 @@ def check_config(args: argparse.Namespace) -> None:
     from ..errors import NonFiniteLossError
     from ..registry import MODELS
     from .assignment_looks import main_head
-    from .inspection import first_batch, inspect_model, synthetic_batch, training_size
+    from .inspection import epoch_length, first_batch, inspect_model, synthetic_batch, training_size
     from .inspection_tables import (
         gradient_table,
         idle_parts,
@@ -97,6 +98,8 @@ def check_config(args: argparse.Namespace) -> None:
     if wrong:
         raise NonFiniteLossError(f'{args.config}: not finite: {", ".join(wrong)}')
     length = Length.of(cfg.get('train_cfg'))
+    if length and args.data:
+        length = replace(length, epoch_length=epoch_length(cfg))
     fit = misfits(cfg.get('param_scheduler'), length) if length else []
     for note in [*fit, *notes, *idle_parts(found)]:
         console.print(f'note: {note}', markup=False)

@@ -15,9 +15,11 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from ..config.reading import child_nodes
 from ..engine.hooks.check_classes import check_classes
+from ..engine.start_checks import check_batches
 from ..errors import ConfigError
 from ..heads import LossInputs, evaluate_terms
 from ..structures import DetDataSample
@@ -87,14 +89,24 @@ def first_batch(cfg: Config, model: Any) -> dict[str, Any]:
     Raises:
         ConfigError: If it has none, or other classes than the model.
     """
+    built = _training_loader(cfg)
+    check_classes(model, built, 'train_dataloader')
+    check_batches('train_dataloader', built)
+    return next(iter(built))
+
+
+def epoch_length(cfg: Config) -> int:
+    """Iterations of an epoch of the config's training data, in one process."""
+    return len(_training_loader(cfg))
+
+
+def _training_loader(cfg: Config) -> DataLoader:
     loader = copy.deepcopy(cfg.get('train_dataloader'))
     if not loader:
         raise ConfigError('--data: the config has no train_dataloader')
     loader.update(num_workers=0, persistent_workers=False)
     loader.pop('prefetch_factor', None)
-    built = Runner.build_dataloader(loader, seed=0)
-    check_classes(model, built, 'train_dataloader')
-    return next(iter(built))
+    return Runner.build_dataloader(loader, seed=0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -79,8 +80,9 @@ def _sync_directory(path: Path) -> None:
 
 def remove_unfinished(directory: str | Path) -> None:
     """Delete the temporary files that killed runs left in ``directory``."""
-    for path in Path(directory).glob('.*.pth.*.tmp'):
-        path.unlink(missing_ok=True)
+    for path in Path(directory).glob('.*.tmp'):
+        if re.fullmatch(r'\..+\.\d+\.tmp', path.name):  # `.NAME.PROCESS.tmp`
+            path.unlink(missing_ok=True)
 
 
 def plain(value: Any) -> Any:

@@ -191,7 +191,7 @@ class _TrainLoop(BaseLoop):
         except Interrupted as stop:
             hub.update_info('latest_validation', before)  # the resumed run validates first
             leave_validation(self.runner)
-            save_and_stop(self.runner, stop.signal)
+            save_and_stop(self.runner, stop.signal, together=False)
         self.runner.model.train()
 
     def stop_validation_if_asked(self) -> None:

@@ -6,9 +6,11 @@ schedule, another rate or decay in the config would be dropped without a word.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mmengine.optim import OptimWrapper, OptimWrapperDict, _ParamScheduler
@@ -120,3 +122,37 @@ def start_values(optim_wrapper: OptimWrapper) -> None:
     for group in optim_wrapper.param_groups:
         for key in [k for k in group if k.startswith('initial_')]:
             group[key.removeprefix('initial_')] = group[key]
+
+
+def follow_config(runner: Any, settings: Settings, checkpoint: Mapping[str, Any]) -> None:
+    """Let the config's schedule, rate and the like take the place of the checkpoint's.
+
+    Args:
+        runner: A runner that has restored the checkpoint.
+        settings: What its config said before.
+        checkpoint: The checkpoint.
+    """
+    wrapper = runner.optim_wrapper
+    changes = restore_settings(wrapper, settings)
+    schedule = changed_schedule(settings, checkpoint.get('param_schedulers', []))
+    rates = any(f'initial_{c.split()[0]}' in settings.groups[0] for c in changes)
+    if (schedule or rates) and runner.schedule is not None:
+        start_values(wrapper)
+        runner.param_schedulers = runner.build_param_scheduler(runner.schedule)
+        meta = checkpoint['meta']
+        run_schedule(runner, iterations=meta['iter'], epochs=meta['epoch'])
+    if changes or schedule:
+        rate = wrapper.get_lr()['lr'][0]
+        runner.logger.warning(
+            'The config differs from the one of the checkpoint, and is followed from here:'
+            f' {"; ".join([*changes, *schedule])}. The lr schedule goes on at lr {rate:.4g}.'
+        )
+
+
+def relocate_paths(message_hub: Any, directory: Path) -> None:
+    """Let the paths kept from before a move of the work directory point to it."""
+    for key, value in message_hub.runtime_info.items():
+        if key.startswith('best_ckpt') and isinstance(value, str) and not os.path.isfile(value):
+            moved = directory / os.path.basename(value)
+            if moved.is_file():
+                message_hub.update_info(key, str(moved))

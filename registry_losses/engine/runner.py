@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -26,15 +25,9 @@ from ..errors import CheckpointError
 from ..registry import LOOPS, RUNNERS
 from .checkpoint import ATOMIC_BACKEND, find_resumable
 from .distributed import CPUDistributedDataParallel, init_distributed
+from .gradients import restore_gradients
 from .hooks import CheckClassesHook, StopValidationHook
-from .resuming import (
-    Settings,
-    changed_schedule,
-    restore_settings,
-    run_schedule,
-    settings_of,
-    start_values,
-)
+from .resuming import follow_config, relocate_paths, settings_of
 from .safe_loading import fetch_checkpoint, load_checkpoint_file
 from .start_checks import check_batches, check_start, length_of
 from .threads import choose_threads, use_threads
@@ -75,7 +68,7 @@ class Runner(_Runner):
     """
 
     _checkpoint: dict[str, Any] | None = None
-    _schedule: Any = None
+    schedule: Any = None  # the scheduler nodes, shares resolved
     _needs_all = False  # whether a checkpoint has to fit tensor for tensor
 
     @classmethod
@@ -161,7 +154,7 @@ class Runner(_Runner):
         """Build schedulers; shares of the training's length become whole numbers."""
         nodes = self.resolved(scheduler)
         if any(True for _ in schedulers(nodes)):
-            self._schedule = nodes  # kept: built schedulers cannot begin once more
+            self.schedule = nodes  # kept: built schedulers cannot begin once more
         return super().build_param_scheduler(nodes)
 
     def resolved(self, scheduler: Any) -> Any:
@@ -279,7 +272,7 @@ class Runner(_Runner):
         if checkpoint is None:
             return
         if settings is not None and 'optimizer' in checkpoint and resume_optimizer:
-            self._follow_config(settings, checkpoint)
+            follow_config(self, settings, checkpoint)
         if 'optimizer' not in checkpoint and resume_optimizer:
             raise CheckpointError(
                 f'{filename} holds weights but no training state, so training cannot go on from'
@@ -292,8 +285,8 @@ class Runner(_Runner):
             torch.set_num_threads(threads)
         if hasattr(self.train_loop, 'restore_position'):
             self.train_loop.restore_position(checkpoint['meta'].get('position'))
-        self._restore_gradients(checkpoint.get('gradients'))
-        self._relocate_paths(Path(filename).resolve().parent)
+        restore_gradients(self.model, checkpoint.get('gradients'))
+        relocate_paths(self.message_hub, Path(filename).resolve().parent)
 
     def save_checkpoint(
         self,
@@ -325,36 +318,3 @@ class Runner(_Runner):
             by_epoch,
             backend_args,
         )
-
-    def _follow_config(self, settings: Settings, checkpoint: dict[str, Any]) -> None:
-        """Let the config's schedule, rate and the like take the place of the checkpoint's."""
-        changes = restore_settings(self.optim_wrapper, settings)
-        schedule = changed_schedule(settings, checkpoint.get('param_schedulers', []))
-        rates = any(f'initial_{c.split()[0]}' in settings.groups[0] for c in changes)
-        if schedule or rates:
-            start_values(self.optim_wrapper)
-            self.param_schedulers = self.build_param_scheduler(self._schedule)
-            meta = checkpoint['meta']
-            run_schedule(self, iterations=meta['iter'], epochs=meta['epoch'])
-        if changes or schedule:
-            rate = self.optim_wrapper.get_lr()['lr'][0]
-            self.logger.warning(
-                'The config differs from the one of the checkpoint, and is followed from here:'
-                f' {"; ".join([*changes, *schedule])}. The lr schedule goes on at lr {rate:.4g}.'
-            )
-
-    def _restore_gradients(self, gradients: dict[str, torch.Tensor] | None) -> None:
-        if not gradients:
-            return
-        model = self.model.module if is_model_wrapper(self.model) else self.model
-        for name, parameter in model.named_parameters():
-            if name in gradients:
-                parameter.grad = gradients[name].to(parameter.device, copy=True)
-
-    def _relocate_paths(self, directory: Path) -> None:
-        """Let the paths kept from before a move of the work directory point to it."""
-        for key, value in self.message_hub.runtime_info.items():
-            if key.startswith('best_ckpt') and isinstance(value, str) and not os.path.isfile(value):
-                moved = directory / os.path.basename(value)
-                if moved.is_file():
-                    self.message_hub.update_info(key, str(moved))

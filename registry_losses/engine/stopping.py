@@ -22,6 +22,8 @@ from mmengine.hooks import CheckpointHook, EMAHook
 from torch import distributed as torch_dist
 from torch.utils.data import DataLoader
 
+from .gradients import gather_gradients
+
 INTERRUPTED = 'interrupted_iter_{}.pth'
 
 
@@ -82,8 +84,14 @@ class StopSignals:
         return self.received
 
 
-def save_and_stop(runner: Any, number: int) -> None:
+def save_and_stop(runner: Any, number: int, *, together: bool = True) -> None:
     """Save the state after the last finished step, and raise.
+
+    Args:
+        runner: The runner.
+        number: The signal.
+        together: Whether all ranks are here, so that gradients which wait for their update
+            can be gathered from them.
 
     Raises:
         Interrupted: Always; its message says how to go on.
@@ -92,6 +100,8 @@ def save_and_stop(runner: Any, number: int) -> None:
     name = INTERRUPTED.format(loop.iter)
     hook = next((h for h in runner.hooks if isinstance(h, CheckpointHook)), None)
     folder = getattr(hook, 'out_dir', None) or runner.work_dir
+    if hasattr(hook, 'gradients') and (together or get_world_size() == 1):
+        hook.gradients = gather_gradients(runner)  # type: ignore[union-attr]
     runner.save_checkpoint(
         folder,
         name,
@@ -99,7 +109,7 @@ def save_and_stop(runner: Any, number: int) -> None:
         meta=dict(epoch=loop.epoch, iter=loop.iter),
         backend_args=getattr(hook, 'backend_args', None),
     )
-    told = {signal.SIGINT: 'Interrupted', signal.SIGTERM: 'Terminated'}.get(number, 'Stopped')
+    told = {int(signal.SIGINT): 'Interrupted', int(signal.SIGTERM): 'Terminated'}[number]
     raise Interrupted(
         number,
         f'{told} after step {loop.iter}, which is saved in {Path(folder) / name}: the same command'

@@ -59,11 +59,12 @@ def test_a_signal_saves_the_last_step_and_says_how_to_go_on(
 
 
 @pytest.mark.slow
-def test_with_workers_and_gradients_that_wait(tmp_path, uninterrupted):
-    """Persistent workers get the signal too, as the whole job does."""
+def test_with_workers_mixed_precision_and_gradients_that_wait(tmp_path, uninterrupted):
+    """In the middle of an epoch and of an update, the averaged weights beside it."""
     options = [
         'train_dataloader.num_workers=1',
         'train_dataloader.persistent_workers=True',
+        'optim_wrapper.type=AmpOptimWrapper',
         'optim_wrapper.accumulative_counts=2',
     ]
     work_dir = tmp_path / 'run'

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as _CheckpointHook
-from mmengine.model import is_model_wrapper
 
 from ...registry import HOOKS
 from ..checkpoint import ATOMIC_BACKEND, AtomicLocalBackend, make_plain, remove_unfinished
+from ..gradients import gather_gradients
 from ..stopping import remove_interrupted
 
 
@@ -27,25 +29,27 @@ class CheckpointHook(_CheckpointHook):
     backend_args: dict[str, Any] | None
     best_ckpt_path: str | None
     best_ckpt_path_dict: dict[str, str | None]
+    gradients: Sequence[dict[str, torch.Tensor]] = ()  # that wait for their update, by rank
 
     def before_train(self, runner: Any) -> None:
         """Choose the storage, and clear away what a killed run left unfinished."""
         if self.backend_args is None and '://' not in str(self.out_dir or ''):
             self.backend_args = dict(backend=ATOMIC_BACKEND)
         super().before_train(runner)
-        if is_main_process() and Path(self.out_dir).is_dir():
-            remove_unfinished(self.out_dir)
+        for folder in {str(self.out_dir), str(runner.work_dir)}:
+            if is_main_process() and Path(folder).is_dir():
+                remove_unfinished(folder)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Leave only plain data in the file, and add gradients being accumulated."""
-        gradients = _accumulated_gradients(runner)
-        if gradients and 'optimizer' in checkpoint:
-            checkpoint['gradients'] = gradients
+        if self.gradients and 'optimizer' in checkpoint:
+            checkpoint['gradients'] = self.gradients
         make_plain(checkpoint)
 
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
         # Hooks that may stop the run speak here, on every rank, before anything is written.
         runner.call_hook('before_checkpoint')
+        self.gradients = gather_gradients(runner)
         outdated = []
         if self.max_keep_ckpts > 0 and (not self.keep_ckpt_ids or self.keep_ckpt_ids[-1] != step):
             if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
@@ -66,6 +70,7 @@ class CheckpointHook(_CheckpointHook):
             backend_args=self.backend_args,
             **self.args,
         )
+        self.gradients = ()
         if not is_main_process():
             return
         # For OpenMMLab's tools; ours look at the files themselves.
@@ -102,19 +107,3 @@ class CheckpointHook(_CheckpointHook):
         mine = Path(old).resolve().parent == Path(self.out_dir).resolve()
         if mine and os.path.isfile(old):
             os.remove(old)
-
-
-def _accumulated_gradients(runner: Any) -> dict[str, Any]:
-    """Gradients that wait for their update; none on several ranks, where they differ."""
-    wrapper = runner.optim_wrapper
-    counts = getattr(wrapper, '_accumulative_counts', 1)
-    if counts <= 1 or getattr(wrapper, '_inner_count', 0) % counts == 0:
-        return {}
-    if runner.world_size > 1:
-        runner.logger.warning(
-            'This checkpoint falls between two optimizer updates: a resume from it repeats'
-            f' the sum of gradients. Save at multiples of {counts} steps to avoid that.'
-        )
-        return {}
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}

@@ -23,6 +23,6 @@ class StopValidationHook(Hook):
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Look."""
-        loop = getattr(runner, '_train_loop', None)
+        loop: Any = getattr(runner, '_train_loop', None)
         if hasattr(loop, 'stop_validation_if_asked') and hasattr(loop, '_signals'):
             loop.stop_validation_if_asked()
