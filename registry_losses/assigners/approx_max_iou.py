@@ -13,10 +13,11 @@ from torch import Tensor
 
 from ..errors import ConfigError, check_shape
 from ..ops.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from ..ops.device import host_sync_is_free
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .candidates.gt_rows import GtRows
-from .candidates.prior_overlaps import UNKNOWN, Overlaps
+from .candidates.prior_overlaps import Overlaps
 from .max_iou import MaxIoUAssigner
 from .openmmlab import AssignResult, max_overlaps
 
@@ -89,15 +90,25 @@ class ApproxMaxIoUAssigner(MaxIoUAssigner):
             for scale in approx_scales
             for ratio in approx_ratios
         )
-        self._given: tuple[Priors, ...] | None = None
+        self._given: Priors | None = None
 
     def _overlaps(self, priors: Priors, gt: GroundTruth, rows: GtRows) -> Overlaps:
-        approximations = self._given or tuple(_scaled(priors, *shape) for shape in self.shapes)
-        found = [
-            super(ApproxMaxIoUAssigner, self)._overlaps(some.with_valid(priors.valid), gt, rows)
-            for some in approximations
-        ]
-        return found[0] if len(found) == 1 else _largest(found, priors.num_priors)
+        found = super()._overlaps(self._approximations(priors), gt, rows)
+        return _largest(found, priors.num_priors, self._each(priors))
+
+    def _approximations(self, priors: Priors) -> Priors:
+        """The A approximations of each prior, one after the other, as ``N * A`` priors."""
+        shapes = self.shapes
+        some = self._given or priors.once(f'shapes {shapes}', lambda own: _shaped(own, shapes))
+        if priors.valid is None:
+            return some
+        return some.with_valid(priors.valid.repeat_interleave(self._each(priors), dim=1))
+
+    def _each(self, priors: Priors) -> int:
+        """A."""
+        if self._given is None:
+            return len(self.shapes)
+        return self._given.num_priors // max(priors.num_priors, 1)
 
     def assign(
         self,
@@ -118,9 +129,8 @@ class ApproxMaxIoUAssigner(MaxIoUAssigner):
         if approxs is None:
             return super().assign(pred_instances, gt_instances, gt_instances_ignore, **kwargs)
         check_shape('approxs', approxs, len(pred_instances.priors), 'A', 4)
-        self._given = tuple(
-            Priors(boxes, torch.ones_like(boxes[:, :2])) for boxes in approxs.unbind(dim=1)
-        )
+        boxes = approxs.reshape(-1, 4)
+        self._given = Priors(boxes, torch.ones_like(boxes[:, :2]))
         try:
             return super().assign(pred_instances, gt_instances, gt_instances_ignore, **kwargs)
         finally:
@@ -133,36 +143,51 @@ class ApproxMaxIoUAssigner(MaxIoUAssigner):
         gt: GroundTruth,
         predictions: Predictions | None,
     ) -> Tensor | None:
-        approximations = self._given or tuple(_scaled(priors, *shape) for shape in self.shapes)
-        overlaps = torch.stack([max_overlaps(some.boxes, gt.boxes[0]) for some in approximations])
-        best = overlaps.amax(dim=0)
+        overlaps = max_overlaps(self._approximations(priors).boxes.reshape(-1, 4), gt.boxes[0])
+        best = overlaps.view(priors.num_priors, self._each(priors)).amax(dim=1)
         region = self._ignore_region(priors, gt)
         if region is not None and gt.max_gts:
             best[region[0]] = -1
         return best
 
 
-def _scaled(priors: Priors, width: float, height: float) -> Priors:
-    """The priors with sides that are so many times as long, around the same centres."""
-    if (width, height) == (1.0, 1.0):
-        return priors
-    boxes = xyxy_to_cxcywh(priors.boxes)
-    boxes = cxcywh_to_xyxy(boxes * boxes.new_tensor([1.0, 1.0, width, height]))
+def _shaped(priors: Priors, shapes: Sequence[tuple[float, float]]) -> Priors:
+    """Each prior in every shape ``(width, height)``, in its own sides, around its centre."""
+    boxes = xyxy_to_cxcywh(priors.boxes)[..., None, :]  # (..., N, 1, 4)
+    factors = boxes.new_tensor([(1.0, 1.0, width, height) for width, height in shapes])
+    boxes = torch.where(
+        (factors == 1).all(dim=1, keepdim=True),
+        priors.boxes[..., None, :],  # to the bit
+        cxcywh_to_xyxy(boxes * factors),
+    )
     levels = tuple(
-        replace(level, base_sizes=tuple((w * width, h * height) for w, h in level.base_sizes))
+        replace(
+            level,
+            base_sizes=tuple((w * x, h * y) for w, h in level.base_sizes for x, y in shapes),
+        )
         for level in priors.levels
     )
-    return Priors(boxes, priors.strides, levels, centers=priors.centers)
+    each = len(shapes)
+    centers = priors.centers.repeat_interleave(each, dim=-2)
+    strides = priors.strides.repeat_interleave(each, dim=-2)
+    return Priors(boxes.flatten(-3, -2), strides, levels, centers=centers)
 
 
-def _largest(parts: list[Overlaps], num_priors: int) -> Overlaps:
-    """One list of several, each pair once with its largest IoU."""
-    row, prior, iou = (
-        torch.cat(values) for values in zip(*((p.row, p.prior, p.iou) for p in parts))
-    )
-    pair, index = torch.unique(row * num_priors + prior, return_inverse=True)
-    best = iou.new_full(pair.shape, -1).scatter_reduce_(0, index, iou, 'amax')
+def _largest(found: Overlaps, num_priors: int, each: int) -> Overlaps:
+    """Pairs with approximations as pairs with priors: the largest IoU counts.
+
+    Where a host sync is not free, the pairs that do not count are listed with an IoU of -1.
+    """
+    pair = found.row * num_priors + torch.div(found.prior, each, rounding_mode='floor')
+    pair, order = pair.sort(stable=True)
+    iou = found.iou.index_select(0, order)
+    first = torch.ones_like(pair, dtype=torch.bool)
+    first[1:] = pair[1:] != pair[:-1]
+    number = first.cumsum(0) - 1
+    best = torch.full_like(iou, -1).scatter_reduce_(0, number, iou, 'amax')
+    iou = torch.where(first, best.index_select(0, number), -1)
+    if host_sync_is_free(pair.device):
+        at = first.nonzero().squeeze(1)
+        pair, iou = pair.index_select(0, at), iou.index_select(0, at)
     row = torch.div(pair, max(num_priors, 1), rounding_mode='floor')
-    counts = [part.num_unmatched for part in parts]
-    unmatched = UNKNOWN if UNKNOWN in counts else min(counts)
-    return Overlaps(row, pair - row * num_priors, best, unmatched)
+    return Overlaps(row, pair - row * num_priors, iou, found.num_unmatched)

@@ -3,6 +3,7 @@
 Shapes: B images, N priors, M gts, C classes.
 """
 
+import warnings
 from collections.abc import Sequence
 from functools import partial
 
@@ -21,20 +22,20 @@ BOX_SCALE = 5.0
 
 @TASK_UTILS.register_module()
 class BatchATSSAssigner(MMYOLOForm, ATSSAssigner):
-    """:class:`ATSSAssigner` under the name and with the arguments of MMYOLO.
+    """ATSS with MMYOLO's name and arguments: a prior claimed twice goes to the best gt of all.
 
-    It differs in two details: a positive's centre may lie on the very border of its gt
-    (1e-9 instead of 0.01 pixels), and a prior that is positive for several gts goes to
-    the gt of the *whole* image that it overlaps most, even if it is not one of these. The paper
-    (arXiv:1912.02424, section 3.2) lets those for which it is positive compete. MMYOLO's
-    own call works too, see :meth:`forward`.
+    It differs from :class:`ATSSAssigner` in two details: the centre of a positive may lie
+    on the border of its gt (1e-9 instead of 0.01 pixels inside), and a prior that is positive
+    for several gts goes to the gt of the *whole* image that it overlaps most, even if it is
+    not positive for that one. In the paper (arXiv:1912.02424, section 3.2) only the gts for
+    which it is positive compete. MMYOLO's own call works too, see :meth:`forward`.
 
     In plain loops: :func:`registry_losses.testing.reference.assigners.batch_atss`.
 
     Args:
         num_classes: Only MMYOLO's call needs it: the label of negatives.
-        topk: See :class:`ATSSAssigner`.
         iou_calculator: See :class:`ATSSAssigner`.
+        topk: See :class:`ATSSAssigner`.
         ignore_iof_thr: See :class:`BaseAssigner`.
     """
 
@@ -44,10 +45,18 @@ class BatchATSSAssigner(MMYOLOForm, ATSSAssigner):
     def __init__(
         self,
         num_classes: int | None = None,
-        topk: int = 9,
         iou_calculator: dict | None = None,
+        topk: int = 9,
+        *,
         ignore_iof_thr: float | None = None,
     ) -> None:
+        if isinstance(iou_calculator, int):
+            warnings.warn(
+                'BatchATSSAssigner: topk is the third argument, as in MMYOLO; name it',
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            iou_calculator, topk = None, iou_calculator
         super().__init__(topk, iou_calculator=iou_calculator, ignore_iof_thr=ignore_iof_thr)
         self.num_classes = num_classes
 

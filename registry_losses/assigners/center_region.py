@@ -10,24 +10,34 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..ops.boxes import centers_inside, cxcywh_to_xyxy, xyxy_to_cxcywh
+from ..ops.iou import bbox_overlaps
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
 from .candidates.gt_rows import gt_rows
 from .candidates.shares import find_shares
-from .matching.conflicts import winners
+from .matching.conflicts import resolve_conflicts
 from .openmmlab import AssignResult, check_iou_calculator
 
 
 class Regions(NamedTuple):
-    """What lies where: positive pairs ``(K,)``, and ``(S,)`` pairs in a gt's outer region."""
+    """Pairs of a gt and a prior in its outer region or core, all ``(T,)``.
+
+    Args:
+        image: int64.
+        prior: int64 in [0, N).
+        gt: int64 in [0, M).
+        core: bool, whether the prior is in the gt's core.
+        positive: bool, whether it is positive for the gt.
+        outer: bool, whether the prior does not learn about the gt's class.
+    """
 
     image: Tensor
     prior: Tensor
     gt: Tensor
-    outer_image: Tensor
-    outer_prior: Tensor
-    outer_gt: Tensor
+    core: Tensor
+    positive: Tensor
+    outer: Tensor
 
 
 @TASK_UTILS.register_module()
@@ -95,43 +105,41 @@ class CenterRegionAssigner(BaseAssigner):
     def _assign(
         self, priors: Priors, gt: GroundTruth, predictions: Predictions | None
     ) -> Assignment:
-        found = self._regions(priors, gt)
-        ignored = torch.zeros(
-            gt.batch_size, priors.num_priors, dtype=torch.bool, device=priors.device
-        )
-        ignored[found.outer_image, found.outer_prior] = True
-        return Assignment(found.image, found.prior, found.gt, ignored, one_to_one=True)
+        found, (b, n) = self._regions(priors, gt), (gt.batch_size, priors.num_priors)
+        # One prior more, where what does not count is written.
+        ignored = torch.zeros(b * n + 1, dtype=torch.bool, device=priors.device)
+        ignored.index_fill_(0, torch.where(found.outer, found.image * n + found.prior, b * n), True)
+        at = found.positive.nonzero().squeeze(1)  # sync: compact pairs
+        image, prior, index = found.image[at], found.prior[at], found.gt[at]
+        return Assignment(image, prior, index, ignored[:-1].view(b, n), one_to_one=True)
 
     def _regions(self, priors: Priors, gt: GroundTruth) -> Regions:
-        rows, n, m = gt_rows(gt), priors.num_priors, gt.max_gts
-        total = gt.batch_size * n
-        core = find_shares(priors, rows, scaled(rows.boxes, self.pos_scale), self.min_pos_iof)
-        points = priors.centers_at(rows.image[core[0]], core[1])
-        inside = centers_inside(points, rows.boxes[core[0]])
-        row, prior = (values[inside] for values in core)
-        flat_index = rows.image[row] * n + prior
+        rows, n, total = gt_rows(gt), priors.num_priors, gt.batch_size * priors.num_priors
+        # What is in the core is in the outer region, too: the larger box has the larger share.
+        outer_boxes = scaled(rows.boxes, self.neg_scale)
+        row, prior, around = find_shares(priors, rows, outer_boxes, self.min_pos_iof)
+        image, index = rows.image[row], rows.index[row]
+        core_boxes = scaled(rows.boxes, self.pos_scale)[row]
+        share = bbox_overlaps(priors.boxes_at(image, prior), core_boxes, 'iof', is_aligned=True)
+        inside = centers_inside(priors.centers_at(image, prior), rows.boxes[row])
+        core = around & (share > self.min_pos_iof) & inside
+        flat_index = image * n + prior
+        areas = torch.where(core, gt.areas[image, index], torch.inf)
         # Of equally small gts the last: the highest number comes first.
-        areas = gt.areas[rows.image, rows.index]
-        backwards = m - 1 - rows.index[row]
-        won, owner = winners(flat_index, areas[row], backwards, total, largest=False)
-        owner = m - 1 - owner
-        gt_of = flat_index.new_full((total,), -1).index_copy_(0, won, owner)
-        outer_row, outer_prior = find_shares(
-            priors, rows, scaled(rows.boxes, self.neg_scale), self.min_pos_iof
-        )
-        around = ~torch.isin(outer_row * n + outer_prior, row * n + prior)
-        other = gt_of[flat_index] != rows.index[row]
-        outer_row = torch.cat((outer_row[around], row[other]))
-        outer_prior = torch.cat((outer_prior[around], prior[other]))
-        outer_image, outer_gt = rows.image[outer_row], rows.index[outer_row]
-        image = torch.div(won, max(n, 1), rounding_mode='floor')
-        if not self.foreground_dominate and m:
-            outer_flat = outer_image * n + outer_prior
-            own = gt.labels[outer_image, gt_of[outer_flat].clamp(min=0)]
-            same = (own == gt.labels[outer_image, outer_gt]) & (gt_of[outer_flat] >= 0)
-            keep = ~torch.isin(won, outer_flat[same])
-            won, owner, image = won[keep], owner[keep], image[keep]
-        return Regions(image, won - image * n, owner, outer_image, outer_prior, outer_gt)
+        backwards = gt.max_gts - 1 - index
+        wins = core & resolve_conflicts(flat_index, areas, backwards, total, largest=False)
+        owner = row.new_full((total + 1,), -1)
+        owner.index_copy_(0, torch.where(wins, flat_index, total), index)
+        own = owner[flat_index]
+        outer = (around & ~core) | (core & (own != index))
+        positive = wins
+        if not self.foreground_dominate and gt.max_gts:
+            alike = gt.labels[image, own.clamp(min=0)] == gt.labels[image, index]
+            shadowed = torch.zeros(total + 1, dtype=torch.bool, device=row.device)
+            same = torch.where(outer & alike & (own >= 0), flat_index, total)
+            shadowed.index_fill_(0, same, True)
+            positive = wins & ~shadowed[flat_index]
+        return Regions(image, prior, index, core, positive, outer)
 
     def assign(
         self,
@@ -151,7 +159,7 @@ class CenterRegionAssigner(BaseAssigner):
         found = self._regions(priors, gt)
         n = priors.num_priors
         gt_inds = torch.zeros(n, dtype=torch.long, device=priors.device)
-        gt_inds[found.prior] = found.gt + 1
+        gt_inds[found.prior[found.positive]] = found.gt[found.positive] + 1
         regions = getattr(gt_instances_ignore, 'bboxes', None)
         if regions is not None and len(regions):
             boxes = scaled(getattr(regions, 'tensor', regions).float(), self.ignore_gt_scale)
@@ -160,7 +168,10 @@ class CenterRegionAssigner(BaseAssigner):
         labels = torch.full_like(gt_inds, -1)
         positive = gt_inds > 0
         labels[positive] = gt.labels[0, gt_inds[positive] - 1]
-        outer = torch.stack((found.outer_prior, gt.labels[0, found.outer_gt]), dim=1)
+        # As there: first what is in no core, then what another gt has taken.
+        parts = (found.outer & ~found.core, found.outer & found.core)
+        at = torch.cat([part.nonzero().squeeze(1) for part in parts])
+        outer = torch.stack((found.prior[at], gt.labels[0, found.gt[at]]), dim=1)
         if self.foreground_dominate:
             outer = outer[labels[outer[:, 0]] != outer[:, 1]]
         result = AssignResult(gt.max_gts, gt_inds, None, labels)

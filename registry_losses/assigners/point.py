@@ -32,6 +32,9 @@ class PointAssigner(BaseAssigner):
     Yang et al., RepPoints, arXiv:1904.11490, section 4.2 and the assignment of its
     released implementation.
 
+    For a gt without width or height, whose sides count as 1e-6, many points are equally near
+    within float32; rounding then decides between them.
+
     Priors without a grid are grouped into levels by their own strides. Two levels of a
     grid with the same number are both searched for its gts.
 

@@ -81,17 +81,22 @@ class RegionAssigner(BaseAssigner):
         if n == 0 or rows.num_rows == 0:
             return Assignment.empty(b, n, priors.device)
         around = find_candidates(priors, rows, gt, self._region(priors, self.ignore_ratio, (0,)))
-        core = find_candidates(priors, rows, gt, self._region(priors, self.center_ratio, (0,)))
         flat_index = around.image * n + around.prior
-        positive = torch.isin(around.row * n + around.prior, core.row * n + core.prior)
+        core = self._region(priors, self.center_ratio, (0,))
+        bounds = core(rows.boxes[:, None], rows.centers[:, None], level_strides_of(priors))
+        low, high = (side[around.row, priors.level_ids[around.prior]] for side in bounds)
+        points = priors.centers[around.prior]
+        positive = ((points > low) & (points < high)).all(dim=1)
         last = last_claims(flat_index, around.gt, b * n, torch.ones_like(positive))
         beside = self._region(priors, self.ignore_ratio, (-1, 1))
         ignored = covered_priors(priors, rows, gt, (beside,))
         keep = last & positive & ~ignored.view(-1)[flat_index]
-        ignored.view(-1)[flat_index[last & ~positive]] = True
+        # One prior more, where what does not count is written.
+        ignored = torch.cat((ignored.view(-1), ignored.new_zeros(1)))
+        ignored.index_fill_(0, torch.where(last & ~positive, flat_index, b * n), True)
         at = keep.nonzero().squeeze(1)  # sync: compact pairs
         image, prior, index = around.image[at], around.prior[at], around.gt[at]
-        return Assignment(image, prior, index, ignored, one_to_one=True)
+        return Assignment(image, prior, index, ignored[:-1].view(b, n), one_to_one=True)
 
     def _region(self, priors: Priors, ratio: float, steps: tuple[int, ...]) -> Region:
         """The middle ``ratio`` of gts, on levels so many steps from their own."""

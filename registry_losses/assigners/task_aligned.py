@@ -255,7 +255,8 @@ class TaskAlignedAssigner(BaseAssigner):
         gt = result.gt_inds[positive] - 1
         scores = pred_instances.scores[positive, gt_instances.labels.long()[gt]].float()
         boxes, gt_boxes = (
-            getattr(b, 'tensor', b) for b in (pred_instances.bboxes, gt_instances.bboxes)
+            getattr(b, 'tensor', b).reshape(-1, 4)
+            for b in (pred_instances.bboxes, gt_instances.bboxes)
         )
         overlaps = bbox_overlaps(boxes[positive], gt_boxes[gt], mode=self._mode(), is_aligned=True)
         metrics = scores.new_zeros(result.gt_inds.shape[0])

@@ -120,3 +120,10 @@ def test_wrong_tensors_are_named():
         BatchTaskAlignedAssigner(3)(torch.zeros(1, 5, 4), torch.zeros(1, 5, 3), points, *gts)
     with pytest.raises(ConfigError, match='rotated'):
         BatchDynamicSoftLabelAssigner(3)(torch.zeros(1, 5, 5), torch.zeros(1, 5, 3), points, *gts)
+
+
+def test_atss_takes_its_arguments_in_the_order_of_mmyolo():
+    assigner = BatchATSSAssigner(80, dict(type='mmdet.BboxOverlaps2D'), 7)
+    assert (assigner.num_classes, assigner.topk) == (80, 7)
+    with pytest.warns(DeprecationWarning, match='third argument'):
+        assert BatchATSSAssigner(80, 7).topk == 7

@@ -67,6 +67,33 @@ def test_assign_equals_the_batched_call(name):
     assert nothing.num_gts == 0 and (nothing.gt_inds == 0).all()
 
 
+@pytest.mark.parametrize('name', ASSIGNERS)
+@pytest.mark.parametrize('shape', [(0, 4), (0,)], ids=['(0, 4)', '(0,)'])
+def test_an_image_without_gts(name, shape):
+    """Nothing is positive or ignored, however the emptiness is written."""
+    assigner, priors = ASSIGNERS[name].assigner, scenes.anchors()
+    predictions = scenes.random_predictions(0, priors, 1)
+    boxes, scores = predictions.boxes[0], predictions.scores[0]
+    for labels in (torch.zeros(0), torch.zeros(0, dtype=torch.long)):
+        gts = InstanceData(bboxes=torch.zeros(shape), labels=labels)
+        meta = {'img_shape': (64, 64)}
+        if name == 'TopkHungarian':
+            result = assigner.assign(scores, boxes, gts.bboxes, labels, meta)
+        elif name == 'Region':
+            flags = torch.ones(priors.num_priors, dtype=torch.bool)
+            pred = InstanceData(priors=priors.boxes, valid_flags=flags)
+            sizes = [(level.height, level.width) for level in priors.levels]
+            strides = [level.stride[0] for level in priors.levels]
+            result = assigner.assign(pred, gts, meta, sizes, priors.level_sizes, 8, strides)
+        else:
+            pred = Instances(priors=priors, bboxes=boxes, scores=scores)
+            extra = (priors.level_sizes,) if 'ATSS' in name or name == 'DDOD' else ()
+            result = assigner.assign(pred, *extra, gts, img_meta=meta)
+        assert result.num_gts == 0 and (result.gt_inds == 0).all(), result.gt_inds.unique()
+        assert result.gt_inds.shape == (priors.num_priors,)
+        assert result.labels is None or (result.labels < 1).all()
+
+
 # Uniform's rule needs no grid in the form of the image-by-image call.
 GRIDLESS = [
     name for name, case in ASSIGNERS.items() if name == 'Uniform' or not case.assigner.requires_grid

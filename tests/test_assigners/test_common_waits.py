@@ -29,8 +29,15 @@ STATIC = ['MaxIoU', 'MaxIoU first', 'ATSS', 'BatchATSS', 'Grid', 'Point'] + [
     'CenterNet',
     'Gaussian',
     'Gaussian unbiased',
+    'CenterRegion',
+    'Region',
+    'ApproxMaxIoU',
+    'DDOD',
+    'PAA',
 ]
-DYNAMIC = ['SimOTA', 'DynamicSoftLabel', 'OTA', 'TaskAligned', 'BatchTaskAligned', 'Hungarian']
+MATCHED_ON_THE_HOST = ['Hungarian', 'TopkHungarian']
+DYNAMIC = ['SimOTA', 'DynamicSoftLabel', 'BatchDynamicSoftLabel', 'OTA', 'TaskAligned']
+DYNAMIC += ['BatchTaskAligned', *MATCHED_ON_THE_HOST]
 READS = {'tolist', 'item', 'nonzero', '__bool__', '__int__', '__float__', '__index__', 'cpu'}
 READS |= {'masked_select', 'unique', '_unique2', 'unique_consecutive', 'bincount', 'equal'}
 
@@ -71,8 +78,8 @@ def test_same_answer_without_counting(name, kind, monkeypatch):
         pytest.skip('needs a grid')
     priors = scenes.proposals(3) if kind == 'proposals' else GRIDS[kind]()
     g = torch.Generator().manual_seed(0)
-    for seed in range(6):
-        gt = scenes.random_gt(seed, batch=3, ties='ATSS' not in name)
+    for seed in range(4):
+        gt = scenes.random_gt(seed, batch=3, ties='ATSS' not in name and name != 'DDOD')
         if name == 'Point':  # the distances of a gt of no height tie
             gt = scenes.separate_gts(seed, batch=3)
         valid = torch.rand(3, priors.num_priors, generator=g) < 0.7
@@ -84,7 +91,9 @@ def test_same_answer_without_counting(name, kind, monkeypatch):
             same(assigner(some, gt, predictions), expected)
 
 
-@pytest.mark.parametrize('name', [name for name in STATIC if name != 'SSD'])
+@pytest.mark.parametrize(
+    'name', [*(name for name in STATIC if name != 'SSD'), *MATCHED_ON_THE_HOST]
+)
 @pytest.mark.parametrize('kind', [*GRIDS, 'proposals'])
 def test_at_most_two_waits(name, kind, device_like):
     """SSD is left out: it moves its pairs to the host in its second wait and goes on there."""
@@ -100,7 +109,7 @@ def test_at_most_two_waits(name, kind, device_like):
     assigner(priors, gt, predictions)  # fills the caches
     with CountWaits() as waits:
         found = assigner(priors, gt, predictions)
-    assert found.num_pairs
+    assert found.num_pairs or found.ignored.any()
     assert waits.calls.total() <= 2, waits.calls
 
 

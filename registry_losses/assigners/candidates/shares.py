@@ -1,4 +1,4 @@
-"""The priors of whose box a share lies in a region of a gt.
+"""The priors a given share of whose box lies in a region of a gt.
 
 Shapes: B images, N priors, G gts of the batch in one list, T pairs.
 """
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ...ops.boxes import take_boxes
+from ...ops.device import host_sync_is_free
 from ...ops.iou import bbox_overlaps
 from ...structures import Priors
 from .grid import combinations, enumerate_cells, overlap_windows
@@ -16,21 +17,22 @@ from .prior_blocks import prior_chunks
 
 def find_shares(
     priors: Priors, rows: GtRows, regions: Tensor, share: float
-) -> tuple[Tensor, Tensor]:
-    """Every pair of a gt and a prior of whose box more than ``share`` lies in the gt's region.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Pairs of a gt and a prior, more than ``share`` of whose box lies in the gt's region.
 
     On a grid they are enumerated; bare boxes are compared block by block.
 
     Args:
         priors: Those that are not ``valid`` are left out.
         rows: The gts.
-        regions: ``(G, 4)`` one box for each of them.
+        regions: ``(G, 4)``, the region of each gt.
         share: At least 0, exclusive.
 
     Returns:
-        ``(T,)`` gt, counted over ``rows``, ascending; and ``(T,)`` prior.
+        ``(T,)`` gt, counted over ``rows``, ascending; ``(T,)`` prior; and ``(T,)`` bool, which
+        of the pairs count: where a host sync is not free, others are listed too.
     """
-    found: list[tuple[Tensor, Tensor]] = []
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
     if priors.levels and not priors.per_image:
         least = combinations(priors.levels, priors.device).area * share
         least = torch.where(rows.valid[:, None], least, torch.inf)
@@ -50,16 +52,18 @@ def find_shares(
             found.append(_at(priors, rows, row, prior + part.start, torch.ones_like(row) > 0))
     if not found:
         none = rows.image.new_zeros(0)
-        return none, none
-    row, prior = (torch.cat(values) for values in zip(*found))
+        return none, none, none > 0
+    row, prior, keep = (torch.cat(values) for values in zip(*found))
     order = torch.argsort(row, stable=True)
-    return row[order], prior[order]
+    return row[order], prior[order], keep[order]
 
 
 def _at(
     priors: Priors, rows: GtRows, row: Tensor, prior: Tensor, keep: Tensor
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     if priors.valid is not None:
         keep = keep & priors.valid[rows.image[row], prior]
-    at = keep.nonzero().squeeze(1)  # sync: compact pairs
-    return row[at], prior[at]
+    if not host_sync_is_free(keep.device):
+        return row, prior, keep
+    at = keep.nonzero().squeeze(1)
+    return row[at], prior[at], keep[at]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .image import Answer, F, Image, lowest, strongest
+from .image import Answer, F, Image, distances, lowest, strongest
 
 
 def atss(image: Image, topk: int = 9, alpha: float | None = None) -> Answer:
@@ -43,8 +43,7 @@ def candidates_of(image: Image, gt: int, topk: int) -> list[int]:
     found = []
     for number in sorted(set(image.level)):
         level = [n for n in range(image.num_priors) if image.level[n] == number]
-        offset = image.centers[level] - image.points[gt]
-        distance = np.sqrt((offset * offset).sum(axis=1, dtype=F))
+        distance = distances(image.centers[level], image.points[gt])
         distance[[n not in image.priors for n in level]] = np.inf
         several_a_cell = bool(image.levels) and image.levels[number].num_base > 1
         order = lowest(distance, topk, first_of_equals=several_a_cell)

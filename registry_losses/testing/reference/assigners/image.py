@@ -148,6 +148,17 @@ def overlaps(boxes: np.ndarray, gts: np.ndarray) -> np.ndarray:
     return common / np.maximum(area_a + area_b - common, F(1e-6))
 
 
+def distances(points: np.ndarray, center: np.ndarray, unit: np.ndarray | float = 1.0) -> np.ndarray:
+    """Distance of each point ``(n, 2)`` from a centre, in units of ``unit``.
+
+    The root is torch's, which differs from NumPy's by one unit in the last place at times: of
+    two points that are equally near up to rounding, the rounding decides.
+    """
+    offset = (points - center) / F(unit)
+    square = (offset * offset).sum(axis=1, dtype=F)
+    return torch.from_numpy(square).sqrt().numpy()
+
+
 def strongest(claims: list[tuple[float, int, int]]) -> dict[int, int]:
     """Of (strength, gt, prior) claims the strongest a prior, the first gt among equals."""
     best: dict[int, tuple[float, int]] = {}

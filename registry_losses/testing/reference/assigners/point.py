@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .image import Answer, F, Image, lowest, strongest
+from .image import Answer, F, Image, distances, lowest, strongest
 
 
 def point(image: Image, scale: float = 4, pos_num: int = 3) -> Answer:
@@ -19,8 +19,7 @@ def point(image: Image, scale: float = 4, pos_num: int = 3) -> Answer:
         own = math.trunc(float(np.log2(size / F(scale)).sum(dtype=F)) / 2)
         own = min(max(own, min(level)), max(level))
         points = [n for n in range(image.num_priors) if level[n] == own]
-        offset = (image.centers[points] - image.points[g]) / size
-        distance = np.sqrt((offset * offset).sum(axis=1, dtype=F))
+        distance = distances(image.centers[points], image.points[g], size)
         distance[[n not in image.priors for n in points]] = np.inf
         several_a_cell = any(grid.num_base > 1 for grid in image.levels)
         for i in lowest(distance, pos_num, first_of_equals=several_a_cell):
