@@ -257,7 +257,7 @@ class PoseHead(BaseModule):
         return replace(inputs, assignment=self.assign(inputs, image_ids), _cache={})
 
     def assign(self, inputs: LossInputs, image_ids: Sequence | None = None) -> Assignment:
-        """Which priors answer for which joints: the assigner's pairs, after the sampler."""
+        """Which priors learn which joints: the assigner's pairs, after the sampler."""
         if self.assigner is None:
             raise ConfigError(f'{type(self).__name__}: training needs train_cfg.assigner')
         return assign_and_sample(

@@ -87,11 +87,19 @@ def propose(
 
 
 def with_gts(proposals: Proposals, gt: GroundTruth) -> Proposals:
-    """The gts, which are sure hits from the first step on, before the proposals."""
+    """The gts, which are sure hits from the first step on, before the proposals.
+
+    The padding of both comes last: the place of a prior, by which a sampler draws, depends
+    on its own image alone, not on the gts of the others in the batch.
+    """
+    boxes = torch.cat((gt.boxes, proposals.boxes), dim=1)
+    scores = torch.cat((torch.ones_like(gt.boxes[..., 0]), proposals.scores), dim=1)
+    valid = torch.cat((gt.valid, proposals.valid), dim=1)
+    order = torch.argsort((~valid).to(torch.uint8), dim=1, stable=True)
     return Proposals(
-        boxes=torch.cat((gt.boxes, proposals.boxes), dim=1),
-        scores=torch.cat((torch.ones_like(gt.boxes[..., 0]), proposals.scores), dim=1),
-        valid=torch.cat((gt.valid, proposals.valid), dim=1),
+        boxes=boxes.gather(1, order[..., None].expand(-1, -1, 4)),
+        scores=scores.gather(1, order),
+        valid=valid.gather(1, order),
     )
 
 

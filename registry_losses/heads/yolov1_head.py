@@ -37,7 +37,7 @@ class YOLOV1Head(DenseHead):
         loss_cls: Classification loss of the cells with an object.
         loss_conf: Loss of the confidences.
         loss_bbox: Box loss.
-        lambda_noobj: Weight of the confidence of predictors that answer for nothing.
+        lambda_noobj: Weight of the confidence of predictors that are not positive.
         fc_channels: Width of the hidden fully connected layer (4096 in the paper),
             which fixes the input size; None predicts by a 1x1 convolution instead.
         grid_size: S, needed with ``fc_channels``.

@@ -28,7 +28,7 @@ OVERLAPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 @dataclass(frozen=True, eq=False)
 class LossInputs:
-    """One step of one head: its outputs, the priors, the gts and who answers for whom.
+    """One step of one head: its outputs, the priors, the gts and which prior learns which gt.
 
     Args:
         output: The flattened maps.
