@@ -129,7 +129,7 @@ class _RoIAlign(torch.autograd.Function):
         for channels in _channel_groups(features.shape, out.numel()):
             part = features[:, channels].permute(0, 2, 3, 1)  # (B, H, W, c)
             table = part.reshape(-1, part.shape[-1]).to(regions.dtype)
-            for chosen, index, weights in regions.corners(out.numel()):
+            for chosen, index, weights in regions.corners(out.numel(), table.shape[1]):
                 pooled = functional.embedding_bag(
                     index, table, mode='sum', per_sample_weights=weights
                 )
@@ -148,7 +148,7 @@ class _RoIAlign(torch.autograd.Function):
             cells = grad.new_zeros(
                 batch * height * width, channels.stop - channels.start, dtype=regions.dtype
             )
-            for chosen, index, weights in regions.corners(grad.numel()):
+            for chosen, index, weights in regions.corners(grad.numel(), cells.shape[1]):
                 part = grad[:, channels].index_select(0, chosen).permute(0, 2, 3, 1)
                 table = part.reshape(-1, part.shape[-1]).to(regions.dtype)
                 cell, order = torch.sort(index.flatten())
@@ -244,21 +244,25 @@ class _Regions:
         """Of everything worked out in between."""
         return self.low.dtype
 
-    def corners(self, budget: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def corners(self, budget: int, channels: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Runs of k regions with the cells that their bins read.
 
         Args:
-            budget: About a sixth of that many elements are held at once.
+            budget: About a third of that many elements are held at once.
+            channels: Of the table, as many as are pooled at once.
 
         Yields:
             ``(k,)`` regions; ``(k * P * Q, L * L)`` int64 cells among ``B * H * W``, and
             their weights.
         """
         (rows, columns), (height, width) = self.size, self.cells
-        limit = max(budget // 18, _LEAST_CORNERS)
+        limit = max(budget // 6, 4 * _LEAST_CORNERS)
         for (across, down), run in zip(self.most, self.runs):
             reads = (2 * across * 2 * down) if self.gaps else (across + 1) * (down + 1)
-            for chosen in run.split(max(1, limit // (reads * rows * columns))):
+            # A cell costs an index of 8 bytes, a weight, and what leads to them; a bin its
+            # channels, and their copy in the order of the output.
+            held = rows * columns * max(4 * reads, 2 * channels)
+            for chosen in run.split(max(1, limit // held)):
                 x, x_weights = self._along(0, chosen, columns, across, width)
                 y, y_weights = self._along(1, chosen, rows, down, height)
                 y = (self.image[chosen][:, None, None] * height + y) * width

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from registry_losses.errors import ShapeError
 from registry_losses.ops import roi_align
@@ -154,3 +155,34 @@ def test_equals_the_reference_operator(name):
     torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
     (got * cotangent).sum().backward()
     torch.testing.assert_close(features.grad, grad, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ('shape', 'number', 'scale'),
+    [
+        ((2, 256, 40, 60), 60, 1 / 16),
+        ((2, 64, 25, 40), 150, 1 / 32),
+        ((1, 256, 100, 160), 100, 1 / 8),
+    ],
+)
+def test_holds_no_more_than_its_output_and_one_temporary_of_that_size(shape, number, scale):
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(*shape, generator=generator)
+    low = torch.rand(number, 2, generator=generator) * 300
+    sides = 100 + torch.rand(number, 2, generator=generator) * 300
+    image = torch.randint(0, shape[0], (number, 1), generator=generator)
+    rois = torch.cat((image, low, low + sides), dim=1)
+
+    def call():
+        return roi_align(features, rois, 7, scale, backend='torch')
+
+    size = call().numel() * 4
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        call()
+    now = most = 0
+    events = profiler.profiler.kineto_results.events()
+    for event in sorted(events, key=lambda item: item.start_ns()):
+        if event.name() == '[memory]':
+            now += event.nbytes()
+            most = max(most, now)
+    assert size <= most <= 2 * size
