@@ -98,7 +98,7 @@ docs: $(READY)
 	$(PY) -m registry_losses.commands.pairing_page > docs/pairing.md
 	$(PY) -m registry_losses.testing.reference.page losses > docs/plain_losses.md
 
-# Goes on where it was stopped; `make grid ARGS=--fresh` begins anew.
+# Goes on where it was stopped, and begins anew where the source has changed, unless ARGS=--keep-old.
 grid: $(READY)
 	OMP_NUM_THREADS=1 $(PY) tools/pairing_grid.py --jobs $(JOBS) --page docs/pairing_grid.md --picture docs/images/pairing_grid.png $(ARGS)
 

@@ -13,7 +13,6 @@ import numpy as np
 from ..testing.pairings import RULES, Cell, CellResult
 from ..testing.pairings.cells import FAILED, REFUSED, TRAINS
 from ..visualization import Table
-from .matrix_runs import commit
 
 Found = Mapping[Cell, CellResult]
 
@@ -71,9 +70,11 @@ def grid_page(found: Found, page: Path, picture: Path) -> str:
     losses = {c.part for c in found if c.place.startswith('loss')}
     served = {c.part for c, r in found.items() if c.place.startswith('loss') and r.state == TRAINS}
     date = datetime.date.today().isoformat()
+    by = Counter(result.commit for result in found.values())
+    commits = ', '.join(f'{name} ({count} cells)' for name, count in by.most_common())
     lines = [
         '# The pairing grid', '',
-        f'Made by `make grid` on {date}, commit {commit()}, from what it ran.', '',
+        f'Made by `make grid` on {date} from what it ran (commits: {commits}).', '',
         f'**{summary(found)}.**', '',
         f'{len(heads)} heads by {counts} and {len(losses)} losses (a loss with a choice of '
         f'activation counts once for each); {len(served)} losses train in some head.', '',

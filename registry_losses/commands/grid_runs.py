@@ -8,17 +8,19 @@ import json
 import logging
 import multiprocessing
 import random
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 
 from .. import load_parts
+from ..config import configs_folder
 from ..errors import ConfigError, RegistryLossesError
 from ..testing.pairings import HEADS, Cell, CellResult, all_cells, run_cell
 from ..testing.pairings.cells import FAILED
 from .grid_page import draw_grid, grid_page, summary
+from .matrix_runs import commit
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -40,14 +42,16 @@ def run_grid(args: argparse.Namespace) -> None:
     cells = list(all_cells(heads))
     if args.sample:
         cells = random.Random(args.seed).sample(cells, min(args.sample, len(cells)))
-    done = {} if args.fresh else read_cells(log, digest)
+    done = {} if args.fresh else read_cells(log, None if args.keep_old else digest)
     if not done:
         log.unlink(missing_ok=True)
     missing = [cell for cell in cells if cell not in done]
     print(f'{len(cells)} cells, {len(cells) - len(missing)} of them run before', flush=True)
     out.mkdir(parents=True, exist_ok=True)
     with log.open('a', encoding='utf-8') as file:
+        source = commit()
         for cell, result in run_cells(missing, args.jobs):
+            result = replace(result, commit=source)
             done[cell] = result
             file.write(json.dumps([digest, *cell, asdict(result)]) + '\n')
             file.flush()
@@ -93,20 +97,27 @@ def _one(cell: Cell) -> tuple[Cell, CellResult]:
 
 def source_digest() -> str:
     """What the results depend on: the source of the package and its small models."""
-    files: Iterable[Path] = sorted([*_PACKAGE.rglob('*.py'), *_PACKAGE.rglob('*.c')])
-    return hashlib.sha256(b''.join(path.read_bytes() for path in files)).hexdigest()[:16]
+    models = configs_folder() / '_base_' / 'models'
+    files = [*_PACKAGE.rglob('*.py'), *_PACKAGE.rglob('*.c'), *models.glob('*_tiny.py')]
+    return hashlib.sha256(b''.join(path.read_bytes() for path in sorted(files))).hexdigest()[:16]
 
 
-def read_cells(log: Path, digest: str) -> dict[Cell, CellResult]:
-    """The cells run by the same source; a torn last line is left out."""
+def read_cells(log: Path, digest: str | None) -> dict[Cell, CellResult]:
+    """The cells run by the same source; a torn last line is left out.
+
+    Args:
+        log: Of the runs before.
+        digest: Of the source; None for the cells of any source that did not fail.
+    """
     found: dict[Cell, CellResult] = {}
     if not log.is_file():
         return found
     for line in log.read_text(encoding='utf-8').splitlines():
         try:
-            by, head, place, part, result = json.loads(line)
+            by, head, place, part, values = json.loads(line)
         except ValueError:
             continue
-        if by == digest:
-            found[Cell(head, place, part)] = CellResult(**result)
+        result = CellResult(**values)
+        if by == digest or (digest is None and result.state != FAILED):
+            found[Cell(head, place, part)] = result
     return found

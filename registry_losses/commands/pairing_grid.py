@@ -24,6 +24,11 @@ def pairing_grid_parser() -> argparse.ArgumentParser:
         '--out', default='work_dirs/pairing_grid', help='what was run so far (default: %(default)s)'
     )
     add('--fresh', action='store_true', help='forget what was run so far')
+    add(
+        '--keep-old',
+        action='store_true',
+        help='keep what an older source ran, unless it failed; the page names the commits',
+    )
     add('--page', metavar='FILE.md', help='default: OUT/pairing_grid.md')
     add('--picture', metavar='FILE.png', help='default: OUT/pairing_grid.png')
     return parser

@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import io
 import logging
+import os
 import shutil
 import sys
 import tempfile
@@ -70,6 +71,8 @@ def main() -> None:
     args = parser.parse_args()
     quiet()
     work = Path(tempfile.mkdtemp(prefix='fuzz'))
+    if not args.only:  # libraries of images write there by themselves
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     try:
         if args.only:
             name, _, seed = args.only.partition(':')

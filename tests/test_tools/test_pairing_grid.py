@@ -49,6 +49,11 @@ def test_it_goes_on_where_it_was_stopped(tmp_path, monkeypatch, capsys):
     pairing_grid_main(words)
     assert len(ran) == 6 + 2 + 6, 'another source: everything anew'
     assert {json.loads(line)[0] for line in log.read_text().splitlines()} == {'changed'}
+    monkeypatch.setattr(grid_runs, 'source_digest', lambda: 'changed again')
+    pairing_grid_main([*words, '--keep-old'])
+    assert len(ran) == 6 + 2 + 6
+    page = (tmp_path / 'pairing_grid.md').read_text()
+    assert f'({len(CELLS)} cells)' in page and grid_runs.commit() in page
 
 
 def test_a_cell_that_neither_trains_nor_is_refused_fails_the_run(tmp_path, monkeypatch, capsys):

@@ -38,6 +38,7 @@ class CellResult:
         before: Each term at the start, against the targets of the end.
         after: Each term at the end.
         seconds: It took.
+        commit: Of the source that it was run by.
     """
 
     state: str
@@ -47,6 +48,7 @@ class CellResult:
     before: dict[str, float] = field(default_factory=dict)
     after: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    commit: str = ''
 
 
 @cache

@@ -119,15 +119,17 @@ def fixed_losses(subject: Subject, last: LossInputs, *, plainly: bool = False) -
     """Each term of a head against the targets of ``last``: its pairs, and their overlaps."""
     found, losses = subject.inputs_at(subject.scenes.plain, last), {}
     for term in subject.head.loss_terms:
-        own = found
+        pairs = last.pairs(term)
         if term.target_quality not in ('assigned', 'one'):
             # An objectness that learns the overlap of the prediction with its gt.
-            overlaps = last.overlaps_at('bbox', last.pairs(term), term.target_quality)
-            own = replace(own, assignment=last.pairs(term).replace(quality=overlaps), _cache={})
+            overlaps = last.overlaps_at('bbox', pairs, term.target_quality)
+            pairs = pairs.replace(quality=overlaps)
             term = replace(term, target_quality='assigned')
         if term.pair_weight == 'score':
-            # Weights that grow as the head learns (GFL) say nothing about the boxes.
-            term = replace(term, pair_weight='none', normalizer='positives')
+            pairs = pairs.replace(weight=pairs.weight * last.best_scores_at(last.pairs(term)))
+            term = replace(term, pair_weight='assigned')
+        # Terms that see one gt a prior choose it again, from the same pairs.
+        own = replace(found, assignment=pairs, _cache={})
         if plainly:
             term = replace(term, loss=plain_of(term.loss))
         losses[term.name] = float(value_of(term, own).detach())

@@ -66,7 +66,10 @@ GRID_HEADS: Mapping[str, GridHead] = {
     'ssd': GridHead('ssd', dict(bbox_head=dict(in_channels=(16, 16, 16)))),
     'centernet': GridHead('centernet', _TOWER),
     'yolov1': GridHead(
-        'yolov1', dict(bbox_head=dict(in_channels=24, bbox_coder=dict(input_size=(SIZE, SIZE))))
+        'yolov1',
+        dict(bbox_head=dict(in_channels=24, bbox_coder=dict(input_size=(SIZE, SIZE)))),
+        # A fifth of a gt seldom holds the centre of one of 36 cells.
+        arguments=dict(CenterRegionAssigner=dict(pos_scale=0.5, neg_scale=0.7)),
     ),
     'yolov3': GridHead(
         'yolov3',
