@@ -111,8 +111,9 @@ def run_command(
         trust_checkpoints()
     try:
         work(args)
-    except RegistryLossesError as error:
-        # The message says what to do; where the traceback matters, the variable shows it.
+    except (RegistryLossesError, OSError) as error:
+        # The message says what to do, that of an OSError which file is wrong; where the
+        # traceback matters, the variable shows it.
         if os.environ.get(TRACEBACK):
             raise
         print(f'{type(error).__name__}: {error}\n({TRACEBACK}=1 shows where)', file=sys.stderr)
