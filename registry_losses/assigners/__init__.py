@@ -1,9 +1,9 @@
 """Assigners: which priors of a head are positive, and for which ground truth.
 
 One file a rule; each class names its rule in plain loops. What makes the rules fast is in two
-folders: ``candidates/`` finds the priors that come into question for a gt, ``matching/``
-decides between them. ``base.py`` holds what all rules share, ``openmmlab.py`` the form in which
-OpenMMLab's heads call them, ``wrapped.py`` takes in third-party assigners.
+folders: ``candidates/`` finds the priors that a gt may take, ``matching/`` decides between
+them. ``base.py`` holds what all rules share, ``openmmlab.py`` the form in which
+OpenMMLab's heads call them, ``wrapped.py`` adapts third-party assigners.
 """
 
 from .approx_max_iou import ApproxMaxIoUAssigner

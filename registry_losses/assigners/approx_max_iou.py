@@ -1,4 +1,4 @@
-"""Approximate max IoU: a prior counts as its best approximation (guided anchoring).
+"""Approximate max IoU: the best of a few shapes stands for a prior (guided anchoring).
 
 Shapes: B images, N priors, M gts, A approximations of a prior, G gts of the batch, T pairs.
 """
@@ -24,16 +24,19 @@ from .openmmlab import AssignResult, max_overlaps
 
 @TASK_UTILS.register_module()
 class ApproxMaxIoUAssigner(MaxIoUAssigner):
-    """:class:`MaxIoUAssigner`, where a prior's IoU is the largest of its approximations'.
+    """Max IoU, where the IoU of a prior is the largest of a few shapes around its centre.
 
-    A head that predicts the shape of its anchors has one square prior a cell. What IoU the
-    shape would reach is approximated by a few fixed shapes around the same centre.
+    Otherwise as :class:`MaxIoUAssigner`.
+
+    A head that predicts the shape of its anchors has one square prior per cell. The IoU
+    that the predicted shape may reach is approximated by a few fixed shapes around the same
+    centre.
 
     Wang et al., Region Proposal by Guided Anchoring, CVPR 2019, section 3.4 (the sampled
     shapes of vIoU), with the thresholds of Faster R-CNN.
 
     OpenMMLab's form takes the shapes as ``pred_instances.approxs (n, A, 4)``. Our heads do
-    not hand them over: there they are the prior's box in every scale and ratio of the
+    not pass any; with them the shapes are the prior's box in every scale and ratio of the
     options, by default the prior's box alone.
 
     In plain loops: :func:`registry_losses.testing.reference.assigners.approx_max_iou`.
@@ -48,8 +51,8 @@ class ApproxMaxIoUAssigner(MaxIoUAssigner):
         match_low_quality: See :class:`MaxIoUAssigner`.
         gpu_assign_thr: See :class:`MaxIoUAssigner`.
         iou_calculator: See :class:`MaxIoUAssigner`.
-        approx_scales: Sides of the approximations, in sides of the prior.
-        approx_ratios: Height over width of the approximations, in those of the prior, at
+        approx_scales: Sides of the approximations, relative to those of the prior.
+        approx_ratios: Height over width of the approximations, relative to that of the prior, at
             equal area.
     """
 

@@ -48,7 +48,7 @@ class ATSSAssigner(BaseAssigner):
     In plain loops: :func:`registry_losses.testing.reference.assigners.atss`.
 
     Args:
-        topk: Candidates a level.
+        topk: Candidates per level.
         alpha: Exponent of the IoU in DDOD's variant, which looks at predictions; None
             for ATSS itself.
         iou_calculator: Accepted for OpenMMLab's configs: ``BboxOverlaps2D`` or None.

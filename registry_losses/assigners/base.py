@@ -1,4 +1,4 @@
-"""BaseAssigner: what all assigners share: checks, ignore regions, order of the pairs.
+"""BaseAssigner, the base of all assigners: checks, ignore regions, the order of the pairs.
 
 Shapes: B images, N priors, M gts, Mi ignore regions, K pairs.
 """
@@ -32,13 +32,13 @@ class BaseAssigner(OpenMMLabForm, metaclass=ABCMeta):
       the call, uses them only with a positive number, as OpenMMLab does.
     * A prior whose centre lies on ``gt.ignore_mask`` is ignored unless it is in a pair.
     * A prior that is in a pair is never ignored.
-    * A predicted box that is not finite overlaps nothing; it costs no other prior.
+    * A predicted box that is not finite overlaps nothing; other priors are not affected.
     * Pairs are sorted by (image, prior, gt).
 
     Args:
         ignore_iof_thr: See above.
-        ignore_wrt_candidates: Whether that share is one of the prior's box or of the
-            ignore region.
+        ignore_wrt_candidates: Whether that share is measured of the prior's box; otherwise
+            of the ignore region.
     """
 
     #: What the head must supply: a subset of {'predictions', 'pair_loss', 'row_loss'}.

@@ -18,12 +18,14 @@ from .openmmlab import check_iou_calculator
 
 @TASK_UTILS.register_module()
 class BatchDynamicSoftLabelAssigner(MMYOLOForm, DynamicSoftLabelAssigner):
-    """:class:`DynamicSoftLabelAssigner` under the name and with the arguments of MMYOLO.
+    """RTMDet's matching with MMYOLO's name, arguments and class cost.
 
-    It differs in two details: the class cost is ``BCE(p_c, y) |y - p_c|^2`` of the gt's
-    class c alone, not summed over the classes; and a gt's k sums its best IoUs over all
-    priors, not only those inside a gt. Lyu et al., RTMDet, arXiv:2212.07784, section 3.3.
-    MMYOLO's own call works too, see :meth:`forward`.
+    It differs from :class:`DynamicSoftLabelAssigner` in two details: the class cost is
+    ``BCE(p_c, y) |y - p_c|^2`` of the gt's class c alone, not summed over the classes; and a
+    gt's k sums its best IoUs over all priors, not only those inside a gt. MMYOLO's own call
+    works too, see :meth:`forward`.
+
+    Lyu et al., RTMDet, arXiv:2212.07784, section 3.3.
 
     Deviation: MMYOLO lets padding compete for a prior in conflict, and gives priors outside
     every gt to a gt whose k is larger than the number of priors inside; here only gts
@@ -38,7 +40,7 @@ class BatchDynamicSoftLabelAssigner(MMYOLOForm, DynamicSoftLabelAssigner):
         topk: IoUs summed for k.
         iou_weight: Weight of the IoU cost.
         iou_calculator: Accepted for MMYOLO's configs: ``BboxOverlaps2D`` or None.
-        batch_iou: Accepted for MMYOLO's configs; the result does not depend on it.
+        batch_iou: Accepted for MMYOLO's configs; it does not change the result.
         quality: See :class:`DynamicSoftLabelAssigner`.
         ignore_iof_thr: See :class:`BaseAssigner`.
         ignore_wrt_candidates: See :class:`BaseAssigner`.

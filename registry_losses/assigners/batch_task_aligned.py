@@ -14,9 +14,9 @@ from .task_aligned import TaskAlignedAssigner
 
 @TASK_UTILS.register_module()
 class BatchTaskAlignedAssigner(MMYOLOForm, TaskAlignedAssigner):
-    """:class:`TaskAlignedAssigner` under the name and with the arguments of MMYOLO.
+    """Task alignment with MMYOLO's name and arguments: the best of the priors inside each gt.
 
-    Its ``inside_first`` is True: YOLOv6's and YOLOv8's variant.
+    It is :class:`TaskAlignedAssigner` with ``inside_first=True``, as in YOLOv6 and YOLOv8.
     Feng et al., TOOD, ICCV 2021, section 3.3; Li et al., YOLOv6, arXiv:2209.02976.
     MMYOLO's own call works too, see :meth:`forward`.
 
@@ -24,7 +24,7 @@ class BatchTaskAlignedAssigner(MMYOLOForm, TaskAlignedAssigner):
 
     Args:
         num_classes: Only MMYOLO's call reads it. By default as many as there are scores.
-        topk: Priors a gt takes at most.
+        topk: Priors that a gt takes at most.
         alpha: Exponent of the score.
         beta: Exponent of the IoU.
         eps: Keeps the normalisation from dividing by 0.

@@ -51,7 +51,7 @@ def check_level_rule(rule: str) -> None:
 
 @TASK_UTILS.register_module()
 class CenterNetAssigner(BaseAssigner):
-    """The cell that holds a gt's centre is positive; around it the class target fades.
+    """The cell that holds a gt's centre is positive; around it the class target falls off.
 
     The target's value at (dx, dy) cells is ``exp(-(dx^2 + dy^2) / (2 sigma^2))``,
     ``sigma = (2 r + 1) / 6``, within r cells to each side; r is the largest shift of the

@@ -54,8 +54,8 @@ def regression_reach(points: Tensor, boxes: Tensor) -> Tensor:
 def in_range_region(region: Region, ranges: Tensor) -> Region:
     """The part of ``region`` where ``max(l, t, r, b)`` can lie in the level's range.
 
-    A bound, half a stride wide of the exact one: it only spares enumerating priors that
-    the exact test would drop.
+    The bound is half a stride wider than the exact one; it only saves enumerating priors
+    that the exact test would drop.
 
     Args:
         region: The region to cut.
@@ -88,7 +88,7 @@ class FCOSAssigner(BaseAssigner):
 
     Tian et al., FCOS: Fully Convolutional One-Stage Object Detection, ICCV 2019, section
     3.2; centre sampling from the journal version, TPAMI 2020, section 3.1. How targets
-    are normalised (OpenMMLab's ``norm_on_bbox``) is the coder's matter.
+    are normalised (OpenMMLab's ``norm_on_bbox``) is up to the coder.
 
     A box of 1e8 square pixels or more is matched as any other (the reference
     implementation of OpenMMLab takes it for background, because that is its infinity).
@@ -100,7 +100,7 @@ class FCOSAssigner(BaseAssigner):
             up, which for strides 8 to 128 is the paper's -1, 64, 128, 256, 512, inf.
             Without a grid all priors count as one level, which takes every size.
         center_sampling: Keep only priors near the centre of the box.
-        center_sample_radius: How near, in strides.
+        center_sample_radius: Largest distance from the centre, in strides.
         ignore_iof_thr: See :class:`BaseAssigner`.
         ignore_wrt_candidates: See :class:`BaseAssigner`.
 

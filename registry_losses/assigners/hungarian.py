@@ -1,4 +1,4 @@
-"""Hungarian matching: one prior a gt, the least total cost (DETR).
+"""Hungarian matching: one prior per gt, the least total cost (DETR).
 
 Shapes: B images, N priors, n priors of a block, M gts, k cheapest priors of a gt, U priors of
 one image that are among the cheapest of any gt.
@@ -220,7 +220,7 @@ def _solve_image(
 
     Args:
         costs: ``(M, k)`` float32.
-        priors: ``(M, k)`` int64, what costs that.
+        priors: ``(M, k)`` int64, the priors that have these costs.
         exists: ``(M, k)`` bool, which of them are priors that may be matched.
         copies: How many priors each gt gets.
 

@@ -39,7 +39,7 @@ class MaxIoURule:
 
 @TASK_UTILS.register_module()
 class MaxIoUAssigner(BaseAssigner):
-    """Each prior to the gt it overlaps most, each gt to its best prior.
+    """Each prior goes to the gt it overlaps most, if by enough; each gt takes its best prior.
 
     With ``m(n) = max over gts of IoU(n, gt)``:
 

@@ -94,7 +94,7 @@ class OpenMMLabForm:
             gt_instances: ``bboxes`` ``(m, 4)`` xyxy and ``labels`` ``(m,)``.
             gt_instances_ignore: ``bboxes`` of the ignore regions, read only if
                 ``ignore_iof_thr`` is a positive number.
-            **kwargs: What OpenMMLab's heads pass besides (``img_meta``); not read.
+            **kwargs: What else OpenMMLab's heads pass (``img_meta``); not read.
 
         Raises:
             PairingError: If this assigner needs the grid and gets bare boxes.
@@ -150,7 +150,7 @@ def max_overlaps(boxes: Tensor, gt_boxes: Tensor) -> Tensor:
 def priors_of(priors: Tensor | Priors, form: Literal['boxes', 'points']) -> Priors:
     """OpenMMLab's prior rows as :class:`Priors` without a grid.
 
-    Boxes have no stride there; theirs is set to 1.
+    Boxes have no stride in that form; it is set to 1.
     """
     if isinstance(priors, Priors):
         return priors
@@ -170,8 +170,8 @@ def priors_of(priors: Tensor | Priors, form: Literal['boxes', 'points']) -> Prio
 def ground_truth_of(gt_instances: Any, ignored: Any, device: torch.device) -> GroundTruth:
     """One image's instances as a batch of one.
 
-    OpenMMLab's form does not tell the image's size, so that a gt outside the image
-    cannot be told either; only inverted and non-finite boxes are left out.
+    OpenMMLab's form does not give the image's size, so that a gt outside the image
+    cannot be recognised; only inverted and non-finite boxes are left out.
     """
     boxes = _boxes(gt_instances).to(device).reshape(1, -1, 4).float()
     if getattr(ignored, 'bboxes', None) is None:
@@ -194,7 +194,8 @@ def ground_truth_of(gt_instances: Any, ignored: Any, device: torch.device) -> Gr
 def predictions_of(pred_instances: Any, priors: Priors) -> Predictions | None:
     """Predictions from ``bboxes`` and ``scores``, None when there are no scores or boxes.
 
-    A missing one of the two is filled: boxes by the priors', scores by one class at 1.
+    If only one of the two is given, the other is filled in: the boxes of the priors, or a score
+    of 1 for a single class.
     """
     bboxes = getattr(pred_instances, 'bboxes', None)
     scores = getattr(pred_instances, 'scores', None)

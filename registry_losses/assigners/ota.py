@@ -80,8 +80,9 @@ def sinkhorn(problem: Problem, *, gamma: float, iterations: int) -> tuple[Tensor
         iterations: How often to scale.
 
     Returns:
-        ``(T,)`` what each gt gives each candidate, ``(D,)`` what the background gives each
-        of these priors, and ``(B,)`` what it gives a prior that no gt may serve; all as logarithms.
+        ``(T,)`` how much each gt gives to each candidate; ``(D,)`` how much the background gives
+        to each of these priors; and ``(B,)`` how much to a prior that no gt may serve. All are
+        logarithms.
     """
     rows, columns = problem.supply.shape[0], problem.image.shape[0]
     images = problem.free.shape[0]
@@ -118,7 +119,7 @@ class OTAAssigner(BaseAssigner):
     * Only priors inside the gt's box and within ``center_radius`` strides of its centre
       can take its label; a gt with no such prior has the nearest one.
     * A gt supplies k labels, the sum of its ``candidate_topk`` best IoUs rounded down, at
-      least 1 and at most one a prior that can take it; the background supplies the rest.
+      least 1 and at most one per prior that can take it; the background supplies the rest.
     * The plan of least cost, with an entropic term of strength ``gamma``, is found by
       ``num_iters`` Sinkhorn iterations; a prior is positive for the gt that gives it the
       most, if that is more than the background gives.
@@ -259,7 +260,7 @@ class OTAAssigner(BaseAssigner):
 
     @staticmethod
     def _largest_share(problem: Problem, share: Tensor, plan: Tensor, gt: Tensor) -> Tensor:
-        """``(T,)`` bool, one a prior: the largest share, then what is really given, then cost.
+        """``(T,)`` bool, one per prior: the largest share, then what is really given, then cost.
 
         Several gts may offer a prior the largest share, 1 after scaling, and gts that have
         the same only prior also give it the same.

@@ -1,7 +1,7 @@
 """PAA (probabilistic anchor assignment): positives by a mixture fitted to the losses.
 
 Shapes: B images, N priors, M gts, K pairs, L levels, G gts that have candidates, P most
-candidates a gt.
+candidates per gt.
 """
 
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ def fit_mixtures(values: Tensor, mask: Tensor, *, max_iters: int = 100) -> Mixtu
 
     Args:
         values: ``(G, P)`` float64.
-        mask: ``(G, P)`` bool, which are real; at least one a row.
+        mask: ``(G, P)`` bool, which are real; at least one per row.
         max_iters: Most rounds.
     """
     share = mask.double()
@@ -114,7 +114,7 @@ def separate(values: Tensor, mask: Tensor) -> Tensor:
 
 @TASK_UTILS.register_module()
 class PAAAssigner(BaseAssigner):
-    """Candidates by IoU; positive are those whose loss belongs to the better of two groups.
+    """Candidates by IoU; those whose loss belongs to the better of two groups are positive.
 
     1. ``candidates`` proposes, by default every prior with an IoU of at
        least 0.1, for the gt it overlaps most, and each gt's best prior.
@@ -127,12 +127,12 @@ class PAAAssigner(BaseAssigner):
     Kim & Lee, Probabilistic Anchor Assignment with IoU Prediction for Object Detection,
     ECCV 2020, sections 3.2 and 3.3, algorithm 1, separation scheme (c). The losses come
     from the head, between the two steps (:meth:`refine`); OpenMMLab's form of the call
-    stops after the first, as OpenMMLab's PAAHead does it.
+    stops after the first, as OpenMMLab's PAAHead expects.
 
     In plain loops: :func:`registry_losses.testing.reference.assigners.paa`.
 
     Args:
-        topk: Candidates a gt keeps on each level.
+        topk: Candidates that a gt keeps on each level.
         candidates: Config node or object of the assigner that proposes.
         ignore_iof_thr: See :class:`BaseAssigner`.
         ignore_wrt_candidates: See :class:`BaseAssigner`.

@@ -21,7 +21,7 @@ from .matching.conflicts import resolve_conflicts
 
 @TASK_UTILS.register_module()
 class PointAssigner(BaseAssigner):
-    """Each gt to the ``pos_num`` points nearest to its centre.
+    """Each gt takes the ``pos_num`` points nearest to its centre, on the level of its size.
 
     A gt of size (w, h) belongs to level ``trunc((log2(w / scale) + log2(h / scale)) / 2)``,
     clamped to the levels there are, where a point of stride s is on level
@@ -42,7 +42,7 @@ class PointAssigner(BaseAssigner):
 
     Args:
         scale: Size in pixels of a gt on level 0.
-        pos_num: Points a gt takes.
+        pos_num: Points that a gt takes.
     """
 
     priors_form = 'points'

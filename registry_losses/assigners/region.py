@@ -46,8 +46,8 @@ class RegionAssigner(BaseAssigner):
     Args:
         center_ratio: Share of a gt's sides that is positive.
         ignore_ratio: Share that is ignored; at least ``center_ratio``.
-        anchor_scale: Side of the square anchors in strides. OpenMMLab's form is told it in
-            the call.
+        anchor_scale: Side of the square anchors in strides. OpenMMLab's form takes it
+            with the call.
         ignore_iof_thr: See :class:`BaseAssigner`.
 
     Example:

@@ -70,7 +70,7 @@ class SimOTATerms(PairTerms):
 
 @TASK_UTILS.register_module()
 class SimOTAAssigner(CostMatchingAssigner):
-    """Each gt takes the k cheapest priors near its centre, k from the IoUs of the moment.
+    """Each gt takes the k cheapest priors near its centre; k follows from its current IoUs.
 
     * Priors take part when their centre lies strictly inside any gt's box or within
       ``center_radius`` strides of its centre.

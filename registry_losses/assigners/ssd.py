@@ -25,7 +25,9 @@ _NEXT_FLOOR, _LAST_FLOOR = 0.5, 1e-3
 
 @TASK_UTILS.register_module()
 class SSDAssigner(BaseAssigner):
-    """MultiBox matching.
+    """One prior for each gt, best pairs first; then every free prior over an IoU threshold.
+
+    SSD's rule, called MultiBox matching:
 
     1. Bipartite: of all pairs of a free gt and a free prior the one of the highest IoU is
        matched, again and again, until no free gt overlaps a free prior. Of equal IoUs the
@@ -33,7 +35,7 @@ class SSDAssigner(BaseAssigner):
     2. Every prior still free goes to the gt it overlaps most, if that IoU is over
        ``pos_iou_thr``; of equal ones to the first.
 
-    The rest is negative (a :class:`HardNegativeSampler` then keeps three a positive).
+    The rest is negative (a :class:`HardNegativeSampler` then keeps three per positive).
     Liu et al., SSD, arXiv:1512.02325, section 2.2, "Matching strategy".
 
     A gt that overlaps no free prior (of no area, say) stays unmatched.
@@ -161,8 +163,8 @@ def match_bipartite(
         num_images: B.
         num_priors: N.
         complete_above: IoU.
-        pairs_down_to: Gives every pair of the gts in an index ``(G',)`` down to the
-            IoUs ``(G',)``.
+        pairs_down_to: Returns, for the gts in an index ``(G',)``, every pair down to
+            the IoUs ``(G',)``.
 
     Returns:
         ``(K,)`` gt row and ``(K,)`` prior of the matches.

@@ -1,6 +1,6 @@
 """Task alignment: the priors whose class score and box agree best (TOOD, YOLOv6, YOLOv8).
 
-Shapes: B images, N priors, M gts, T pairs claimed, C classes, k best priors a gt.
+Shapes: B images, N priors, M gts, T pairs claimed, C classes, k best priors per gt.
 """
 
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ class TaskAlignedAssigner(BaseAssigner):
     In plain loops: :func:`registry_losses.testing.reference.assigners.task_aligned`.
 
     Args:
-        topk: Priors a gt takes at most.
+        topk: Priors that a gt takes at most.
         alpha: Exponent of the score.
         beta: Exponent of the IoU.
         inside_first: See above.

@@ -23,7 +23,7 @@ from .openmmlab import AssignResult, check_iou_calculator
 
 @TASK_UTILS.register_module()
 class UniformAssigner(BaseAssigner):
-    """Each gt to the k predictions and the k priors nearest to it.
+    """Each gt takes the k nearest priors, and the priors of the k nearest predictions.
 
     Distance is the L1 distance of the boxes in (cx, cy, w, h). Of the 2 k claims of a
     gt, one whose *prior* overlaps it by less than ``pos_ignore_thr`` makes the prior
@@ -127,7 +127,7 @@ class UniformAssigner(BaseAssigner):
         gt_instances_ignore: Any = None,
         **kwargs: Any,
     ) -> AssignResult:
-        """As :meth:`BaseAssigner.assign`; bare boxes will do.
+        """As :meth:`BaseAssigner.assign`; priors without a grid suffice.
 
         Args:
             pred_instances: ``priors`` and the predicted boxes, ``decoder_priors`` (the

@@ -24,7 +24,7 @@ class Convention:
     """What an assigner of OpenMMLab expects beyond ``.assign``, and what its result means.
 
     Args:
-        points: Its priors are points (x, y, stride_x, stride_y).
+        points: Whether its priors are points (x, y, stride_x, stride_y).
         logits: ``pred_instances.scores`` are logits, not probabilities.
         quality: The class target of a positive: 1; its overlap; or its alignment metric,
             which the best positive of a gt turns into its largest overlap (TOOD, eq. 4).
@@ -80,10 +80,11 @@ class WrappedAssigner(BaseAssigner):
 
     Args:
         assigner: The object, or its config.
-        points: Its priors are points (x, y, stride_x, stride_y), not xyxy boxes; known of
+        points: Whether its priors are points (x, y, stride_x, stride_y), not xyxy boxes; known of
             mmdet's own assigners.
         needs_predictions: Whether it looks at predictions; they cost a decoding.
-        ignore_iof_thr: See :class:`BaseAssigner`. Ignore boxes are handed on as well.
+        ignore_iof_thr: See :class:`BaseAssigner`. Ignore boxes are passed to the
+            wrapped assigner as well.
     """
 
     def __init__(
@@ -204,9 +205,9 @@ class WrappedAssigner(BaseAssigner):
 def wrap_assigner(
     assigner: Any, *, points: bool = False, needs_predictions: bool = True
 ) -> BaseAssigner:
-    """An assigner that our heads can use, of one in OpenMMLab's form.
+    """Wrap an assigner in OpenMMLab's form so that our heads can use it.
 
-    One of ours comes back as it is. Arguments as in :class:`WrappedAssigner`.
+    One of ours is returned unchanged. The arguments are those of :class:`WrappedAssigner`.
 
     Raises:
         ConfigError: If the object has no ``.assign``.

@@ -16,13 +16,13 @@ from .matching.conflicts import resolve_conflicts
 
 @TASK_UTILS.register_module()
 class YOLOV1Assigner(BaseAssigner):
-    """Of the priors in the centre's cell the one whose predicted box overlaps the gt most.
+    """Each gt takes the prior of its centre's cell whose predicted box overlaps it most.
 
     The B predictors of the cell that holds the gt's centre compete by the IoU of their
     predicted box with the gt; of equal ones (none overlaps it, say) the first is
     responsible. All other priors are negative. On other heads every prior of every level
     whose cell holds the centre competes. A prior that is the best for several gts goes to
-    the one of the highest IoU, of equal ones the first; the others go without.
+    the one of the highest IoU, of equal ones the first; the others have no positive.
 
     Redmon et al., You Only Look Once, arXiv:1506.02640, section 2.2.
 

@@ -17,7 +17,7 @@ from .matching.conflicts import resolve_conflicts
 
 @TASK_UTILS.register_module()
 class YOLOV3Assigner(BaseAssigner):
-    """One prior a gt: best of all anchors by shape, which fixes level and cell.
+    """Each gt takes the anchor of the most similar shape, in the cell of its centre.
 
     The gt and each of the anchors of all levels (9 in YOLOv3) are compared as if they
     shared their centres, ``IoU = i / (w h + W H - i)``, ``i = min(w, W) min(h, H)``; of

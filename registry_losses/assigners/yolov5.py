@@ -28,7 +28,9 @@ def _neighbours(device: torch.device) -> Tensor:
 
 @TASK_UTILS.register_module()
 class YOLOV5Assigner(BaseAssigner):
-    """Many priors a gt, many gts a prior.
+    """Each gt takes all anchors of a similar shape, in its centre's cell and its neighbours.
+
+    A gt may take many priors, and a prior may belong to many gts.
 
     An anchor of size (W, H) fits a gt of size (w, h) when
     ``max(w / W, W / w, h / H, H / h) < prior_match_thr``. Each anchor that fits is

@@ -30,7 +30,7 @@ class BaseBBoxCoder(ABC):
     A coder declares its reachable set by :meth:`bounds`, the encoded vectors that decode
     gives back as they were. Inside it encode and decode are inverses. Where the output
     itself cannot leave the set (a sigmoid, an exponential), :meth:`encode` clamps into
-    it: a target outside would pull for ever.
+    it: a target outside it could never be reached.
 
     Args:
         use_box_type: Accepted as in OpenMMLab; must be False, boxes are plain tensors.
@@ -139,7 +139,7 @@ def stride_pairs(stride: Stride, bboxes: Tensor, name: str) -> Tensor | float:
     """A stride that broadcasts against ``(..., 2)`` xy values of ``bboxes``.
 
     Args:
-        stride: A number; ``(...)``, one a box; or ``(..., 2)``, x and y.
+        stride: A number; ``(...)``, one per box; or ``(..., 2)``, x and y.
         bboxes: ``(..., 4)`` or ``(..., 2)``.
         name: Of the coder, for the message.
 

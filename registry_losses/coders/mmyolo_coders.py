@@ -1,4 +1,4 @@
-"""The box codes under MMYOLO's names, which also answer its calls: strides third, by position."""
+"""Box coders with MMYOLO's names, which also accept its calls: strides third, by position."""
 
 import torch
 from torch import Tensor

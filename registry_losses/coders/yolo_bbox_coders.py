@@ -35,8 +35,8 @@ class YOLOBBoxCoder(BaseBBoxCoder):
     Encoded ``(sigma(t_x), sigma(t_y), t_w, t_h)``; decoded
     ``b_x = (sigma(t_x) - 1/2) stride + p_x`` with p the prior's centre (which is
     ``sigma(t_x) + c_x`` in cells), ``b_w = p_w exp(t_w)``. Redmon & Farhadi, YOLOv3,
-    arXiv:1804.02767, section 2.1. As in OpenMMLab the sigmoid belongs to the encoded
-    vector: :meth:`activate` gives it.
+    arXiv:1804.02767, section 2.1. As in OpenMMLab the encoded vector includes the
+    sigmoid, which :meth:`activate` applies.
 
     The reachable set: centres within the prior's cell. There is no bound on the size
     (``exp`` saturates at e^20).

@@ -1,6 +1,6 @@
 """What every prior generator shares: caching, valid priors, OpenMMLab's methods.
 
-Shapes: B images, N priors, A priors a cell.
+Shapes: B images, N priors, A priors per cell.
 """
 
 from abc import ABC, abstractmethod
@@ -29,7 +29,7 @@ def pair(value: float | Sequence[float]) -> tuple[float, float]:
 
 
 class BasePriorGenerator(ABC):
-    """Lays the priors of a head over its feature maps.
+    """Generates the priors of a head for its feature maps.
 
     Calling it gives :class:`~registry_losses.structures.Priors`. The part that does not
     depend on the images is kept per feature map sizes and device, for the last few of
@@ -89,7 +89,7 @@ class BasePriorGenerator(ABC):
             device: Where the priors are wanted.
             image_sizes: ``(B, 2)`` height and width up to which cells are valid: of each
                 image with its own padding. A cell that begins beyond is not. On the
-                CPU, so that nobody waits for the device; None for all valid.
+                CPU, so that no host sync is needed; None for all valid.
             allowed_border: Priors whose box reaches further than this many pixels beyond
                 the image are not valid; None or negative for no such limit.
             border_sizes: ``(B, 2)`` height and width that the border is measured from,

@@ -150,7 +150,7 @@ def fit_grid_anchors(
 def fit_regress_ranges(
     sizes: np.ndarray, strides: Sequence[int]
 ) -> tuple[tuple[float, float], ...]:
-    """FCOS's ranges of the greatest distance, one a level, so that each level has its share.
+    """FCOS's ranges of the greatest distance, one per level, so that each level has its share.
 
     The limits are quantiles of what centres of boxes regress (half the longer side, and a
     quarter more for points around it), kept between 3 and 12 strides of the level.

@@ -1,4 +1,4 @@
-"""Points: one prior a cell, for heads without anchors."""
+"""Points: one prior per cell, for heads without anchors."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,7 +25,7 @@ class MlvlPointGenerator(BasePriorGenerator):
         strides: Of each level, one number or (x, y).
         offset: Where in its cell a point lies, in strides.
         box_scale: Side of the square, in strides.
-        num_base: A, equal priors a cell; more than one for YOLOv1, whose cell predicts
+        num_base: A, equal priors per cell; more than one for YOLOv1, whose cell predicts
             several boxes.
         shared_classes: The priors of a cell share one class vector (YOLOv1).
 

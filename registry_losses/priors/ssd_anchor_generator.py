@@ -41,7 +41,7 @@ def ssd_sizes(
 
 @TASK_UTILS.register_module()
 class SSDAnchorGenerator(BaseAnchorGenerator):
-    """SSD's boxes: two squares a cell, and two for every further aspect ratio.
+    """SSD's boxes: two squares per cell, and two for every further aspect ratio.
 
     In order: a square of the level's smallest size s, one of ``sqrt(s * largest)``,
     then for every ratio r a box of s with ratio 1 / r and one with r.

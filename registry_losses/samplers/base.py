@@ -1,4 +1,4 @@
-"""What every sampler shares: an Assignment in, a smaller one out.
+"""BaseSampler, the base of all samplers: from an Assignment to a smaller one.
 
 Shapes: B images, N priors, M gts, K pairs.
 """
@@ -24,7 +24,7 @@ class SamplingInputs:
         assignment: All pairs.
         priors: The priors.
         gt: The ground truth.
-        keys: Two ``(B,)`` int32 keys an image, of its randomness.
+        keys: Two ``(B,)`` int32 keys per image, of its randomness.
         row_loss: ``(B, N)`` loss of each prior, for samplers that ask.
         predictions: For samplers that ask.
     """
@@ -137,7 +137,7 @@ class BaseSampler(ABC):
                 and ``labels``.
             pred_instances: With ``priors (N, 4)``.
             gt_instances: With ``bboxes`` and ``labels``.
-            feats: Accepted since OpenMMLab's RoI heads pass it; not read.
+            feats: Accepted because OpenMMLab's RoI heads pass it; not read.
             row_loss: ``(N,)``, for samplers that need it.
             image_id: Part of the key of the randomness.
             step: Likewise; by default the number of calls so far.

@@ -22,14 +22,14 @@ _BUDGET = 2**22  # overlaps worked out at once
 
 
 class BudgetSampler(BaseSampler):
-    """At most ``num`` priors an image, of which at most a share is positive.
+    """At most ``num`` priors per image, of which at most a share is positive.
 
     ``int(num * pos_fraction)`` positives or all there are, then negatives up to ``num``.
 
     Args:
-        num: Priors an image.
+        num: Priors per image.
         pos_fraction: Largest share of positives.
-        neg_pos_ub: Largest number of negatives a positive; negative for no limit. An
+        neg_pos_ub: Largest number of negatives per positive; negative for no limit. An
             image without positives counts as having one.
         add_gt_as_proposals: RoI heads append the gts to the proposals.
         seed: See :class:`BaseSampler`.
@@ -86,13 +86,13 @@ class BudgetSampler(BaseSampler):
 class RandomSampler(BudgetSampler):
     """Positives and negatives at random.
 
-    Ren et al., Faster R-CNN, NeurIPS 2015, section 3.1.3: 256 anchors an image, up to
+    Ren et al., Faster R-CNN, NeurIPS 2015, section 3.1.3: 256 anchors per image, up to
     half of them positive.
 
     Args:
-        num: Priors an image.
+        num: Priors per image.
         pos_fraction: Largest share of positives.
-        neg_pos_ub: Largest number of negatives a positive; negative for no limit.
+        neg_pos_ub: Largest number of negatives per positive; negative for no limit.
         add_gt_as_proposals: RoI heads append the gts to the proposals.
         seed: See :class:`BaseSampler`.
         context: Likewise.
@@ -113,9 +113,9 @@ class OHEMSampler(BudgetSampler):
     suppressed before: a prior's loss is that of its class row.
 
     Args:
-        num: Priors an image.
+        num: Priors per image.
         pos_fraction: Largest share of positives.
-        neg_pos_ub: Largest number of negatives a positive; negative for no limit.
+        neg_pos_ub: Largest number of negatives per positive; negative for no limit.
         add_gt_as_proposals: RoI heads append the gts to the proposals.
         seed: Not read; accepted as by every sampler.
         context: Likewise.
@@ -159,13 +159,13 @@ class IoUBalancedNegSampler(BudgetSampler):
     positives included, so that the upper ones hold no negative.
 
     Args:
-        num: Priors an image.
+        num: Priors per image.
         pos_fraction: Largest share of positives.
         floor_thr: Negatives below it form the floor; at 0, those of IoU 0; negative for
             no floor.
         floor_fraction: Share of the negatives drawn from the floor.
         num_bins: Intervals above the floor.
-        neg_pos_ub: Largest number of negatives a positive; negative for no limit.
+        neg_pos_ub: Largest number of negatives per positive; negative for no limit.
         add_gt_as_proposals: RoI heads append the gts to the proposals.
         seed: See :class:`BaseSampler`.
         context: Likewise.

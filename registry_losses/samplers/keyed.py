@@ -39,7 +39,7 @@ def mix_(values: Tensor) -> Tensor:
 
 
 def image_keys(seed: int, step: int, image_ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Two ``(B,)`` int32 keys an image.
+    """Two ``(B,)`` int32 keys per image.
 
     Args:
         seed: Of the sampler.

@@ -9,7 +9,7 @@ from .budget_samplers import hardest
 
 @TASK_UTILS.register_module()
 class PseudoSampler(BaseSampler):
-    """Keeps everything: for losses that balance by themselves (focal).
+    """Keeps all priors: for losses that balance positives and negatives themselves (focal).
 
     Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, section 4: all anchors
     of an image take part.
@@ -18,7 +18,7 @@ class PseudoSampler(BaseSampler):
     counts_negatives = False
 
     def choose(self, inputs: SamplingInputs) -> Assignment:
-        """All of it."""
+        """The assignment unchanged."""
         return inputs.assignment
 
 
@@ -26,14 +26,14 @@ class PseudoSampler(BaseSampler):
 class HardNegativeSampler(BaseSampler):
     """All positives, and the negatives with the largest loss, in proportion.
 
-    ``max(min_neg, neg_pos_ratio * positives)`` negatives an image, by the loss of their
+    ``max(min_neg, neg_pos_ratio * positives)`` negatives per image, by the loss of their
     class row. Equal losses: the lower prior first. Liu et al., SSD, ECCV 2016, section
     2.2, hard negative mining, at most 3 to 1.
 
     Args:
-        neg_pos_ratio: Negatives a positive prior.
+        neg_pos_ratio: Negatives per positive prior.
         min_neg: Negatives at least; 0 as in the paper's code, where an image without
-            positives teaches nothing.
+            positives contributes nothing.
         seed: Not read; accepted as by every sampler.
         context: Likewise.
 

@@ -1,4 +1,4 @@
-"""The value types through which the parts meet."""
+"""The value types that heads, assigners, samplers and losses exchange."""
 
 from .assignment import Assignment, SoftEntries
 from .class_targets import ClassTargets

@@ -38,7 +38,7 @@ class SoftEntries:
 class Assignment:
     """K (prior, gt) pairs, positives only; what is in no pair, soft or ignored is negative.
 
-    Pairs, not one label a prior: a prior may be positive for two gts (YOLOv5), and K is
+    Pairs, not one label per prior: a prior may be positive for two gts (YOLOv5), and K is
     thousands of times smaller than N * C. A prior that is in a pair is never ignored.
 
     Args:

@@ -109,7 +109,7 @@ class ClassTargets:
         return out.index_put_((self.rows, self.classes), self.values.to(dtype))
 
     def label_score(self) -> tuple[Tensor, Tensor, Tensor]:
-        """One label a row, for losses that know no more.
+        """One label per row, for losses that know no more.
 
         The positive entry with the largest value gives a row its label; among equals
         the lowest class.

@@ -66,7 +66,7 @@ class GroundTruth:
 
     @property
     def max_gts(self) -> int:
-        """M, the padded number of gts an image."""
+        """M, the padded number of gts per image."""
         return self.boxes.shape[1]
 
     @property

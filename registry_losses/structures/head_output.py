@@ -1,6 +1,6 @@
 """HeadOutput: a head's raw maps, flattened.
 
-Shapes: B images, S stages, N priors, D values a prior.
+Shapes: B images, S stages, N priors, D values per prior.
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,7 +58,7 @@ class HeadOutput:
     def of(
         cls, tensors: Mapping[str, Tensor], level_sizes: Sequence[int] | None = None
     ) -> 'HeadOutput':
-        """From flat tensors, one a branch, each on every level."""
+        """From flat tensors, one per branch, each on every level."""
         first = next(iter(tensors.values()))
         sizes = tuple(level_sizes) if level_sizes is not None else (first.shape[-2],)
         return cls({name: Branch(data) for name, data in tensors.items()}, sizes)
@@ -120,11 +120,11 @@ class HeadOutput:
 
 
 def flatten_maps(maps: Sequence[Tensor], num_base: int | Sequence[int], channels: int) -> Tensor:
-    """Flatten one map a level into ``(B, N, channels)``, ordered level, y, x, a.
+    """Flatten one map per level into ``(B, N, channels)``, ordered level, y, x, a.
 
     Args:
         maps: ``(B, num_base * channels, H, W)`` a level.
-        num_base: A, the priors of a cell; one number a level where they differ.
+        num_base: A, the priors of a cell; one number per level where they differ.
         channels: D, the values of a prior.
     """
     per_level = [num_base] * len(maps) if isinstance(num_base, int) else list(num_base)

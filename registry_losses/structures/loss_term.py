@@ -1,6 +1,6 @@
-"""LossTerm: how a head states one of its losses.
+"""LossTerm: the declaration of one loss of a head.
 
-Parity with a paper is a matter of declaration here, never of code in a head.
+A head follows its paper by declaring the right terms; it has no code of its own for them.
 """
 
 from dataclasses import dataclass

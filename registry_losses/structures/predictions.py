@@ -12,7 +12,7 @@ from ..errors import ShapeError, check_shape
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Detached, decoded, float32.
+    """Decoded boxes and scores of every prior, detached, float32.
 
     Args:
         boxes: ``(B, N, 4)`` xyxy pixels; the priors' boxes where a head has none.

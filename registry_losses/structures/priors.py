@@ -1,6 +1,6 @@
 """Priors: the priors of one input size.
 
-Shapes: B images, N priors, A priors a cell.
+Shapes: B images, N priors, A priors per cell.
 """
 
 from collections.abc import Callable, Sequence
@@ -63,7 +63,7 @@ class Priors:
             beyond an image, outside ``allowed_border``, padded proposals); None for all.
         class_row: ``(N,)`` int64, the class vector each prior reads, where several
             priors share one (the B boxes of a YOLOv1 cell); None gives each its own.
-        num_class_rows: Number of class vectors an image; N by default.
+        num_class_rows: Number of class vectors per image; N by default.
 
     Raises:
         ShapeError: If the shapes disagree with each other or with ``levels``.
@@ -122,7 +122,7 @@ class Priors:
 
     @cached_property
     def level_sizes(self) -> tuple[int, ...]:
-        """Priors a level; ``(N,)`` for priors without a grid."""
+        """Priors per level; ``(N,)`` for priors without a grid."""
         if not self.levels:
             return (self.num_priors,)
         return tuple(level.num_priors for level in self.levels)
@@ -162,11 +162,11 @@ class Priors:
 
     @cached_property
     def derived(self) -> dict[str, Any]:
-        """What rules have worked out from the priors, by name; nothing from ``valid``."""
+        """What :meth:`once` keeps, by name; nothing in it depends on ``valid``."""
         return {}
 
     def once(self, name: str, compute: Callable[['Priors'], T]) -> T:
-        """``compute(self)``, or what it returned before, also to :meth:`with_valid`'s source."""
+        """``compute(self)``, kept under ``name``; copies by :meth:`with_valid` share it."""
         if name not in self.derived:
             self.derived[name] = compute(self)
         return self.derived[name]

@@ -1,4 +1,4 @@
-"""Which priors come into question for a gt, found without comparing all priors with all gts.
+"""The priors that a gt may take, found without comparing all priors with all gts.
 
 On a regular grid they are enumerated: what is near a gt is a window of cells. Bare boxes
 (proposals) are compared block by block. The results are those of comparing everything.
@@ -12,7 +12,7 @@ On a regular grid they are enumerated: what is near a gt is a window of cells. B
   centre).
 * ``coverage.py``: the same for all gts of an image at once, as a mask.
 * ``nearest.py``, ``windows.py``: the k priors nearest to a gt on each level.
-* ``shares.py``: the priors of whose box a share lies in a region of a gt.
+* ``shares.py``: the priors a given share of whose box lies in a region of a gt.
 * ``predicted_overlaps.py``: the predicted boxes that overlap a gt.
 * ``predictions_over.py``: those that overlap any gt by more than a threshold, as a mask.
 * ``gaussian_targets.py``: Gaussian targets around gts.

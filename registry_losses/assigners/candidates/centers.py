@@ -3,7 +3,7 @@
 On a grid such a region is a window of cells, so the priors are enumerated from the gts at
 a cost in their number, never by comparing N priors with M gts.
 
-Shapes: B images, N priors, M gts, G gts of the batch in one list, L levels, A priors a cell,
+Shapes: B images, N priors, M gts, G gts of the batch in one list, L levels, A priors per cell,
 P planes (the priors ``a`` of one level), T candidate pairs.
 """
 

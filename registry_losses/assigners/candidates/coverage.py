@@ -63,7 +63,7 @@ def _canvas(
 
     Returns:
         Where each level begins; the length of all; and ``(4, P)`` int64, of each plane the
-        rows and the columns of cells, priors a cell, and its prior in the first cell.
+        rows and the columns of cells, priors per cell, and its prior in the first cell.
     """
     starts, shape, total = [], [], 0
     for level in levels:

@@ -1,4 +1,4 @@
-"""Candidates on regular grids: which priors a gt can overlap, without looking at all.
+"""Candidates on regular grids: which priors a gt can overlap, without comparing all.
 
 A prior of level l and base size (W, H) at cell (x, y) is centred at ``((x, y) + offset) *
 stride``. Its intersection with a gt of size (w, h) is at most ``min(w, W) * min(h, H)``

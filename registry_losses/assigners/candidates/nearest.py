@@ -1,6 +1,6 @@
 """The k priors nearest to each gt, level by level.
 
-Shapes: G gts, n priors of a level, A priors a cell, P priors of a window, k nearest.
+Shapes: G gts, n priors of a level, A priors per cell, P priors of a window, k nearest.
 """
 
 from collections import defaultdict
@@ -21,7 +21,7 @@ def nearest_topk(searches: Sequence[Search], k: int) -> list[tuple[Tensor, Tenso
     """The k candidates of each level that are nearest to each gt, nearest first.
 
     Of equally near priors the lower comes first. But on the CPU, where equal distances
-    straddle the k-th place of a level with one prior a cell (or without a grid), the
+    straddle the k-th place of a level with one prior per cell (or without a grid), the
     choice is that of ``torch.topk`` over the whole level, which established
     implementations call: it is fixed for given distances, and follows no rule that could
     be stated.

@@ -5,8 +5,8 @@ taken in runs; a run whose common bounds miss a gt has no box that meets it. The
 are left are compared box by box, so the result is that of comparing every box; only the
 cost depends on how far the predictions are from their priors.
 
-Shapes: B images, N priors, M gts, G gts of one block, T runs an image, S priors a run, P
-(gt, run) pairs of one block, k best boxes a gt.
+Shapes: B images, N priors, M gts, G gts of one block, T runs per image, S priors per run, P
+(gt, run) pairs of one block, k best boxes per gt.
 """
 
 from bisect import bisect_right

@@ -67,7 +67,7 @@ def find_overlaps(
         priors: Priors that are not ``valid`` are no candidates.
         gt: The batch's ground truth.
         rows: Its gts in a list.
-        threshold: IoU > 0; or one a gt, ``(G,)``.
+        threshold: IoU > 0; or one per gt, ``(G,)``.
         best_too: Whether each gt's best is wanted where it is below the threshold.
         slack: In (0, 1]: then also all pairs that reach this share of the best.
         priors_of: On a grid, where to look for a bound on the best: the nearest priors by

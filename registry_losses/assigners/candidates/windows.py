@@ -1,6 +1,6 @@
 """Windows of cells around gts, in which the nearest priors are searched.
 
-Shapes: G gts, n priors of a level, A priors a cell, P priors of a window, Q gts of all levels
+Shapes: G gts, n priors of a level, A priors per cell, P priors of a window, Q gts of all levels
 searched together, k nearest.
 """
 
@@ -120,7 +120,7 @@ class _Grids:
 
     Args:
         floats: ``(5, L)``: stride (x, y), offset, cells (x, y).
-        ints: ``(4, L)`` int64: first prior, priors a row of cells, and where in
+        ints: ``(4, L)`` int64: first prior, priors per row of cells, and where in
             ``positions`` the centres' x and y of the level begin.
         positions: The x, then the y, of the centres of each level, a cell's together.
     """

@@ -62,7 +62,7 @@ class CostMatchingAssigner(BaseAssigner):
     narrow to wide (:meth:`_neighbourhoods`), and what a pair costs (:meth:`_terms`).
 
     Args:
-        topk: How many best IoUs a gt's k is summed from.
+        topk: How many of its best IoUs are summed for a gt's k.
         quality: Class target of a positive: ``'iou'``, of the prediction and the gt, as
             in YOLOX and RTMDet, or ``'one'``.
         ignore_iof_thr: See :class:`BaseAssigner`.

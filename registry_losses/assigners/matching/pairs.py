@@ -74,7 +74,7 @@ class Pairs:
 
 @dataclass(frozen=True, eq=False)
 class PairReader:
-    """Reads pairs of one batch.
+    """Reads values of single (gt, prior) pairs from one batch.
 
     Args:
         priors: The priors.
@@ -100,7 +100,7 @@ class PairReader:
         )
 
     def pairs_of(self, found: Candidates) -> Pairs:
-        """What a region holds."""
+        """The pairs of some candidates."""
         rows = found.rows
         gt_at = (rows.image * self.gt.max_gts + rows.index).index_select(0, found.row)
         flat_index = (

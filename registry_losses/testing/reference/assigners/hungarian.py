@@ -8,7 +8,7 @@ from .image import Answer, Image
 
 
 def hungarian(image: Image, cost: np.ndarray) -> Answer:
-    """One prior a gt, such that the sum of the costs is least.
+    """One prior per gt, such that the sum of the costs is least.
 
     Carion et al., DETR, ECCV 2020, section 3.1. Tries all matchings: for a handful of
     priors. Of equal sums the first in lexical order comes.

@@ -1,4 +1,4 @@
-"""One image in plain arrays, and what a rule answers for it.
+"""One image in plain arrays, and the result of a rule for it.
 
 Shapes: N priors, M gts, C classes.
 """

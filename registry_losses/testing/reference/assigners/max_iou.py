@@ -11,7 +11,7 @@ def max_iou(
     gt_max_assign_all: bool = True,
     match_low_quality: bool = True,
 ) -> Answer:
-    """Each prior to the gt it overlaps most, then each gt to its best prior.
+    """Each prior goes to the gt it overlaps most, then each gt takes its best prior.
 
     Ren et al., Faster R-CNN, arXiv:1506.01497, section 3.1.2.
     """

@@ -15,7 +15,7 @@ def paa(
         pairs: The candidates of one image.
         losses: Classification plus box loss of each.
         level: The level of each candidate's prior.
-        topk: Candidates a gt keeps on each level.
+        topk: Candidates that a gt keeps on each level.
     """
     kept = []
     for gt in sorted({g for _, g in pairs}):

@@ -15,7 +15,7 @@ def simota(
     iou_weight: float = 3.0,
     cls_weight: float = 1.0,
 ) -> Answer:
-    """Each gt takes its k cheapest priors, k from the IoUs of the moment.
+    """Each gt takes its k cheapest priors, k from its current IoUs.
 
     Ge et al., YOLOX, arXiv:2107.08430, section 2.3.
     """
