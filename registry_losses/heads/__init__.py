@@ -1,4 +1,4 @@
-"""Heads: layers, priors, coder and stated losses; the template does the rest."""
+"""Heads: layers, priors, coder and loss terms; the template does the rest."""
 
 from .ae_head import AEHead
 from .atss_head import ATSSHead

@@ -1,6 +1,6 @@
 """DenseHead: what every single-stage head does, once.
 
-A head is its layers, its prior generator, its coder and the loss terms it states. Here
+A head is its layers, its prior generator, its coder and its loss terms. Here
 stand flattening, decoding, calling assigner and sampler, losses, top-k and NMS.
 
 Shapes: B images, N priors, C classes, L levels.
@@ -53,7 +53,7 @@ class DenseHead(BaseModule):
         loss_cls: Classification loss. A softmax loss gives the head a background class.
         loss_bbox: Box loss, on encoded or decoded boxes as its kind says.
         extra_losses: A subclass's further losses, attribute name to config node.
-        loss_terms: Changes to the stated loss terms, by name:
+        loss_terms: Changes to the loss terms, by name:
             ``dict(loss_cls=dict(normalizer='quality_sum'))``.
         train_cfg: ``assigner``, ``sampler``, ``allowed_border``.
         test_cfg: ``nms_pre``, ``score_thr``, ``min_bbox_size``, ``nms``, ``max_per_img``.
@@ -131,7 +131,7 @@ class DenseHead(BaseModule):
             geometric=self.geometric_scores,
         )
 
-    # What a head states ---------------------------------------------------------------
+    # What a head gives ---------------------------------------------------------------
 
     @abstractmethod
     def _init_layers(self) -> None:

@@ -54,7 +54,7 @@ class PoseHead(BaseModule):
         prior_generator: Config node of a ``MlvlPointGenerator``, one stride a resolution.
         loss_heatmap: Loss of the heatmaps; its activation says how they are read.
         extra_losses: A subclass's further losses, attribute name to config node.
-        loss_terms: Changes to the stated loss terms, by name.
+        loss_terms: Changes to the loss terms, by name.
         joint_scale: Side of a joint's box over the square root of its person's box area.
         train_cfg: ``assigner``, ``sampler``.
         test_cfg: How peaks are found and grouped; see the subclass.
@@ -109,7 +109,7 @@ class PoseHead(BaseModule):
         self.loss_terms = change_terms(self.default_terms(), loss_terms or {}, type(self).__name__)
         check_pairing(self)
 
-    # What a head states ---------------------------------------------------------------
+    # What a head gives ---------------------------------------------------------------
 
     @abstractmethod
     def _init_layers(self) -> None:

@@ -31,7 +31,7 @@ def evaluate_terms(terms: Sequence[LossTerm], inputs: LossInputs) -> dict[str, T
     when there is no gt anywhere.
 
     Args:
-        terms: What the head states.
+        terms: The head's loss terms.
         inputs: The step.
 
     Returns:

@@ -60,7 +60,7 @@ def kind_of_box_loss(loss: Any, where: str) -> Kind:
 def change_terms(
     stated: Sequence[LossTerm], changes: Mapping[str, Mapping], owner: str
 ) -> tuple[LossTerm, ...]:
-    """The terms a head states with the config's changes, by name.
+    """The loss terms of a head with the config's changes, by name.
 
     Args:
         stated: The head's own.
@@ -117,7 +117,7 @@ def check_terms(terms: Sequence[LossTerm]) -> None:
 class Pairing:
     """The parts of a head that have to go together.
 
-    A dense head, a RoI head and a pose head each state theirs; nothing else of a head is
+    A dense head, a RoI head and a pose head each have theirs; nothing else of a head is
     looked at.
 
     Args:

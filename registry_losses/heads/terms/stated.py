@@ -1,4 +1,4 @@
-"""Loss terms that several heads state alike."""
+"""Loss terms that several heads have alike."""
 
 from collections.abc import Sequence
 from dataclasses import replace
