@@ -6,7 +6,9 @@ import datetime
 import os
 import re
 import shutil
+import socket
 import subprocess
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -77,11 +79,16 @@ def _from_slurm(env: Mapping[str, str]) -> Rendezvous:
     rank = int(env['SLURM_PROCID'])
     # Two jobs on one node must not meet at one port: spread by job id.
     port = env.get('MASTER_PORT') or str(DEFAULT_PORT + int(env.get('SLURM_JOB_ID', 0)) % 1000)
+    address = env.get('MASTER_ADDR')
+    if not address:
+        # Of the job step, where there is one: srun may use a part of the job's nodes.
+        nodes = env.get('SLURM_STEP_NODELIST') or env['SLURM_NODELIST']
+        address = slurm_address(first_slurm_host(nodes))
     return Rendezvous(
         rank=rank,
         world_size=int(env['SLURM_NTASKS']),
         local_rank=int(env.get('SLURM_LOCALID', rank)),
-        address=env.get('MASTER_ADDR') or first_slurm_host(env['SLURM_NODELIST']),
+        address=address,
         port=int(port),
     )
 
@@ -100,7 +107,12 @@ def _from_mpi(env: Mapping[str, str]) -> Rendezvous:
         if int(env.get('OMPI_COMM_WORLD_LOCAL_SIZE', size)) != size:
             raise KeyError('MASTER_ADDR')  # several hosts: only the user knows the first one
         address = '127.0.0.1'
-    return Rendezvous(rank, size, local_rank, address, int(env.get('MASTER_PORT', DEFAULT_PORT)))
+    port = env.get('MASTER_PORT')
+    if port is None:
+        # Open MPI's name of the job, the same on all ranks: two jobs on one host do not meet.
+        job = env.get('PMIX_NAMESPACE')
+        port = str(DEFAULT_PORT + (zlib.crc32(job.encode()) % 1000 if job else 0))
+    return Rendezvous(rank, size, local_rank, address, int(port))
 
 
 def first_slurm_host(nodelist: str) -> str:
@@ -115,6 +127,40 @@ def first_slurm_host(nodelist: str) -> str:
     if match is None:
         raise ConfigError(f'SLURM_NODELIST: cannot read {nodelist!r}')
     return match.group(1) + (match.group(2) or '')
+
+
+def resolves(host: str) -> bool:
+    """Whether this machine knows an address of ``host``."""
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        return False
+    return True
+
+
+def slurm_address(host: str) -> str:
+    """Where a Slurm node is reached: by its name, or by the address that Slurm has for it.
+
+    Raises:
+        ConfigError: If neither resolves here; MASTER_ADDR then has to say it.
+    """
+    if resolves(host):
+        return host
+    address = None
+    if shutil.which('scontrol'):
+        shown = subprocess.run(
+            ['scontrol', 'show', 'node', host], capture_output=True, text=True, check=False
+        ).stdout
+        found = re.search(r'\bNodeAddr=(\S+)', shown)
+        address = found.group(1) if found else None
+        if address and resolves(address):
+            return address
+    raise ConfigError(
+        f"launcher 'slurm': the first node of the job, {host}"
+        + (f' (NodeAddr={address} in Slurm)' if address and address != host else '')
+        + ', has no network address that this machine can find:'
+        ' set MASTER_ADDR to the host name or IP address of that node before srun'
+    )
 
 
 def init_distributed(
@@ -132,8 +178,18 @@ def init_distributed(
         timeout: Seconds after which a rank that waits for one that hangs or is gone gives
             up (``env_cfg.dist_cfg.timeout``); by default :data:`DEFAULT_TIMEOUT`.
         **options: Passed to ``torch.distributed.init_process_group``.
+
+    Raises:
+        ConfigError: If the launcher's variables are missing, the address does not resolve,
+            or the port is taken.
     """
     meeting = read_rendezvous(launcher)
+    if not resolves(meeting.address):
+        # PyTorch would try again until the timeout.
+        raise ConfigError(
+            f'launcher {launcher!r}: MASTER_ADDR={meeting.address} has no network address that'
+            ' this machine can find: set it to the host name or IP address of the node of rank 0'
+        )
     os.environ.update(
         RANK=str(meeting.rank),
         WORLD_SIZE=str(meeting.world_size),
@@ -148,7 +204,15 @@ def init_distributed(
         backend = backend or 'nccl'
     else:
         backend = 'gloo'
-    torch_dist.init_process_group(backend=backend, **options)
+    try:
+        torch_dist.init_process_group(backend=backend, **options)
+    except torch_dist.DistNetworkError as error:
+        if 'EADDRINUSE' not in str(error):
+            raise
+        raise ConfigError(
+            f'launcher {launcher!r}: port {meeting.port} of {meeting.address}, at which the ranks'
+            ' meet, is taken by another process: set MASTER_PORT to a free one'
+        ) from error
 
 
 @MODEL_WRAPPERS.register_module()

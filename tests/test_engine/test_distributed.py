@@ -1,10 +1,20 @@
 """Several processes train as one does; launchers are read; ranks stop together."""
 
+import os
+import socket
+import zlib
+
 import pytest
 import torch
 from torch import nn
 
-from registry_losses.engine.distributed import Rendezvous, first_slurm_host, read_rendezvous
+from registry_losses.engine.distributed import (
+    Rendezvous,
+    first_slurm_host,
+    init_distributed,
+    read_rendezvous,
+    slurm_address,
+)
 from registry_losses.errors import ConfigError
 from registry_losses.testing.training import (
     assert_same_training_state,
@@ -14,6 +24,8 @@ from registry_losses.testing.training import (
 )
 
 from .conftest import CONFIG, HERE
+
+PORT_OF_JOB = 29500 + zlib.crc32(b'prterun-a@1') % 1000
 
 # Dropout draws differ between ranks, so the comparison goes without it.
 PLAIN = ['--cfg-options', 'model.dropout=0.0', 'default_hooks.checkpoint.max_keep_ckpts=-1']
@@ -79,15 +91,21 @@ def test_all_ranks_stop_at_a_loss_that_is_not_finite(tmp_path):
                 SLURM_PROCID='5',
                 SLURM_NTASKS='8',
                 SLURM_LOCALID='1',
-                SLURM_NODELIST='gpu[03-05],x1',
+                SLURM_NODELIST='127.0.0.[3-5],x1',
                 SLURM_JOB_ID='2017',
             ),
-            Rendezvous(5, 8, 1, 'gpu03', 29517),
+            Rendezvous(5, 8, 1, '127.0.0.3', 29517),
         ),
         (
             'slurm',
-            dict(SLURM_PROCID='0', SLURM_NTASKS='1', SLURM_NODELIST='n', MASTER_PORT='77'),
-            Rendezvous(0, 1, 0, 'n', 77),
+            dict(
+                SLURM_PROCID='0',
+                SLURM_NTASKS='1',
+                SLURM_NODELIST='localhost,127.0.0.9',
+                SLURM_STEP_NODELIST='127.0.0.9',
+                MASTER_PORT='77',
+            ),
+            Rendezvous(0, 1, 0, '127.0.0.9', 77),
         ),
         (
             'mpi',
@@ -98,6 +116,11 @@ def test_all_ranks_stop_at_a_loss_that_is_not_finite(tmp_path):
                 OMPI_COMM_WORLD_LOCAL_SIZE='2',
             ),
             Rendezvous(1, 2, 1, '127.0.0.1', 29500),
+        ),
+        (
+            'mpi',
+            dict(OMPI_COMM_WORLD_RANK='1', OMPI_COMM_WORLD_SIZE='2', PMIX_NAMESPACE='prterun-a@1'),
+            Rendezvous(1, 2, 1, '127.0.0.1', PORT_OF_JOB),
         ),
         (
             'mpi',
@@ -115,6 +138,11 @@ def test_launchers(launcher, env, expected):
     [
         ('pytorch', dict(RANK='0'), 'WORLD_SIZE.*torchrun'),
         ('slurm', {}, 'SLURM_PROCID.*srun'),
+        (
+            'slurm',
+            dict(SLURM_PROCID='1', SLURM_NTASKS='2', SLURM_NODELIST='n[0-1].invalid'),
+            'n0.*no network address.*set MASTER_ADDR',
+        ),
         ('mpi', {}, 'OMPI_COMM_WORLD_RANK.*mpirun'),
         (
             'mpi',
@@ -140,6 +168,38 @@ def test_launchers_name_the_variable_that_is_missing(launcher, env, message):
 def test_first_slurm_host(nodes, host, monkeypatch):
     monkeypatch.setenv('PATH', '')  # no scontrol
     assert first_slurm_host(nodes) == host
+
+
+def test_a_slurm_name_that_does_not_resolve_gives_way_to_the_address_slurm_has(
+    monkeypatch, tmp_path
+):
+    scontrol = tmp_path / 'scontrol'
+    scontrol.write_text('#!/bin/sh\necho "   NodeAddr=127.0.0.7 NodeHostName=$3 Version=22.05.8"\n')
+    scontrol.chmod(0o755)
+    monkeypatch.setenv('PATH', str(tmp_path), prepend=os.pathsep)
+    assert slurm_address('node-7.invalid') == '127.0.0.7'
+    assert slurm_address('localhost') == 'localhost'
+
+
+def test_an_address_that_does_not_resolve_fails_at_once(monkeypatch):
+    values = dict(RANK='1', WORLD_SIZE='2', MASTER_ADDR='nowhere.invalid', MASTER_PORT='1')
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=r'MASTER_ADDR=nowhere\.invalid.*rank 0'):
+        init_distributed('pytorch')
+
+
+def test_a_port_that_is_taken_is_named(monkeypatch):
+    with socket.socket() as other:
+        other.bind(('127.0.0.1', 0))
+        other.listen()
+        port = other.getsockname()[1]
+        address = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+        values = dict(RANK='0', WORLD_SIZE='2', LOCAL_RANK='0', **address)
+        for name, value in values.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(ConfigError, match=f'port {port}.*MASTER_PORT'):
+            init_distributed('pytorch')
 
 
 @pytest.mark.parametrize('launcher', ['slurm', pytest.param('mpi', marks=pytest.mark.slow)])

@@ -1,0 +1,1 @@
+"""Training under real launchers on this machine: Slurm, MPI, torchrun with several agents."""
