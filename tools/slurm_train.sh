@@ -19,6 +19,6 @@ if [ "$per_node" -gt 0 ]; then
   gpus=(--gres="gpu:$per_node" --ntasks-per-node="$per_node")
 fi
 # shellcheck disable=SC2086
-srun --partition="$partition" --job-name="$job" ${gpus[@]+"${gpus[@]}"} --ntasks="$tasks" \
+exec srun --partition="$partition" --job-name="$job" ${gpus[@]+"${gpus[@]}"} --ntasks="$tasks" \
   --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 ${SRUN_ARGS:-} \
   "${PYTHON:-python}" -u "$(dirname "$0")/train.py" "$config" --launcher slurm "$@"

@@ -99,13 +99,14 @@ class Runner(_Runner):
     ) -> None:
         """Register the config's hooks, and the check that model and data agree.
 
-        A hook of the custom list replaces the default one of its kind.
+        A hook of the custom list replaces the default one of its kind; None leaves one out.
         """
         kinds = {str(hook.get('type')) for hook in custom_hooks or [] if isinstance(hook, dict)}
         default_hooks = {
             name: hook
             for name, hook in (default_hooks or {}).items()
-            if name in _MMENGINE_HOOKS or not isinstance(hook, dict) or hook['type'] not in kinds
+            if name in _MMENGINE_HOOKS
+            or (hook is not None and (not isinstance(hook, dict) or hook['type'] not in kinds))
         }
         super().register_hooks(default_hooks, custom_hooks)
         self.register_hook(CheckClassesHook())

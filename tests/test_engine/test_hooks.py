@@ -144,3 +144,12 @@ def test_the_report_ends_the_run(tmp_path, toy_runner, capsys):
     text = capsys.readouterr().out
     for name in ('Training is done', 'curves.png', 'epoch_3.pth', 'best_toy_mAP'):
         assert name in text
+
+
+def test_a_default_hook_of_ours_is_left_out_by_none(tmp_path, toy_runner):
+    hooks = {'default_hooks.report': dict(type='ReportHook'), 'custom_hooks': []}
+    kinds = [
+        {type(hook).__name__ for hook in toy_runner(tmp_path, **{**hooks, **more}).hooks}
+        for more in ({}, {'default_hooks.report': None})
+    ]
+    assert kinds[0] - kinds[1] == {'ReportHook'}

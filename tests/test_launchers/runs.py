@@ -45,7 +45,8 @@ def options(root: Path, *, steps: int = STEPS) -> list[str]:
         'default_hooks.report=None',
         f'model.backbone.norm_cfg={norm}',
         f'model.bbox_head.norm_cfg={norm}',
-        "optim_wrapper.optimizer=dict(_delete_=True, type='SGD', lr=0.01, momentum=0.9)",
+        "optim_wrapper.optimizer=dict(_delete_=True, type='SGD', lr=0.01, momentum=0.9,"
+        ' weight_decay=0.0001)',
         'param_scheduler=None',
     ]
 

@@ -66,7 +66,7 @@ def test_without_an_address_the_run_ends_at_once_and_says_what_to_set(
     # No scontrol on the tasks' path, so that the node's address cannot be asked for.
     begin = time.monotonic()
     done = call(
-        ['srun', '-N2', '-n2', '--export=ALL,PATH=/nowhere', sys.executable, TRAIN, *words],
+        ['srun', '-N2', '-n2', '/usr/bin/env', 'PATH=/nowhere', sys.executable, TRAIN, *words],
         env=cluster,
         check=False,
     )

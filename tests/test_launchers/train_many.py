@@ -1,0 +1,129 @@
+"""Trains many systems in turn, as one rank of a torchrun: ``train_many.py OUT W NAME...``.
+
+Every training goes through what ``tools/train.py --launcher pytorch`` calls, with W ranks that
+share four images a step; what is random inside a model (dropout) is left out, and batch norms are
+frozen, since they count the images of their own rank.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from torch import nn
+
+from registry_losses import load_parts
+from registry_losses.commands.train import train, train_parser
+from registry_losses.datasets import DigitsSpec, prepare_digits, prepare_puppets
+from registry_losses.registry import HOOKS
+
+BATCH, STEPS = 4, 10
+SYSTEMS = {
+    'retinanet': 'retinanet/retinanet_tiny_digits.py',
+    'fcos': 'fcos/fcos_tiny_digits.py',
+    'atss': 'atss/atss_tiny_digits.py',
+    'gfl': 'gfl/gfl_tiny_digits.py',
+    'ssd': 'ssd/ssd_tiny_digits.py',
+    'centernet': 'centernet/centernet_tiny_digits.py',
+    'yolov1': 'yolo/yolov1_tiny_digits.py',
+    'yolov3': 'yolo/yolov3_tiny_digits.py',
+    'yolov4': 'yolo/yolov4_tiny_digits.py',
+    'yolov5': 'yolo/yolov5_tiny_digits.py',
+    'faster_rcnn': 'faster_rcnn/faster_rcnn_tiny_digits.py',
+    'ae': 'associative_embedding/ae_tiny_puppets.py',
+    'openpose': 'openpose/openpose_tiny_puppets.py',
+}
+POSE = ('ae', 'openpose')
+
+
+@HOOKS.register_module()
+class FreezeHook(Hook):
+    """Batch norms use the running values, and dropout passes everything, in training too."""
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Again before each step, for the loop sets the model to training."""
+        for module in runner.model.modules():
+            if isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)):
+                module.eval()
+
+
+@HOOKS.register_module()
+class KeepStartHook(Hook):
+    """Writes the weights before and after the training to ``OUT/NAME/W.pt``."""
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+
+    def before_train(self, runner: Any) -> None:
+        """Copy the weights."""
+        self.start = {k: v.clone() for k, v in _weights(runner).items()}
+
+    def after_train(self, runner: Any) -> None:
+        """Write them."""
+        if runner.rank == 0:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(dict(start=self.start, end=_weights(runner)), self.path)
+
+
+def _weights(runner: Any) -> dict[str, torch.Tensor]:
+    return dict(getattr(runner.model, 'module', runner.model).named_parameters())
+
+
+def options(name: str, out: Path, ranks: int) -> list[str]:
+    """``--cfg-options`` of a short training on twenty images."""
+    chosen = [
+        f'train_dataloader.batch_size={BATCH // ranks}',
+        f"train_cfg=dict(_delete_=True, type='IterBasedTrainLoop', max_iters={STEPS})",
+        'val_dataloader=None',
+        'val_cfg=None',
+        'val_evaluator=None',
+        'test_dataloader=None',
+        'test_cfg=None',
+        'test_evaluator=None',
+        'default_hooks.report=None',
+        "default_hooks.checkpoint=dict(_delete_=True, type='CheckpointHook', interval=1000,"
+        ' save_last=False)',
+        "custom_hooks=[dict(type='FreezeHook'),"
+        f" dict(type='KeepStartHook', path='{out}/{name}/{ranks}.pt')]",
+        # Adam divides by the size of the gradient, which blows rounding up.
+        "optim_wrapper.optimizer=dict(_delete_=True, type='SGD', lr=0.002, momentum=0.9,"
+        ' weight_decay=0.0001)',
+        'param_scheduler=None',
+        f'experiment_name={name}',
+    ]
+    data = 'train_dataloader.dataset'
+    if name in POSE:
+        spec = 'dict(num_train=20, num_val=4, image_size=64, max_persons=2)'
+        return [*chosen, f'{data}.data_root={out}/puppets/', f'{data}.spec={spec}']
+    return [
+        *chosen,
+        f'{data}.data_root={out}/digits/',
+        f'{data}.num_train=20',
+        f'{data}.num_val=4',
+    ]
+
+
+def draw(out: Path) -> None:
+    """Draw the images, before any rank looks for them."""
+    from registry_losses.datasets import PuppetsSpec
+
+    prepare_digits(out / 'digits', DigitsSpec(num_train=20, num_val=4))
+    spec = PuppetsSpec(num_train=20, num_val=4, image_size=64, max_persons=2)
+    prepare_puppets(out / 'puppets', spec)
+
+
+def main() -> None:
+    """Train."""
+    out, ranks, *names = sys.argv[1:]
+    load_parts()
+    for name in names:
+        words = [f'registry_losses::{SYSTEMS[name]}', '--work-dir', f'{out}/{name}/run{ranks}']
+        words += ['--launcher', 'pytorch', '--cfg-options', *options(name, Path(out), int(ranks))]
+        train(train_parser().parse_args(words))
+
+
+if __name__ == '__main__':
+    main()
