@@ -26,7 +26,7 @@ PY    := $(VENV)/bin/python
 READY := $(VENV)/.registry_losses_ready
 endif
 
-.PHONY: help train test test-slow test-kill test-versions lint docs grid fuzz benchmark env clean
+.PHONY: help train test test-slow test-kill test-launchers test-versions lint docs grid fuzz benchmark env clean
 .DEFAULT_GOAL := help
 
 help:
@@ -39,6 +39,7 @@ help:
 	@echo 'make grid       train every pairing of parts for a few steps, write docs/pairing_grid.md'
 	@echo 'make fuzz       thousands of damaged files, configs and command lines: none may end in a traceback'
 	@echo 'make mmdet-matrix  our parts in mmdet and its parts here, in an environment of its own; docs/mmdet.md'
+	@echo 'make test-launchers  train under Slurm, mpirun and torchrun with several agents (what is installed of them)'
 	@echo 'make benchmark  time losses and assigners'
 	@echo 'make env        only prepare the environment ($(VENV), or PYTHON=... to use your own)'
 
@@ -78,11 +79,15 @@ test: $(READY)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q -m 'not slow' $(if $(shell $(PY) -c 'import xdist' 2>/dev/null && echo yes),-n $(JOBS) --dist loadfile) $(ARGS)
 
 test-slow: $(READY)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -q $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q --ignore tests/test_launchers $(ARGS)
 
 # Kills trainings with -9 at 25 random moments, in 1 and 2 processes, and resumes them.
 test-kill: $(READY)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q -s -m kill tests/test_engine/test_kill.py $(ARGS)
+
+# Half an hour on two cores; what is not installed is skipped, and says so. Slurm needs root.
+test-launchers: $(READY)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q tests/test_launchers $(ARGS)
 
 # Environments of their own, in .versions/: VERSIONS=forks for one of them.
 test-versions:
