@@ -89,5 +89,6 @@ class GaussianAssigner(BaseAssigner):
             sigma=torch.full_like(drawn, self.sigma, dtype=torch.float32),
             drawn=drawn,
             positive=drawn & (inside | (on_grid == nearest).all(dim=-1)),
+            reach=int(3 * self.sigma),
         )
         return draw(priors, rows, gt, gaussians)

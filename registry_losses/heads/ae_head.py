@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..losses.declared import probabilities
-from ..pose.peaks import find_peaks, refine
+from ..pose.peaks import Refinement, find_peaks, refine
 from ..pose.persons import Persons
 from ..pose.tag_grouping import TagGrouping, fill_missing, group_by_tags, tagged_persons
 from ..registry import MODELS
@@ -220,8 +220,9 @@ class AEHead(PoseHead):
             y, x = np.divmod(cell, heat.shape[-1])
             plane, row, column = (torch.from_numpy(np.ascontiguousarray(v)) for v in (kind, y, x))
             # Such a place is seldom a peak: only what stays within the cell is safe.
-            method = cfg.get('refinement', 'log_parabola')
-            method = method if method == 'log_parabola' else 'none'
+            method: Refinement = 'none'
+            if cfg.get('refinement', 'log_parabola') == 'log_parabola':
+                method = 'log_parabola'
             shift = refine(heat, plane, row, column, method)
             points[person, kind] = np.stack([x, y], 1) + shift.numpy()
             scores[person, kind] = value

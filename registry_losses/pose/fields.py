@@ -52,9 +52,10 @@ def limb_fields(
     b, p = joints.points.shape[:2]
     num_limbs = len(limbs)
     device = joints.points.device
-    total = torch.zeros(b * num_limbs * height * width, 2, device=device)
+    plane = height * width
+    total = torch.zeros(b, 2 * num_limbs, height, width, device=device)
     if not p or not num_limbs:
-        return _as_maps(total, b, num_limbs, size)
+        return total
     start, end = (torch.tensor(ends, device=device) for ends in zip(*limbs))
     cells = joints.points.float() / joints.points.new_tensor(stride) - offset
     a, v = cells[:, :, start], cells[:, :, end] - cells[:, :, start]  # (B, P, L, 2)
@@ -81,21 +82,23 @@ def limb_fields(
     along, across = dx * ux + dy * uy, (dx * uy - dy * ux).abs()
     on_limb = (along >= -overhang) & (along <= length[index] + overhang)
     on_limb &= across <= half_width
-    place = ((image[index] * num_limbs + limb[index]) * height + y) * width + x
-    total.index_add_(0, place, unit[index] * on_limb[:, None])
-    covering = torch.zeros(total.shape[0], device=device).index_add_(0, place, on_limb.float())
-    return _as_maps(total / covering.clamp(min=1)[:, None], b, num_limbs, size)
+    index, x, y = index[on_limb], x[on_limb], y[on_limb]  # sync: which cells are covered
+    owner = image[index] * num_limbs + limb[index]
+    cell = y * width + x
+    covering = torch.zeros(b * num_limbs * plane, device=device)
+    place = owner * plane + cell
+    covering.index_add_(0, place, torch.ones_like(place, dtype=torch.float32))
+    share = unit[index] / covering[place][:, None]
+    place = 2 * owner * plane + cell
+    total.view(-1).index_add_(0, place, share[:, 0])
+    total.view(-1).index_add_(0, place + plane, share[:, 1])
+    return total
 
 
 # Joints nearer than this many cells have no direction between them.
 _LEAST_LENGTH = 1e-4
 # Windows are wider than the rectangle by this much, so that rounding loses no cell.
 _SLACK = 1e-3
-
-
-def _as_maps(rows: Tensor, batch: int, num_limbs: int, size: tuple[int, int]) -> Tensor:
-    maps = rows.reshape(batch, num_limbs, *size, 2).permute(0, 1, 4, 2, 3)
-    return maps.reshape(batch, 2 * num_limbs, *size)
 
 
 def _span(low: Tensor, high: Tensor, cells: int) -> tuple[Tensor, Tensor]:

@@ -117,22 +117,27 @@ def _integrals(
     """``(T,)`` mean of the field along each pair, and whether the pair counts."""
     height, width = fields.shape[-2:]
     longest = settings.max_length * max(height, width)
-    delta = position[b] - position[a]
-    length = np.sqrt((delta * delta).sum(axis=1))
-    unit = delta / np.maximum(length, 1e-6)[:, None]
+    # Between two places on the map everything is on the map.
+    edge = np.array([width - 1, height - 1], np.float32)
+    xs, ys = np.clip(position, 0, edge).astype(np.float32).T.copy()
+    xa, ya = xs[a], ys[a]
+    dx, dy = xs[b] - xa, ys[b] - ya
+    length = np.sqrt(dx * dx + dy * dy)
     kept = (length > 1e-6) & (length <= longest)
-    flat = fields.reshape(fields.shape[0], -1)
+    flat = np.ascontiguousarray(fields, np.float32).reshape(-1)
+    plane = height * width
     steps = np.linspace(0, 1, settings.samples, dtype=np.float32)
     needed = int(np.ceil(settings.agreeing * settings.samples - 1e-6))
 
     def along(pairs: np.ndarray, at: np.ndarray) -> np.ndarray:
         """The field along the pairs at some of the samples, ``(t, s)``."""
-        points = position[a[pairs]][:, None] + at[None, :, None] * delta[pairs][:, None]
-        x = np.clip(np.rint(points[..., 0]).astype(np.int64), 0, width - 1)
-        y = np.clip(np.rint(points[..., 1]).astype(np.int64), 0, height - 1)
-        place, channel = y * width + x, 2 * limb[pairs][:, None]
-        ux, uy = unit[pairs][:, 0, None], unit[pairs][:, 1, None]
-        return flat[channel, place] * ux + flat[channel + 1, place] * uy
+        step_x, step_y = dx[pairs][:, None], dy[pairs][:, None]
+        x = np.rint(xa[pairs][:, None] + at * step_x).astype(np.int32)
+        y = np.rint(ya[pairs][:, None] + at * step_y).astype(np.int32)
+        place = y * np.int32(width) + x
+        place += (2 * plane * limb[pairs]).astype(np.int32)[:, None]
+        value = flat.take(place) * step_x + flat.take(place + np.int32(plane)) * step_y
+        return value / length[pairs][:, None]
 
     mean = np.zeros(len(limb), np.float32)
     rows = kept.nonzero()[0]
@@ -239,6 +244,10 @@ def _share(
     for group in groups:
         for peak in group.peaks:
             owners[peak].append(group)
+    kinds = np.array([mine[0].kinds for mine in owners], np.int64)
+    lacks = (kinds[a] >> joint[b] & 1 == 0) | (kinds[b] >> joint[a] & 1 == 0)
+    if not lacks.any():
+        return groups
     bit = [1 << kind for kind in joint.tolist()]
     both = zip(
         zip(a.tolist(), b.tolist(), mean.tolist()), zip(b.tolist(), a.tolist(), mean.tolist())

@@ -60,15 +60,18 @@ def find_peaks(
         raise ConfigError(f'kernel: expected an odd number, got {kernel}')
     with torch.autocast(heatmaps.device.type, enabled=False):
         maps = heatmaps.detach().float()
-        half = kernel // 2
-        highest = F.max_pool2d(maps, (1, kernel), stride=1, padding=(0, half))
-        highest = F.max_pool2d(highest, (kernel, 1), stride=1, padding=(half, 0))
-        found = ((maps == highest) & (maps > threshold)).nonzero()  # sync: how many peaks
-        plane = found[:, 0] * maps.shape[1] + found[:, 1]
-        y, x = found[:, 2], found[:, 3]
         planes = maps.flatten(0, 1)
-        first = _is_first(planes, plane, y, x, half)
-        plane, y, x = plane[first], y[first], x[first]
+        above = planes > threshold
+        # Most cells are out by their neighbours to the four sides, compared as whole maps.
+        if kernel > 1:
+            for axis in (1, 2):
+                size = planes.shape[axis]
+                first, second = planes.narrow(axis, 0, size - 1), planes.narrow(axis, 1, size - 1)
+                above.narrow(axis, 1, size - 1).logical_and_(second > first)
+                above.narrow(axis, 0, size - 1).logical_and_(first >= second)
+        plane, y, x = above.nonzero(as_tuple=True)  # sync: how many may be peaks
+        highest = _is_highest(planes, plane, y, x, kernel // 2)
+        plane, y, x = plane[highest], y[highest], x[highest]
         score = planes[plane, y, x]
         order = torch.argsort(score, descending=True, stable=True)
         order = order[torch.argsort(plane[order], stable=True)]
@@ -87,20 +90,20 @@ def find_peaks(
     )
 
 
-def _is_first(planes: Tensor, plane: Tensor, y: Tensor, x: Tensor, half: int) -> Tensor:
-    """``(Q,)`` whether no equal cell stands before a peak within its window."""
+def _is_highest(planes: Tensor, plane: Tensor, y: Tensor, x: Tensor, half: int) -> Tensor:
+    """``(Q,)`` whether no cell of the window is higher, and no cell before it is as high."""
     if half == 0 or not len(plane):
         return torch.ones_like(plane, dtype=torch.bool)
     h, w = planes.shape[-2:]
     offsets = torch.arange(-half, half + 1, device=plane.device)
-    dy, dx = torch.meshgrid(offsets, offsets, indexing='ij')
-    before = (dy < 0) | ((dy == 0) & (dx < 0))
-    dy, dx = dy[before], dx[before]
+    dy, dx = (o.reshape(-1) for o in torch.meshgrid(offsets, offsets, indexing='ij'))
     row, column = y[:, None] + dy, x[:, None] + dx
-    inside = (row >= 0) & (column >= 0) & (column < w)
+    inside = (row >= 0) & (row < h) & (column >= 0) & (column < w)
     value = planes[plane[:, None], row.clamp(0, h - 1), column.clamp(0, w - 1)]
-    equal = inside & (value == planes[plane, y, x][:, None])
-    return ~equal.any(dim=1)
+    middle = planes[plane, y, x][:, None]
+    before = (dy < 0) | ((dy == 0) & (dx < 0))
+    beaten = (value > middle) | (before & (value == middle))
+    return ~(beaten & inside).any(dim=1)
 
 
 def refine(

@@ -1,6 +1,6 @@
 """The value types that heads, assigners, samplers and losses exchange."""
 
-from .assignment import Assignment, SoftEntries
+from .assignment import Assignment, SoftEntries, SoftMap
 from .class_targets import ClassTargets
 from .det_data_sample import DetDataSample
 from .ground_truth import GroundTruth, findable
@@ -21,6 +21,7 @@ __all__ = [
     'Predictions',
     'Priors',
     'SoftEntries',
+    'SoftMap',
     'findable',
     'flatten_maps',
     'grid_points',

@@ -5,6 +5,7 @@ Shapes: B images, N priors, M gts, K pairs, E soft entries, C classes.
 
 import warnings
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from ..errors import check_shape
 from .class_targets import ClassTargets
 from .ground_truth import GroundTruth
 from .priors import Priors
+from .target_maps import with_positives
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,44 @@ class SoftEntries:
     def __post_init__(self) -> None:
         for name in ('prior', 'label', 'value'):
             check_shape(f'soft.{name}', getattr(self, name), self.image.shape[0])
+
+
+class SoftMap(SoftEntries):
+    """:class:`SoftEntries` as a map, listed only when someone asks for the entries.
+
+    Args:
+        map: ``(B, N, C)`` float32 in [0, 1), 0 where there is no entry.
+    """
+
+    map: Tensor
+
+    def __init__(self, map: Tensor) -> None:
+        object.__setattr__(self, 'map', map)
+
+    @cached_property
+    def _place(self) -> tuple[Tensor, Tensor, Tensor]:
+        image, prior, label = self.map.nonzero(as_tuple=True)
+        return image, prior, label
+
+    @property
+    def image(self) -> Tensor:  # type: ignore[override]
+        """``(E,)`` int64."""
+        return self._place[0]
+
+    @property
+    def prior(self) -> Tensor:  # type: ignore[override]
+        """``(E,)`` int64."""
+        return self._place[1]
+
+    @property
+    def label(self) -> Tensor:  # type: ignore[override]
+        """``(E,)`` int64."""
+        return self._place[2]
+
+    @cached_property
+    def value(self) -> Tensor:  # type: ignore[override]
+        """``(E,)`` float32."""
+        return self.map[self._place]
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,8 +239,10 @@ class Assignment:
         unique = pairs.one_to_one and priors.class_row is None
         if self.soft is None and unique:
             return ClassTargets(rows, labels, values.float(), positive, ignored, num_classes)
-        if self.soft is not None:
-            soft = self.soft
+        soft = self.soft
+        if isinstance(soft, SoftMap) and priors.class_row is None:
+            return with_positives(soft.map, rows, labels, values.float(), ignored, num_classes)
+        if soft is not None:
             soft_rows = priors.class_rows_at(soft.image, soft.prior)
             rows = torch.cat((rows, soft_rows))
             labels = torch.cat((labels, soft.label))

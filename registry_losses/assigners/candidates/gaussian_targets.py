@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...ops.gaussians import gaussian_values
-from ...structures import Assignment, GroundTruth, Level, Priors, SoftEntries
+from ...structures import Assignment, GroundTruth, Level, Priors, SoftEntries, SoftMap
 from .centers import CellRanges, rectangles_of
 from .grid import Windows, combinations, expand_cells
 from .gt_rows import GtRows
@@ -32,6 +32,7 @@ class Gaussians:
         drawn: ``(G, P)`` bool, whether this plane has the Gaussian.
         positive: ``(G, P)`` bool, whether its cell is positive; that cell must lie on
             the grid.
+        reach: The radius, where all have the same.
     """
 
     cell: Tensor
@@ -40,6 +41,7 @@ class Gaussians:
     sigma: Tensor
     drawn: Tensor
     positive: Tensor
+    reach: int | None = None
 
 
 def planes_of_scale(levels: Sequence[Level], boxes: Tensor, highs: Tensor) -> Tensor:
@@ -77,12 +79,18 @@ def draw(priors: Priors, rows: GtRows, gt: GroundTruth, gaussians: Gaussians) ->
     cells = CellRanges(low[..., 0], low[..., 1], size[..., 0], size[..., 1])
     windows = rectangles_of(priors.levels, cells)
     # sync: enumerate candidates
-    entries, lines, num_pairs = torch.stack((*windows.totals(), positive.sum())).tolist()
+    counts = (*windows.totals(), positive.sum(), _num_labels(gt))
+    entries, lines, num_pairs, num_labels = torch.stack(counts).tolist()
     # The mask's places without another wait: their number is known.
     at = torch.argsort((~positive).reshape(-1).to(torch.uint8), stable=True)[:num_pairs]
     offset = center - gaussians.mean
     values = gaussian_values(offset[..., 0], offset[..., 1], gaussians.sigma)
-    soft = _gaussian_targets(priors, rows, gt, gaussians, center, windows, (entries, lines))
+    elements = gt.batch_size * priors.num_priors * num_labels
+    soft: SoftEntries
+    if gaussians.reach is not None and elements <= _MAP_SPREAD * entries:
+        soft = _gaussian_map(priors, rows, gt, gaussians, center, num_labels)
+    else:
+        soft = _gaussian_targets(priors, rows, gt, gaussians, center, windows, (entries, lines))
     image, flat_index = image.reshape(-1)[at], flat_index.reshape(-1)[at]
     return Assignment(
         image,
@@ -127,6 +135,51 @@ def _gaussian_targets(
     image = rows.image.index_select(0, row)
     label = gt.labels[image, rows.index.index_select(0, row)]
     return merge_soft(image, flat_index, label, values, priors)
+
+
+def _num_labels(gt: GroundTruth) -> Tensor:
+    """0-d, one more than the largest label."""
+    return gt.labels.max() + 1 if gt.labels.numel() else gt.labels.new_zeros(())
+
+
+def _gaussian_map(
+    priors: Priors,
+    rows: GtRows,
+    gt: GroundTruth,
+    gaussians: Gaussians,
+    center: Tensor,
+    num_labels: int,
+) -> SoftMap:
+    """As :func:`_gaussian_targets`, patch by patch into a map: a Gaussian is a product."""
+    assert gaussians.reach is not None
+    planes = combinations(priors.levels, priors.device)
+    limit = planes.cells.long()[:, None] - 1  # (P, 1, 2)
+    side = torch.arange(-gaussians.reach, gaussians.reach + 1, device=priors.device)
+    cell = gaussians.cell[:, :, None] + side[:, None]  # (G, P, W, 2)
+    inside = (cell >= 0) & (cell <= limit)
+    offset = cell - gaussians.mean[:, :, None]
+    part = torch.exp(-offset.square() / (2 * gaussians.sigma[..., None, None] ** 2)) * inside
+    x, y = part.unbind(-1)
+    y = y * (gaussians.drawn & rows.valid[:, None])[..., None]
+    values = y[..., None] * x[..., None, :]  # (G, P, W, W)
+    cell = torch.minimum(cell.clamp(min=0), limit) * planes.step[:, None] * num_labels
+    label = gt.labels[rows.image, rows.index]
+    start = (rows.image * priors.num_priors)[:, None] + planes.first  # (G, P)
+    start = start * num_labels + label[:, None]
+    place = (start[..., None] + cell[..., 1])[..., None] + cell[..., None, :, 0]
+    shape = (gt.batch_size, priors.num_priors, num_labels)
+    soft = values.new_zeros(shape)
+    # The positive cell itself is no soft entry of its own gt.
+    own = ((gaussians.cell == center).all(dim=-1) & gaussians.positive)[..., None, None]
+    middle = torch.zeros(side.shape[0], side.shape[0], dtype=torch.bool, device=side.device)
+    middle[gaussians.reach, gaussians.reach] = True
+    values = values.clamp_(max=_BELOW_ONE).masked_fill_(own & middle, 0)
+    soft.view(-1).scatter_reduce_(0, place.reshape(-1), values.reshape(-1), 'amax')
+    return SoftMap(soft if priors.valid is None else soft * priors.valid[..., None])
+
+
+# Elements of a map for each entry up to which the map is the shorter form.
+_MAP_SPREAD = 64
 
 
 def merge_soft(

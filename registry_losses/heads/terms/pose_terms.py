@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...errors import ConfigError
 from ...structures import ClassTargets, GroundTruth, LossTerm, Priors
+from ...structures.target_maps import MapTargets
 from .comparison import Comparison, TagTargets
 from .loss_inputs import LossInputs
 
@@ -26,14 +27,15 @@ def tag_comparison(term: LossTerm, inputs: LossInputs) -> Comparison:
     )  # (B, M, D)
     image = torch.arange(b, device=data.device)[:, None, None]
     tags = data[image, cell[..., None], channel].reshape(b * m, dims)
-    # Persons are numbered through the batch; there are at most as many as joints.
+    # Persons are numbered through the batch, as many an image as the fullest has.
     group = gt.groups.clamp(min=0)
+    persons = int(group.max()) + 1 if group.numel() else 1  # sync: the most persons
     joint_weight = (gt.valid & (gt.groups >= 0)).float()
     if gt.weights is not None:
         joint_weight = joint_weight * gt.weights
     target = TagTargets(
-        person=(image[..., 0] * max(m, 1) + group).reshape(-1),
-        image_of_person=torch.arange(b, device=data.device).repeat_interleave(max(m, 1)),
+        person=(image[..., 0] * persons + group).reshape(-1),
+        image_of_person=torch.arange(b, device=data.device).repeat_interleave(persons),
         num_images=b,
         joint_weight=joint_weight.reshape(-1),
     )
@@ -73,6 +75,8 @@ def background_targets(targets: ClassTargets) -> ClassTargets:
 
     A background map says ``1 - max``: its complement is compared with this.
     """
+    if isinstance(targets, MapTargets):
+        return targets.any_class()
     return ClassTargets.merge(
         targets.rows,
         torch.zeros_like(targets.classes),
