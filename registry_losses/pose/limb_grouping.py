@@ -7,11 +7,12 @@ Shapes: Q peaks of an image, V joints, L limbs, H x W cells, T pairs, S samples 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from .limb_assembly import Group, join, share
 from .persons import Persons
 
 
@@ -63,7 +64,7 @@ def group_by_limbs(
        dropped, not the better one before it. So limbs that close a circle, as those from
        the shoulders to the ears, help and never harm.
     4. Pairs that lost the assignment give groups joints that they lack, see
-       :func:`_share`.
+       :func:`.limb_assembly.share`.
 
     Args:
         joint: ``(Q,)`` int, which joint a peak is of, ascending.
@@ -81,11 +82,11 @@ def group_by_limbs(
     limb, a, b, mean = limb[kept], a[kept], b[kept], mean[kept]
     chosen = _assign(limb, a, b, mean, starts, limbs)
     order = chosen[np.argsort(-mean[chosen], kind='stable')]
-    groups = _join(joint, a[order], b[order], mean[order])
+    groups = join(joint, a[order], b[order], mean[order])
     if settings.share_thr < 1:
         rest = (mean > settings.share_thr).nonzero()[0]
         rest = rest[np.argsort(-mean[rest], kind='stable')]
-        groups = _share(groups, joint, a[rest], b[rest], mean[rest])
+        groups = share(groups, joint, a[rest], b[rest], mean[rest])
     return _as_persons(groups, joint, position, score, num_joints, len(limbs), settings)
 
 
@@ -183,123 +184,8 @@ def _assign(
     return np.concatenate(chosen) if chosen else np.zeros(0, np.int64)
 
 
-def _join(joint: np.ndarray, a: np.ndarray, b: np.ndarray, mean: np.ndarray) -> list['_Group']:
-    """Join the chosen pairs, given from the most certain down."""
-    groups = [_Group([i], 1 << kind) for i, kind in enumerate(joint.tolist())]
-    owner = list(groups)
-    for first, second, value in zip(a.tolist(), b.tolist(), mean.tolist()):
-        one, other = owner[first], owner[second]
-        if one is other:
-            one.strength += value
-        elif not one.kinds & other.kinds:
-            one, other = _unite(one, other, value)
-            for peak in other.peaks:
-                owner[peak] = one
-    return [group for i, group in enumerate(groups) if owner[i] is group]
-
-
-@dataclass(eq=False)
-class _Group:
-    """Peaks of one person.
-
-    Args:
-        peaks: Which.
-        kinds: The set of their kinds, as bits.
-        strength: Sum of its limbs' scores.
-        borrowed: Peaks among them that are first another's.
-    """
-
-    peaks: list[int]
-    kinds: int
-    strength: float = 0.0
-    borrowed: list[int] = field(default_factory=list)
-
-    def may_borrow(self) -> bool:
-        """One joint for two of its own: a fragment must not become a second body."""
-        return 3 * (len(self.borrowed) + 1) <= len(self.peaks) + 1
-
-
-def _unite(one: _Group, other: _Group, value: float) -> tuple[_Group, _Group]:
-    """Make two groups one. Returns the one that stays and the one that went."""
-    if len(one.peaks) < len(other.peaks):
-        one, other = other, one
-    one.borrowed += [peak for peak in other.borrowed if peak not in one.peaks]
-    one.peaks += [peak for peak in other.peaks if peak not in one.peaks]
-    one.kinds |= other.kinds
-    one.strength += other.strength + value
-    return one, other
-
-
-def _share(
-    groups: list[_Group], joint: np.ndarray, a: np.ndarray, b: np.ndarray, mean: np.ndarray
-) -> list[_Group]:
-    """Let persons whose joints fell together share one peak.
-
-    Where the knees of two persons meet there is one peak, which the assignment gives to
-    one of them; the other would lose its knee and, with it, all that hangs on it. So the
-    pairs, given from the most certain down, still join groups that have no joint in common;
-    then each group may take one joint that it lacks from another, and so on in turn.
-    """
-    owners: list[list[_Group]] = [[] for _ in joint]
-    for group in groups:
-        for peak in group.peaks:
-            owners[peak].append(group)
-    kinds = np.array([mine[0].kinds for mine in owners], np.int64)
-    lacks = (kinds[a] >> joint[b] & 1 == 0) | (kinds[b] >> joint[a] & 1 == 0)
-    if not lacks.any():
-        return groups
-    bit = [1 << kind for kind in joint.tolist()]
-    both = zip(
-        zip(a.tolist(), b.tolist(), mean.tolist()), zip(b.tolist(), a.tolist(), mean.tolist())
-    )
-    every = [pair for ways in both for pair in ways]  # each from either end
-    while True:
-        pairs = [p for p in every if any(not g.kinds & bit[p[1]] for g in owners[p[0]])]
-        while _unite_apart(pairs, owners, bit):
-            pass
-        took: set[int] = set()
-        for near, far, value in pairs:
-            for group in owners[near]:
-                lacks = not group.kinds & bit[far] and group.may_borrow()
-                if lacks and id(group) not in took:
-                    took.add(id(group))
-                    group.peaks.append(far)
-                    group.borrowed.append(far)
-                    group.kinds |= bit[far]
-                    group.strength += value
-                    owners[far].append(group)
-        if not took:
-            return list({id(group): group for mine in owners for group in mine}.values())
-
-
-def _unite_apart(
-    pairs: list[tuple[int, int, float]], owners: list[list[_Group]], bit: list[int]
-) -> bool:
-    """Unite groups that a pair joins and that have no joint in common. Whether there were any."""
-    changed = False
-    for near, far, value in pairs:
-        for group in list(owners[near]):
-            if group.kinds & bit[far] or not any(group is g for g in owners[near]):
-                continue
-            other = next((g for g in owners[far] if _fit(g, group)), None)
-            if other is None:
-                continue
-            changed = True
-            stays, went = _unite(group, other, value)
-            for peak in went.peaks:
-                kept = [g for g in owners[peak] if g is not went and g is not stays]
-                owners[peak] = [*kept, stays]
-    return changed
-
-
-def _fit(one: _Group, other: _Group) -> bool:
-    """Whether two groups have no two joints of one kind."""
-    common = one.kinds & other.kinds
-    return not common or len(set(one.peaks) & set(other.peaks)) == bin(common).count('1')
-
-
 def _as_persons(
-    groups: list[_Group],
+    groups: list[Group],
     joint: np.ndarray,
     position: np.ndarray,
     score: np.ndarray,
