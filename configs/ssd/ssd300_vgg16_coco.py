@@ -3,30 +3,12 @@
 _base_ = [
     '../_base_/models/ssd300_vgg16.py',
     '../_base_/datasets/coco_detection.py',
+    '../_base_/datasets/ssd_pipelines.py',
     '../_base_/schedules/schedule_1x.py',
     '../_base_/default_runtime.py',
 ]
 
-_size = (300, 300)
-# VGG's mean, in the order of the images as they are read, BGR.
-_mean = (103.53, 116.28, 123.675)
-
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='Expand', mean=_mean, ratio_range=(1, 4)),
-    dict(type='MinIoURandomCrop', min_ious=(0.1, 0.3, 0.5, 0.7, 0.9), min_crop_size=0.3),
-    dict(type='Resize', scale=_size, keep_ratio=False),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='PackDetInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='Resize', scale=_size, keep_ratio=False),
-    dict(type='PackDetInputs'),
-]
+train_pipeline, test_pipeline = _base_.ssd_pipelines.train, _base_.ssd_pipelines.test
 
 train_dataloader = dict(
     batch_size=8,

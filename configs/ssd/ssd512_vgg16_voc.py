@@ -2,9 +2,6 @@
 # and a smallest box of 7 % of the input (section 3.1 of the paper).
 _base_ = ['./ssd300_vgg16_voc.py']
 
-_size = (512, 512)
-_mean = (103.53, 116.28, 123.675)
-
 model = dict(
     neck=dict(
         out_channels=(512, 1024, 512, 256, 256, 256, 256),
@@ -23,21 +20,14 @@ model = dict(
     ),
 )
 
+_size = (512, 512)
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='Expand', mean=_mean, ratio_range=(1, 4)),
-    dict(type='MinIoURandomCrop', min_ious=(0.1, 0.3, 0.5, 0.7, 0.9), min_crop_size=0.3),
-    dict(type='Resize', scale=_size, keep_ratio=False),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='PackDetInputs'),
+    dict(step, scale=_size) if step['type'] == 'Resize' else step
+    for step in _base_.ssd_pipelines.train
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='Resize', scale=_size, keep_ratio=False),
-    dict(type='PackDetInputs'),
+    dict(step, scale=_size) if step['type'] == 'Resize' else step
+    for step in _base_.ssd_pipelines.test
 ]
 
 # A list cannot be changed in part, so the data sets stand here once more.
