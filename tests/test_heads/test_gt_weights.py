@@ -15,12 +15,14 @@ from registry_losses.testing.pairings import (
     GRID_HEADS,
     HEADS,
     Subject,
+    all_cells,
     build,
     change,
     head_config,
     places,
     rule_against,
 )
+from registry_losses.testing.pairings.gt_weights import gt_weight_problems
 
 ASSIGNERS = ('own', 'ATSSAssigner', 'SimOTAAssigner', 'TaskAlignedAssigner', 'CenterRegionAssigner')
 
@@ -137,3 +139,18 @@ def test_weights_travel_with_their_boxes(node):
         allowed = {0: {0.5, 1.0}, 1: {3.0, 1.0}}
         for label, weight in zip(instances.labels.tolist(), instances.weights.tolist()):
             assert weight in allowed[label]
+
+
+def test_weights_reach_the_losses_of_pairings_of_all_kinds():
+    """Every sixtieth cell of the grid: another head, assigner, sampler or loss."""
+    cells = [cell for cell in all_cells() if rule_against(*cell) is None]
+    wrong = {}
+    for cell in cells[::60]:
+        config = head_config(cell.head)
+        change(config, cell.head, cell.place, places(cell.head)[cell.place].choices()[cell.part])
+        subject = Subject.of(build(config), GRID_HEADS[cell.head].head)
+        found = subject.loss_inputs(subject.scenes.plain)
+        problems = gt_weight_problems(subject.head.loss_terms, found)
+        if problems:
+            wrong[cell] = problems
+    assert not wrong
