@@ -134,7 +134,7 @@ class ConvFCBBoxHead(BaseModule):
         return conv_layers, fc_layers, channels, flat
 
     def init_weights(self) -> None:
-        """As OpenMMLab: hidden layers by Xavier, outputs near 0, unless ``init_cfg`` speaks."""
+        """As OpenMMLab: hidden layers by Xavier, outputs near 0, unless ``init_cfg`` is given."""
         if self.init_cfg is None and not self.is_init:
             for fcs in (self.shared_fcs, self.cls_fcs, self.reg_fcs):
                 for layer in fcs:

@@ -231,7 +231,7 @@ class PoseHead(BaseModule):
         pads: Tensor | None = None,
         level: int = 0,
     ) -> LossInputs:
-        """Flatten one resolution, lay its priors, assign and sample.
+        """Flatten one resolution, make its priors, assign and sample.
 
         Args:
             maps: Raw maps as :meth:`forward` returns them.
