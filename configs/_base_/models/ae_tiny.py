@@ -25,5 +25,6 @@ model = dict(
         loss_tag=dict(type='AssociativeEmbeddingLoss', loss_weight=0.001, push_loss_factor=8.0),
     ),
     train_cfg=dict(assigner=dict(type='GaussianAssigner', sigma=1.5, unbiased=True)),
-    test_cfg=dict(threshold=0.1, kernel=3, min_joints=3),
+    # Chosen on training images.
+    test_cfg=dict(threshold=0.4, kernel=5, tag_thr=1.5, min_joints=3),
 )

@@ -24,5 +24,6 @@ model = dict(
         loss_field=dict(type='PAFLoss', foreground=10.0),
     ),
     train_cfg=dict(assigner=dict(type='GaussianAssigner', sigma=1.5, unbiased=True)),
-    test_cfg=dict(threshold=0.1, kernel=3, min_joints=3),
+    # Chosen on training images.
+    test_cfg=dict(threshold=0.2, kernel=5, min_joints=3),
 )
