@@ -82,6 +82,10 @@ class Suppression:
             min_score=node.get('min_score', 1e-3) if soft else node.get('score_threshold', 0.0),
             max_num=node.get('max_num', -1),
         )
+        for key in ('iou_threshold', 'sigma', 'min_score', 'max_num'):
+            value = getattr(found, key)
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ConfigError(f'nms.{key}: expected a number, got {value!r}')
         if not 0 <= found.iou_threshold <= 1:
             raise ConfigError(f'nms.iou_threshold: expected 0 to 1, got {found.iou_threshold}')
         if soft and found.method not in _METHODS:
