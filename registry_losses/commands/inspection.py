@@ -32,7 +32,8 @@ def training_size(cfg: Config) -> tuple[int, int]:
 
     A fixed square size is kept as it is: fully connected layers may need it.
     """
-    sizes = [(128, 128)] if 'Digits' in str(cfg.get('train_dataloader')) else [(512, 512)]
+    small = any(name in str(cfg.get('train_dataloader')) for name in ('Digits', 'Puppets'))
+    sizes = [(128, 128)] if small else [(512, 512)]
     loader = cfg.get('train_dataloader') or {}
     for _, node in child_nodes(dict(loader)):
         for key in ('scale', 'img_scale', 'crop_size'):

@@ -4,13 +4,16 @@ Shapes: B images of height H and width W.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from ..heads.building import pad_shapes
+from ..heads.terms.loss_inputs import Stage
 from ..registry import MODELS
-from ..structures import DetDataSample
+from ..structures import DetDataSample, GroundTruth
 from .single_stage import _with_cfg
 
 
@@ -100,6 +103,28 @@ class BottomupPoseEstimator(BaseModel):
         if mode == 'tensor':
             return self.head(feats)
         raise ValueError(f"mode: expected 'loss', 'predict' or 'tensor', got {mode!r}")
+
+    def loss_stages(
+        self, feats: Sequence[Tensor], data_samples: Sequence[DetDataSample], *, whole: bool = False
+    ) -> tuple[Stage, ...]:
+        """The head's first resolution up to what its losses compare, for tools.
+
+        Args:
+            feats: The maps the head reads.
+            data_samples: B samples. Where they have no keypoints, as synthetic ones, their
+                boxes stand for the joints of one person.
+            whole: Read by detectors of two stages alone.
+        """
+        head, device = self.head, feats[0].device
+        if all('keypoints' in sample.gt_instances for sample in data_samples):
+            gt = head.ground_truth(data_samples, device=device)
+        else:
+            gt = GroundTruth.from_data_samples(data_samples, device=device)
+            gt = replace(gt, groups=torch.where(gt.valid, 0, -1))
+        ids = [sample.metainfo.get('img_id', i) for i, sample in enumerate(data_samples)]
+        pads = pad_shapes([sample.metainfo for sample in data_samples])
+        inputs = head.loss_inputs(head(feats), gt, image_ids=ids, pads=pads)
+        return (Stage('', head, inputs),)
 
     def predict(
         self, feats: Sequence[Tensor], data_samples: list[DetDataSample] | None
