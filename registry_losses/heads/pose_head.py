@@ -109,6 +109,11 @@ class PoseHead(BaseModule):
         self.loss_terms = change_terms(self.default_terms(), loss_terms or {}, type(self).__name__)
         check_pairing(self)
 
+    @property
+    def cls_out_channels(self) -> int:
+        """Heatmaps: one a joint; a background map is a branch of its own."""
+        return self.num_classes
+
     # What a head gives ---------------------------------------------------------------
 
     @abstractmethod
