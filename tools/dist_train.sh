@@ -14,6 +14,9 @@ config=$1
 processes=$2
 shift 2
 restarts=${MAX_RESTARTS:-0}
+# A store of its own for each start: in a shared one a process that is started again can read the
+# address that another had before.
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 where=(--standalone)
 if [ "${NNODES:-1}" -gt 1 ]; then
   : "${NODE_RANK:?set NODE_RANK}" "${MASTER_ADDR:?set MASTER_ADDR}"

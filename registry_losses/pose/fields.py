@@ -53,7 +53,7 @@ def limb_fields(
     num_limbs = len(limbs)
     device = joints.points.device
     plane = height * width
-    total = torch.zeros(b, 2 * num_limbs, height, width, device=device)
+    total = torch.zeros(b, 2 * num_limbs, height, width, dtype=torch.float32, device=device)
     if not p or not num_limbs:
         return total
     start, end = (torch.tensor(ends, device=device) for ends in zip(*limbs))
@@ -85,10 +85,10 @@ def limb_fields(
     index, x, y = index[on_limb], x[on_limb], y[on_limb]  # sync: which cells are covered
     owner = image[index] * num_limbs + limb[index]
     cell = y * width + x
-    covering = torch.zeros(b * num_limbs * plane, device=device)
+    covering = total.new_zeros(b * num_limbs * plane)
     place = owner * plane + cell
     covering.index_add_(0, place, torch.ones_like(place, dtype=torch.float32))
-    share = unit[index] / covering[place][:, None]
+    share = unit[index].float() / covering[place][:, None]
     place = 2 * owner * plane + cell
     total.view(-1).index_add_(0, place, share[:, 0])
     total.view(-1).index_add_(0, place + plane, share[:, 1])

@@ -2,7 +2,8 @@
 
 Every training goes through what ``tools/train.py --launcher pytorch`` calls, with W ranks that
 share four images a step; what is random inside a model (dropout) is left out, and batch norms are
-frozen, since they count the images of their own rank.
+frozen, since they count the images of their own rank. Everything is in double precision: in single
+precision rounding soon decides which of two equal anchors a gt gets, or which proposal NMS keeps.
 """
 
 from __future__ import annotations
@@ -41,7 +42,13 @@ POSE = ('ae', 'openpose')
 
 @HOOKS.register_module()
 class FreezeHook(Hook):
-    """Batch norms use the running values, and dropout passes everything, in training too."""
+    """Double precision; batch norms use the running values, dropout passes everything."""
+
+    def before_train(self, runner: Any) -> None:
+        """Images arrive in single precision."""
+        model = getattr(runner.model, 'module', runner.model)
+        assert next(model.parameters()).dtype == torch.float64
+        model.data_preprocessor.register_forward_hook(_double)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Again before each step, for the loop sets the model to training."""
@@ -66,6 +73,15 @@ class KeepStartHook(Hook):
         if runner.rank == 0:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             torch.save(dict(start=self.start, end=_weights(runner)), self.path)
+
+
+def _double(module: nn.Module, args: Any, output: dict[str, Any]) -> dict[str, Any]:
+    for sample in output['data_samples']:
+        gts = sample.gt_instances
+        for key, value in gts.items():
+            if torch.is_tensor(value) and value.is_floating_point():
+                gts[key] = value.double()
+    return {**output, 'inputs': output['inputs'].double()}
 
 
 def _weights(runner: Any) -> dict[str, torch.Tensor]:
@@ -119,6 +135,7 @@ def main() -> None:
     """Train."""
     out, ranks, *names = sys.argv[1:]
     load_parts()
+    torch.set_default_dtype(torch.float64)
     for name in names:
         words = [f'registry_losses::{SYSTEMS[name]}', '--work-dir', f'{out}/{name}/run{ranks}']
         words += ['--launcher', 'pytorch', '--cfg-options', *options(name, Path(out), int(ranks))]

@@ -273,6 +273,6 @@ def _count(
     if name == 'level_mean' and levels is not None:
         per_row = pred.shape[1] if per_row is None else per_row
         counts = pred.new_zeros(len(inputs.priors.level_sizes), dtype=torch.float32)
-        ones = torch.full(levels.shape, float(per_row), device=pred.device)
+        ones = counts.new_full(levels.shape, float(per_row))
         return counts.index_add_(0, levels, ones)
     raise ConfigError(f'{term.name}: normalizer {name!r} has no meaning for kind {term.kind!r}')
