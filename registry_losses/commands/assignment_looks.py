@@ -196,12 +196,12 @@ def look(
     image = _picture(model, pixels, batch['inputs'].shape[-2:])
     feats = model.extract_feat(batch['inputs'])
     stages = model.loss_stages(feats, samples, whole=True)
-    gt = GroundTruth.from_data_samples(samples, device=batch['inputs'].device)
     several, looks = len(stages) > 1, []
     for stage in stages:
         found = _try(stage, assigners[stage.name], sampled)
         name = (stage.name or 'roi') if several else ''
-        looks.append(Look(item.name, name, image, stage.inputs.priors, gt, found))
+        priors, gt = stage.inputs.priors, stage.inputs.gt
+        looks.append(Look(item.name, name, image, priors, gt, found))
     reasons = [value for looked in looks for value in looked.found.values()]
     if all(isinstance(reason, str) for reason in reasons):
         raise ConfigError('no assigner fits: ' + '; '.join(map(str, reasons)))
