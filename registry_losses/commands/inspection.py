@@ -147,7 +147,7 @@ def inspect_model(model: Any, data: Mapping[str, Any]) -> list[Inspection]:
     stages = model.loss_stages(feats, batch['data_samples'])
     losses = [evaluate_terms(stage.head.loss_terms, stage.inputs) for stage in stages]
     model.zero_grad()
-    sum(value for found in losses for value in found.values()).backward()
+    torch.stack([value for found in losses for value in found.values()]).sum().backward()
     gradients = _gradients(model)
     return [
         Inspection(

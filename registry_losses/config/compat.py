@@ -8,6 +8,7 @@ list speaks only where the key would otherwise be unknown.
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -140,6 +141,7 @@ def _translate_node(path: str, node: MutableMapping, notes: list[str], problems:
         if not isinstance(settings, MutableMapping):
             continue
         parts = part_keys(node, holder)
+        places: dict[str, tuple[Any, frozenset[str] | None]]
         places = {holder: (settings, declared_keys(node, holder))}
         if parts is not None:
             places = {f'{holder}.{k}': (settings.get(k), keys) for k, keys in parts.items()}

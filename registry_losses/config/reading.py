@@ -6,7 +6,9 @@ import inspect
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, get_args, get_origin
+
+from typing_extensions import Unpack, is_typeddict
 
 from ..registry import ALL_REGISTRIES, ScopedRegistry
 
@@ -30,7 +32,8 @@ class AcceptedKeys:
 def accepted_keys(target: Any) -> AcceptedKeys:
     """What can be given to ``target``: a class, along its bases, or a function.
 
-    A constructor's ``**kwargs`` stands for the arguments of the next constructor in the
+    A constructor's ``**kwargs`` stands for the keys of the ``TypedDict`` that it is annotated
+    with (``**common: Unpack[...]``), else for the arguments of the next constructor in the
     method resolution order. Only where the last one still has ``**kwargs`` can the keys
     not be known.
     """
@@ -51,20 +54,34 @@ def accepted_keys(target: Any) -> AcceptedKeys:
 def required_keys(target: Any) -> frozenset[str]:
     """The arguments that have no default in the signature of a class or function."""
     try:
-        parameters = inspect.signature(target).parameters.values()
+        parameters = list(inspect.signature(target).parameters.values())
     except (TypeError, ValueError):  # builtins without a signature
         return frozenset()
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return frozenset(p.name for p in parameters if p.kind in named and p.default is p.empty)
+    own = {p.name for p in parameters if p.kind in named and p.default is p.empty}
+    unpacked = _unpacked(parameters)
+    return frozenset(own if unpacked is None else own | unpacked.__required_keys__)
 
 
 def _signature(function: Any) -> tuple[frozenset[str], bool]:
     try:
-        parameters = inspect.signature(function).parameters.values()
+        parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # builtins without a signature
         return frozenset(), True
     named = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    unpacked = _unpacked(parameters)
+    if unpacked is not None:
+        return frozenset(named | set(unpacked.__annotations__)), False
     return frozenset(named), any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _unpacked(parameters: list[inspect.Parameter]) -> Any:
+    """The ``TypedDict`` that a signature's ``**kwargs`` are annotated with; None without one."""
+    for parameter in parameters:
+        if parameter.kind is parameter.VAR_KEYWORD and get_origin(parameter.annotation) is Unpack:
+            (options,) = get_args(parameter.annotation)
+            return options if is_typeddict(options) else None
+    return None
 
 
 def find_type(name: Any, prefer: tuple[ScopedRegistry, ...] = ()) -> Any:

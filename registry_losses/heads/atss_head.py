@@ -6,16 +6,18 @@ Adaptive Training Sample Selection", CVPR 2020.
 Shapes: B images, A anchors a cell, C classes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mmcv.cnn import Scale
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from ..registry import MODELS
 from ..structures import LossTerm
 from .dense_head import DenseHead
 from .initial import start_rare_classes
+from .options import BoxHeadOptions
 from .terms.stated import with_centerness
 from .towers import build_tower
 
@@ -40,8 +42,6 @@ class ATSSHead(DenseHead):
         in_channels: Channels of the pyramid.
         prior_generator: Anchors.
         bbox_coder: Between anchors and boxes.
-        loss_cls: Classification loss.
-        loss_bbox: Box loss.
         loss_centerness: Loss of the centreness branch; None leaves the branch out.
         stacked_convs: Layers of each tower.
         feat_channels: Channels of the towers.
@@ -49,10 +49,8 @@ class ATSSHead(DenseHead):
         conv_cfg: Convolution of the towers, mmcv's.
         norm_cfg: Norm of the towers, mmcv's.
         norm_per_level: Give each of that many levels norms of its own.
-        loss_terms: Changes to the loss terms, see :class:`DenseHead`.
-        train_cfg: See :class:`DenseHead`.
-        test_cfg: See :class:`DenseHead`.
         init_cfg: Weight initialisation.
+        **common: What dense heads have in common, see :class:`BoxHeadOptions`.
     """
 
     map_names: tuple[str, ...] = ('cls', 'bbox', 'centerness')
@@ -63,10 +61,6 @@ class ATSSHead(DenseHead):
         num_classes: int,
         in_channels: int,
         *,
-        prior_generator,
-        bbox_coder,
-        loss_cls,
-        loss_bbox,
         loss_centerness=None,
         stacked_convs: int = 4,
         feat_channels: int = 256,
@@ -74,10 +68,8 @@ class ATSSHead(DenseHead):
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = _NORM,
         norm_per_level: int | None = None,
-        loss_terms: Mapping[str, Mapping] | None = None,
-        train_cfg: Mapping | None = None,
-        test_cfg: Mapping | None = None,
         init_cfg=_INIT,
+        **common: Unpack[BoxHeadOptions],
     ) -> None:
         self.stacked_convs, self.feat_channels = stacked_convs, feat_channels
         self.pred_kernel_size = pred_kernel_size
@@ -88,15 +80,9 @@ class ATSSHead(DenseHead):
         super().__init__(
             num_classes,
             in_channels,
-            prior_generator=prior_generator,
-            bbox_coder=bbox_coder,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
             extra_losses=dict(loss_centerness=loss_centerness),
-            loss_terms=loss_terms,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
             init_cfg=init_cfg,
+            **common,
         )
 
     def _init_layers(self) -> None:

@@ -138,8 +138,8 @@ class ConvFCBBoxHead(BaseModule):
         if self.init_cfg is None and not self.is_init:
             for fcs in (self.shared_fcs, self.cls_fcs, self.reg_fcs):
                 for layer in fcs:
-                    nn.init.xavier_uniform_(layer.weight)
-                    nn.init.zeros_(layer.bias)
+                    nn.init.xavier_uniform_(layer.get_parameter('weight'))
+                    nn.init.zeros_(layer.get_parameter('bias'))
             for layer, std in ((self.fc_cls, 0.01), (self.fc_reg, 0.001)):
                 nn.init.normal_(layer.weight, std=std)
                 nn.init.zeros_(layer.bias)

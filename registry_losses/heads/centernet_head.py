@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import Unpack
 
 from ..losses.declared import probabilities
 from ..registry import MODELS
@@ -16,6 +17,7 @@ from ..structures import HeadOutput, LossTerm, Priors
 from .dense_head import DenseHead
 from .initial import prior_sides, start_rare_classes
 from .layouts import Layout, SplitBoxMaps
+from .options import DenseHeadOptions
 from .prediction import top_candidates
 
 
@@ -39,11 +41,10 @@ class CenterNetHead(DenseHead):
         loss_offset: Loss of the offsets, on encoded boxes.
         loss_bbox: Loss of whole boxes, in place of the two.
         feat_channels: Channels of the hidden layer of each branch.
-        loss_terms: Changes to the loss terms, see :class:`DenseHead`.
-        train_cfg: See :class:`DenseHead`.
         test_cfg: ``topk``, ``local_maximum_kernel``, ``max_per_img``, ``score_thr``, and
             ``nms`` where wanted.
         init_cfg: Weight initialisation.
+        **common: What dense heads have in common, see :class:`DenseHeadOptions`.
     """
 
     map_names = ('cls', 'wh', 'offset')
@@ -55,34 +56,24 @@ class CenterNetHead(DenseHead):
         num_classes: int,
         in_channels: int,
         *,
-        prior_generator,
-        bbox_coder,
-        loss_cls,
         loss_wh=None,
         loss_offset=None,
         loss_bbox=None,
         feat_channels: int = 64,
-        loss_terms: Mapping[str, Mapping] | None = None,
-        train_cfg: Mapping | None = None,
-        test_cfg: Mapping | None = None,
         init_cfg=None,
+        **common: Unpack[DenseHeadOptions],
     ) -> None:
         self.feat_channels = feat_channels
         super().__init__(
             num_classes,
             in_channels,
-            prior_generator=prior_generator,
-            bbox_coder=bbox_coder,
-            loss_cls=loss_cls,
             loss_bbox=loss_bbox,
             extra_losses=dict(
                 loss_wh=None if loss_bbox else loss_wh,
                 loss_offset=None if loss_bbox else loss_offset,
             ),
-            loss_terms=loss_terms,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
             init_cfg=init_cfg,
+            **common,
         )
 
     def _init_layers(self) -> None:

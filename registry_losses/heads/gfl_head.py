@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from mmcv.cnn import Scale
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from ..errors import ConfigError
 from ..registry import MODELS
 from ..structures import LossTerm
 from .dense_head import DenseHead
 from .initial import prior_sides, start_at_distance, start_rare_classes
+from .options import BoxHeadOptions
 from .towers import build_tower
 
 _INIT = dict(
@@ -54,7 +56,6 @@ class GFLHead(DenseHead):
         prior_generator: Anchors, or points, whose centres the distances start from.
         bbox_coder: A ``DistancePointBBoxCoder``; in strides and with ``reg_max + 1`` bins
             unless its node says otherwise.
-        loss_cls: Classification loss.
         loss_bbox: Loss of whole boxes, or of distances.
         loss_dfl: Loss of the distributions; None leaves it out.
         reg_max: The largest distance, n - 1.
@@ -63,10 +64,8 @@ class GFLHead(DenseHead):
         conv_cfg: Convolution of the towers, mmcv's.
         norm_cfg: Norm of the towers, mmcv's.
         norm_per_level: Give each of that many levels norms of its own.
-        loss_terms: Changes to the loss terms, see :class:`DenseHead`.
-        train_cfg: See :class:`DenseHead`.
-        test_cfg: See :class:`DenseHead`.
         init_cfg: Weight initialisation.
+        **common: What dense heads have in common, see :class:`BoxHeadOptions`.
 
     Raises:
         ConfigError: If the coder has another number of bins.
@@ -77,10 +76,6 @@ class GFLHead(DenseHead):
         num_classes: int,
         in_channels: int,
         *,
-        prior_generator,
-        bbox_coder,
-        loss_cls,
-        loss_bbox,
         loss_dfl=None,
         reg_max: int = 16,
         stacked_convs: int = 4,
@@ -88,29 +83,22 @@ class GFLHead(DenseHead):
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = _NORM,
         norm_per_level: int | None = None,
-        loss_terms: Mapping[str, Mapping] | None = None,
-        train_cfg: Mapping | None = None,
-        test_cfg: Mapping | None = None,
         init_cfg=_INIT,
+        **common: Unpack[BoxHeadOptions],
     ) -> None:
         self.reg_max, self.num_bins = reg_max, reg_max + 1
         self.stacked_convs, self.feat_channels = stacked_convs, feat_channels
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
         self.norm_per_level = norm_per_level
-        if isinstance(bbox_coder, Mapping):
-            bbox_coder = {'normalize_by_stride': True, 'bins': reg_max + 1, **bbox_coder}
+        if isinstance(common['bbox_coder'], Mapping):
+            own = {'normalize_by_stride': True, 'bins': reg_max + 1}
+            common['bbox_coder'] = {**own, **common['bbox_coder']}
         super().__init__(
             num_classes,
             in_channels,
-            prior_generator=prior_generator,
-            bbox_coder=bbox_coder,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
             extra_losses=dict(loss_dfl=loss_dfl),
-            loss_terms=loss_terms,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
             init_cfg=init_cfg,
+            **common,
         )
 
     def _init_layers(self) -> None:

@@ -3,14 +3,16 @@
 Shapes: B images, A anchors a cell, C classes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from ..registry import MODELS
 from .dense_head import DenseHead
 from .initial import start_rare_classes
+from .options import BoxHeadOptions
 from .towers import build_tower
 
 _INIT = dict(
@@ -35,17 +37,13 @@ class RetinaHead(DenseHead):
         in_channels: Channels of the pyramid.
         prior_generator: Anchors.
         bbox_coder: Between anchors and boxes.
-        loss_cls: Classification loss.
-        loss_bbox: Box loss.
         stacked_convs: Layers of each tower.
         feat_channels: Channels of the towers.
         conv_cfg: Convolution of the towers, mmcv's.
         norm_cfg: Norm of the towers, mmcv's.
         norm_per_level: Give each of that many levels norms of its own; None shares them.
-        loss_terms: Changes to the loss terms, see :class:`DenseHead`.
-        train_cfg: See :class:`DenseHead`.
-        test_cfg: See :class:`DenseHead`.
         init_cfg: Weight initialisation, the paper's by default.
+        **common: What dense heads have in common, see :class:`BoxHeadOptions`.
     """
 
     def __init__(
@@ -53,19 +51,13 @@ class RetinaHead(DenseHead):
         num_classes: int,
         in_channels: int,
         *,
-        prior_generator,
-        bbox_coder,
-        loss_cls,
-        loss_bbox,
         stacked_convs: int = 4,
         feat_channels: int = 256,
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = None,
         norm_per_level: int | None = None,
-        loss_terms: Mapping[str, Mapping] | None = None,
-        train_cfg: Mapping | None = None,
-        test_cfg: Mapping | None = None,
         init_cfg=_INIT,
+        **common: Unpack[BoxHeadOptions],
     ) -> None:
         self.stacked_convs, self.feat_channels = stacked_convs, feat_channels
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
@@ -73,14 +65,8 @@ class RetinaHead(DenseHead):
         super().__init__(
             num_classes,
             in_channels,
-            prior_generator=prior_generator,
-            bbox_coder=bbox_coder,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
-            loss_terms=loss_terms,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
             init_cfg=init_cfg,
+            **common,
         )
 
     def _init_layers(self) -> None:

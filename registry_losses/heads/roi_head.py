@@ -195,6 +195,7 @@ class RoIHead(BaseModule):
 
     def assign(self, inputs: LossInputs, image_ids: Sequence | None = None) -> Assignment:
         """The pairs that this head learns: the assigner's, after the sampler."""
+        assert self.assigner is not None, 'loss_inputs has asked for one'
         return assign_and_sample(
             inputs,
             assigner=self.assigner,

@@ -3,18 +3,20 @@
 Shapes: B images, A anchors a cell, N priors.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import Unpack
 
 from ..registry import MODELS
 from ..structures import GroundTruth, LossTerm
 from .dense_head import DenseHead
 from .map_reader import Maps
+from .options import BoxHeadOptions
 from .terms.loss_inputs import LossInputs
 
 _INIT = dict(type='Normal', layer='Conv2d', std=0.01)
@@ -40,11 +42,10 @@ class RPNHead(DenseHead):
         loss_bbox: Box loss, on encoded or decoded boxes as its kind says.
         feat_channels: Channels of the hidden layer.
         num_convs: Hidden layers.
-        loss_terms: Changes to the loss terms, see :class:`DenseHead`.
-        train_cfg: See :class:`DenseHead`.
         test_cfg: ``nms_pre`` best anchors of each level, ``nms`` within each level,
             ``max_per_img``, ``min_bbox_size``, ``score_thr``.
         init_cfg: Weight initialisation, the paper's by default.
+        **common: What dense heads have in common, see :class:`BoxHeadOptions`.
     """
 
     def __init__(
@@ -52,29 +53,17 @@ class RPNHead(DenseHead):
         in_channels: int,
         num_classes: int = 1,
         *,
-        prior_generator,
-        bbox_coder,
-        loss_cls,
-        loss_bbox,
         feat_channels: int = 256,
         num_convs: int = 1,
-        loss_terms: Mapping[str, Mapping] | None = None,
-        train_cfg: Mapping | None = None,
-        test_cfg: Mapping | None = None,
         init_cfg=_INIT,
+        **common: Unpack[BoxHeadOptions],
     ) -> None:
         self.feat_channels, self.num_convs = feat_channels, num_convs
         super().__init__(
             num_classes,
             in_channels,
-            prior_generator=prior_generator,
-            bbox_coder=bbox_coder,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
-            loss_terms=loss_terms,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
             init_cfg=init_cfg,
+            **common,
         )
 
     def _init_layers(self) -> None:

@@ -5,18 +5,20 @@ Shapes: B images, C classes; one prior a cell.
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from ..coders.base import MAX_EXPONENT
 from ..registry import MODELS
 from ..structures import LossTerm
 from .dense_head import DenseHead
 from .initial import prior_sides, start_rare_classes
+from .options import BoxHeadOptions
 
 _NORM = dict(type='BN', momentum=0.03, eps=0.001)
 _ACT = dict(type='SiLU')
@@ -37,8 +39,6 @@ class RTMDetHead(DenseHead):
         in_channels: Channels of every feature map.
         prior_generator: Points, in the corners of their cells.
         bbox_coder: Distances in pixels.
-        loss_cls: Classification loss.
-        loss_bbox: Box loss.
         stacked_convs: Layers of each tower.
         feat_channels: Channels of the towers.
         share_conv: Share the towers' convolutions; False gives each level its own.
@@ -47,10 +47,8 @@ class RTMDetHead(DenseHead):
         conv_cfg: Convolution of the towers, mmcv's.
         norm_cfg: Norm of the towers, mmcv's.
         act_cfg: Activation of the towers, mmcv's.
-        loss_terms: Changes to the loss terms, see :class:`DenseHead`.
-        train_cfg: See :class:`DenseHead`.
-        test_cfg: See :class:`DenseHead`.
         init_cfg: Weight initialisation.
+        **common: What dense heads have in common, see :class:`BoxHeadOptions`.
     """
 
     uses_valid_flags = False
@@ -60,10 +58,6 @@ class RTMDetHead(DenseHead):
         num_classes: int,
         in_channels: int,
         *,
-        prior_generator,
-        bbox_coder,
-        loss_cls,
-        loss_bbox,
         stacked_convs: int = 2,
         feat_channels: int = 256,
         share_conv: bool = True,
@@ -72,10 +66,8 @@ class RTMDetHead(DenseHead):
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = _NORM,
         act_cfg: dict | None = _ACT,
-        loss_terms: Mapping[str, Mapping] | None = None,
-        train_cfg: Mapping | None = None,
-        test_cfg: Mapping | None = None,
         init_cfg=_INIT,
+        **common: Unpack[BoxHeadOptions],
     ) -> None:
         self.stacked_convs, self.feat_channels = stacked_convs, feat_channels
         self.share_conv, self.exp_on_reg = share_conv, exp_on_reg
@@ -84,14 +76,8 @@ class RTMDetHead(DenseHead):
         super().__init__(
             num_classes,
             in_channels,
-            prior_generator=prior_generator,
-            bbox_coder=bbox_coder,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
-            loss_terms=loss_terms,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
             init_cfg=init_cfg,
+            **common,
         )
 
     def _init_layers(self) -> None:

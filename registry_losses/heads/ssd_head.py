@@ -3,14 +3,16 @@
 Shapes: B images, A default boxes a cell (differs by level), C classes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from ..errors import ConfigError
 from ..registry import MODELS
 from .dense_head import DenseHead
 from .initial import start_rare_classes
+from .options import BoxHeadOptions
 
 _INIT = dict(type='Xavier', layer='Conv2d', distribution='uniform', bias=0)
 
@@ -27,12 +29,8 @@ class SSDHead(DenseHead):
         in_channels: Channels of each feature map.
         prior_generator: Default boxes.
         bbox_coder: Between default boxes and boxes.
-        loss_cls: Classification loss.
-        loss_bbox: Box loss.
-        loss_terms: Changes to the loss terms, see :class:`DenseHead`.
-        train_cfg: See :class:`DenseHead`.
-        test_cfg: See :class:`DenseHead`.
         init_cfg: Weight initialisation.
+        **common: What dense heads have in common, see :class:`BoxHeadOptions`.
     """
 
     def __init__(
@@ -40,26 +38,14 @@ class SSDHead(DenseHead):
         num_classes: int,
         in_channels: Sequence[int],
         *,
-        prior_generator,
-        bbox_coder,
-        loss_cls,
-        loss_bbox,
-        loss_terms: Mapping[str, Mapping] | None = None,
-        train_cfg: Mapping | None = None,
-        test_cfg: Mapping | None = None,
         init_cfg=_INIT,
+        **common: Unpack[BoxHeadOptions],
     ) -> None:
         super().__init__(
             num_classes,
             tuple(in_channels),
-            prior_generator=prior_generator,
-            bbox_coder=bbox_coder,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
-            loss_terms=loss_terms,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
             init_cfg=init_cfg,
+            **common,
         )
 
     def _init_layers(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from ..errors import ConfigError
 from ..registry import MODELS
@@ -17,6 +18,7 @@ from .dense_head import DenseHead
 from .initial import start_few_objects
 from .layouts import Layout, OneMap
 from .map_reader import num_outputs
+from .options import BoxHeadOptions, DenseHeadOptions
 from .prediction import best_of_all
 
 _NORM = dict(type='BN', requires_grad=True)
@@ -93,10 +95,8 @@ class YOLOV3Head(YOLOHead):
         conv_cfg: Convolution of the bridges, mmcv's.
         norm_cfg: Norm of the bridges, mmcv's.
         act_cfg: Activation of the bridges, mmcv's.
-        loss_terms: Changes to the loss terms, see :class:`DenseHead`.
-        train_cfg: See :class:`DenseHead`.
-        test_cfg: See :class:`DenseHead`; ``conf_thr`` is the least objectness.
         init_cfg: Weight initialisation.
+        **common: What dense heads have in common, see :class:`DenseHeadOptions`.
     """
 
     rank_by_product = False
@@ -106,9 +106,6 @@ class YOLOV3Head(YOLOHead):
         num_classes: int,
         in_channels: Sequence[int],
         *,
-        prior_generator,
-        bbox_coder,
-        loss_cls,
         loss_conf,
         loss_xy=None,
         loss_wh=None,
@@ -117,29 +114,22 @@ class YOLOV3Head(YOLOHead):
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = _NORM,
         act_cfg: dict | None = _ACT,
-        loss_terms: Mapping[str, Mapping] | None = None,
-        train_cfg: Mapping | None = None,
-        test_cfg: Mapping | None = None,
         init_cfg=None,
+        **common: Unpack[DenseHeadOptions],
     ) -> None:
         self.out_channels = tuple(out_channels)
         self.conv_cfg, self.norm_cfg, self.act_cfg = conv_cfg, norm_cfg, act_cfg
         super().__init__(
             num_classes,
             tuple(in_channels),
-            prior_generator=prior_generator,
-            bbox_coder=bbox_coder,
-            loss_cls=loss_cls,
             loss_bbox=loss_bbox,
             extra_losses=dict(
                 loss_conf=loss_conf,
                 loss_xy=None if loss_bbox else loss_xy,
                 loss_wh=None if loss_bbox else loss_wh,
             ),
-            loss_terms=loss_terms,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
             init_cfg=init_cfg,
+            **common,
         )
 
     def _init_layers(self) -> None:
@@ -221,14 +211,11 @@ class YOLOV5Head(YOLOHead):
         bbox_coder: YOLOv5's.
         loss_cls: Classification loss of the positives.
         loss_obj: Objectness loss.
-        loss_bbox: Box loss.
         obj_level_weights: Weight of each level in the objectness loss.
         obj_target: What objectness learns: ``ciou`` (the original, with CIoU boxes),
             ``giou``, ``diou``, ``iou``, ``one`` or ``assigned``.
-        loss_terms: Changes to the loss terms, see :class:`DenseHead`.
-        train_cfg: See :class:`DenseHead`.
-        test_cfg: See :class:`DenseHead`.
         init_cfg: Weight initialisation.
+        **common: What dense heads have in common, see :class:`BoxHeadOptions`.
     """
 
     clip_after_nms = True
@@ -238,32 +225,20 @@ class YOLOV5Head(YOLOHead):
         num_classes: int,
         in_channels: Sequence[int],
         *,
-        prior_generator,
-        bbox_coder,
-        loss_cls,
         loss_obj,
-        loss_bbox,
         obj_level_weights: Sequence[float] = (4.0, 1.0, 0.4),
         obj_target: TargetQuality = 'ciou',
-        loss_terms: Mapping[str, Mapping] | None = None,
-        train_cfg: Mapping | None = None,
-        test_cfg: Mapping | None = None,
         init_cfg=None,
+        **common: Unpack[BoxHeadOptions],
     ) -> None:
         self.obj_level_weights = tuple(obj_level_weights)
         self.obj_target: TargetQuality = obj_target
         super().__init__(
             num_classes,
             tuple(in_channels),
-            prior_generator=prior_generator,
-            bbox_coder=bbox_coder,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
             extra_losses=dict(loss_obj=loss_obj),
-            loss_terms=loss_terms,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
             init_cfg=init_cfg,
+            **common,
         )
 
     def _init_layers(self) -> None:

@@ -3,10 +3,11 @@
 Shapes: B images, S x S cells, A boxes a cell, C classes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from ..errors import ConfigError, ShapeError
 from ..registry import MODELS
@@ -14,6 +15,7 @@ from ..structures import LossTerm
 from .dense_head import DenseHead
 from .layouts import Layout, SharedClassMap
 from .map_reader import num_outputs
+from .options import BoxHeadOptions
 
 
 @MODELS.register_module()
@@ -36,16 +38,13 @@ class YOLOV1Head(DenseHead):
         bbox_coder: YOLOv1's.
         loss_cls: Classification loss of the cells with an object.
         loss_conf: Loss of the confidences.
-        loss_bbox: Box loss.
         lambda_noobj: Weight of the confidence of predictors that are not positive.
         fc_channels: Width of the hidden fully connected layer (4096 in the paper),
             which fixes the input size; None predicts by a 1x1 convolution instead.
         grid_size: S, needed with ``fc_channels``.
         dropout: After the hidden layer (0.5 in the paper).
-        loss_terms: Changes to the loss terms, see :class:`DenseHead`.
-        train_cfg: See :class:`DenseHead`.
-        test_cfg: See :class:`DenseHead`.
         init_cfg: Weight initialisation.
+        **common: What dense heads have in common, see :class:`BoxHeadOptions`.
 
     Raises:
         ConfigError: If the prior generator does not share classes within a cell.
@@ -60,34 +59,22 @@ class YOLOV1Head(DenseHead):
         num_classes: int,
         in_channels: int,
         *,
-        prior_generator,
-        bbox_coder,
-        loss_cls,
         loss_conf,
-        loss_bbox,
         lambda_noobj: float = 0.5,
         fc_channels: int | None = None,
         grid_size: int | None = None,
         dropout: float = 0.5,
-        loss_terms: Mapping[str, Mapping] | None = None,
-        train_cfg: Mapping | None = None,
-        test_cfg: Mapping | None = None,
         init_cfg=None,
+        **common: Unpack[BoxHeadOptions],
     ) -> None:
         self.lambda_noobj = lambda_noobj
         self.fc_channels, self.grid_size, self.dropout = fc_channels, grid_size, dropout
         super().__init__(
             num_classes,
             in_channels,
-            prior_generator=prior_generator,
-            bbox_coder=bbox_coder,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
             extra_losses=dict(loss_conf=loss_conf),
-            loss_terms=loss_terms,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
             init_cfg=init_cfg,
+            **common,
         )
 
     @property

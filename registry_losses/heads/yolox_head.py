@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from ..errors import ConfigError
 from ..registry import MODELS
@@ -18,6 +19,7 @@ from ..structures import HeadOutput, LossTerm, Priors
 from .dense_head import DenseHead
 from .initial import prior_sides, start_rare_classes
 from .map_reader import num_outputs
+from .options import BoxHeadOptions
 from .prediction import best_of_all
 
 _NORM = dict(type='BN', momentum=0.03, eps=0.001)
@@ -41,7 +43,6 @@ class YOLOXHead(DenseHead):
         prior_generator: Points, in the centres of their cells.
         bbox_coder: YOLOX's; ``from_corner`` as in the authors' code.
         loss_cls: Classification loss of the positives.
-        loss_bbox: Box loss.
         loss_obj: Objectness loss.
         loss_l1: Loss on encoded boxes, of the last epochs; None leaves it out.
         feat_channels: Channels of the branches.
@@ -50,10 +51,9 @@ class YOLOXHead(DenseHead):
         conv_cfg: Convolution of the branches, mmcv's.
         norm_cfg: Norm of the branches, mmcv's.
         act_cfg: Activation of the branches, mmcv's.
-        loss_terms: Changes to the loss terms, see :class:`DenseHead`.
-        train_cfg: See :class:`DenseHead`.
         test_cfg: ``score_thr``, ``nms``, ``nms_pre``, ``max_per_img``, ``multi_label``.
         init_cfg: Weight initialisation.
+        **common: What dense heads have in common, see :class:`BoxHeadOptions`.
 
     Raises:
         ConfigError: If ``use_l1`` is asked for without ``loss_l1``.
@@ -70,10 +70,6 @@ class YOLOXHead(DenseHead):
         num_classes: int,
         in_channels: int,
         *,
-        prior_generator,
-        bbox_coder,
-        loss_cls,
-        loss_bbox,
         loss_obj,
         loss_l1=None,
         feat_channels: int = 256,
@@ -82,10 +78,8 @@ class YOLOXHead(DenseHead):
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = _NORM,
         act_cfg: dict | None = _ACT,
-        loss_terms: Mapping[str, Mapping] | None = None,
-        train_cfg: Mapping | None = None,
-        test_cfg: Mapping | None = None,
         init_cfg=None,
+        **common: Unpack[BoxHeadOptions],
     ) -> None:
         if use_l1 and loss_l1 is None:
             raise ConfigError('YOLOXHead.use_l1: needs loss_l1')
@@ -95,15 +89,9 @@ class YOLOXHead(DenseHead):
         super().__init__(
             num_classes,
             in_channels,
-            prior_generator=prior_generator,
-            bbox_coder=bbox_coder,
-            loss_cls=loss_cls,
-            loss_bbox=loss_bbox,
             extra_losses=dict(loss_obj=loss_obj, loss_l1=loss_l1),
-            loss_terms=loss_terms,
-            train_cfg=train_cfg,
-            test_cfg=test_cfg,
             init_cfg=init_cfg,
+            **common,
         )
 
     @property

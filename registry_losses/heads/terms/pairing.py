@@ -39,6 +39,8 @@ def kind_of_box_loss(loss: Any, where: str) -> Kind:
     Raises:
         PairingError: If it does not say so, or compares no boxes.
     """
+    if loss is None:
+        raise PairingError(f'{where}: expected a box loss, got None')
     kinds = declared(loss).kinds
     if kinds is None:
         raise PairingError(

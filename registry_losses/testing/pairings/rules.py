@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from ...config.reading import accepted_keys
 from ...registry import MODELS, TASK_UTILS
 from ...structures.loss_term import BOX_KINDS
 from .detectors import GRID_HEADS, build, head_config, head_of, node_at
@@ -69,7 +69,7 @@ def places(head: str) -> Mapping[str, Place]:
             kinds = BOX_KINDS if kind in BOX_KINDS and key == 'loss_bbox' else (kind,)
             found[key] = Place(key, row.losses, kinds, row.arguments)
     # CenterNet and YOLOv3 take whole boxes in place of parts of their code.
-    if 'loss_bbox' in inspect.signature(type(holder)).parameters:
+    if 'loss_bbox' in accepted_keys(holder.__class__).names:
         found.setdefault('loss_bbox', Place('loss_bbox', row.losses, BOX_KINDS, row.arguments))
     return found
 
