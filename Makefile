@@ -121,7 +121,7 @@ $(MMDET_VENV)/.ready: setup.cfg $(READY)
 	@touch $@
 
 mmdet-matrix: $(MMDET_VENV)/.ready
-	OMP_NUM_THREADS=1 '$(MMDET_VENV)/bin/python' tools/mmdet_matrix.py --page docs/mmdet.md $(ARGS)
+	OMP_NUM_THREADS=1 '$(MMDET_VENV)/bin/python' tools/compatibility/mmdet_matrix.py --page docs/mmdet.md $(ARGS)
 
 benchmark: $(READY)
 	$(foreach tool,$(wildcard tools/benchmark/assigners.py tools/benchmark/losses.py),$(PY) $(tool) $(ARGS) &&) true
