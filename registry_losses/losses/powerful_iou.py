@@ -30,6 +30,9 @@ def powerful_iou_loss(
     enclosing box it is not made smaller by a larger prediction. C. Liu et al., Powerful-IoU
     (2024), equations 10 to 16.
 
+    Deviation: the factor of version 2 takes no gradient. It falls as boxes move away, so that
+    with a gradient those of low quality would be pushed further apart.
+
     Args:
         pred: ``(K, 4)`` xyxy.
         target: ``(K, 4)`` xyxy.
@@ -46,7 +49,7 @@ def powerful_iou_loss(
     loss = 1 - ops.iou(pred, target, eps=eps) - torch.expm1(-gap.square())
     if version == 'v1':
         return loss
-    attention = focus * torch.exp(-gap)
+    attention = focus * torch.exp(-gap.detach())
     return 3 * attention * torch.exp(-attention.square()) * loss
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 from torch import Tensor, multiprocessing, nn
 from torch import distributed as torch_dist
@@ -187,6 +188,8 @@ def _worker(
 
 def _reference(case: str, name: str, ranks: int) -> dict[str, Tensor]:
     """The gradients of one process that sees all images at once."""
+    # The step that samplers draw by is read from the current hub: not that of an earlier run.
+    MessageHub.get_instance(f'one process in place of {ranks}')
     model = build_case(case)
     _step(model, [each for batch in scene(name, ranks, case) for each in batch])
     return {k: p.grad for k, p in model.named_parameters() if p.grad is not None}

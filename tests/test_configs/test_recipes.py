@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 from registry_losses.engine import ExpMomentumEMA, Runner
 from registry_losses.evaluation.samples import annotations_of
 from registry_losses.registry import DATASETS
-from registry_losses.transforms import HSVJitter, PhotoMetricDistortion
+from registry_losses.transforms import HSVJitter, MixUp, PhotoMetricDistortion
 
 from .small_data import (
     assert_box_holds_its_colour,
@@ -27,7 +27,9 @@ from .small_data import (
 QUICK = ('ssd/ssd300_vgg16_paper_voc.py', 'centernet/centernet_r18_coco.py')
 # These take over the pipelines of the config beside them.
 DERIVED = ('_paper_', '_improved_')
-COLOUR = (PhotoMetricDistortion, HSVJitter)
+# What changes colours; MixUp shows two images through each other, and its boxes are checked in
+# test_transforms/test_mix.py.
+COLOUR = (PhotoMetricDistortion, HSVJitter, MixUp)
 
 
 def by_speed(files, quick):

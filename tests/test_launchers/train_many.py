@@ -41,7 +41,7 @@ POSE = ('ae', 'openpose')
 
 
 @HOOKS.register_module()
-class FreezeHook(Hook):
+class FrozenNormsHook(Hook):
     """Double precision; batch norms use the running values, dropout passes everything."""
 
     def before_train(self, runner: Any) -> None:
@@ -102,7 +102,7 @@ def options(name: str, out: Path, ranks: int) -> list[str]:
         'default_hooks.report=None',
         "default_hooks.checkpoint=dict(_delete_=True, type='CheckpointHook', interval=1000,"
         ' save_last=False)',
-        "custom_hooks=[dict(type='FreezeHook'),"
+        "custom_hooks=[dict(type='FrozenNormsHook'),"
         f" dict(type='KeepStartHook', path='{out}/{name}/{ranks}.pt')]",
         # Adam divides by the size of the gradient, which blows rounding up.
         "optim_wrapper.optimizer=dict(_delete_=True, type='SGD', lr=0.002, momentum=0.9,"

@@ -235,7 +235,7 @@ CASES = {
     ),
     'powerful_iou': Case(
         losses.PowerfulIoULoss, 'box', losses.powerful_iou_loss, boxes.powerful_iou,
-        settings=dict(focus=1.1),
+        settings=dict(focus=1.1), constant_part=True,
     ),
     'powerful_iou_v1': Case(
         partial(losses.PowerfulIoULoss, version='v1'), 'box',

@@ -26,3 +26,9 @@ def test_a_larger_prediction_does_not_lower_the_penalty():
     loss = losses.PowerfulIoULoss('v1')
     values = [float(loss(torch.tensor([[8.0, 0, 8 + w, 4]]), target)) for w in (4.0, 8.0, 16.0)]
     assert values == sorted(values)
+
+
+def test_boxes_of_low_quality_are_never_pushed_apart():
+    pred = torch.tensor([[0.0, 0, 4, 4]], requires_grad=True)
+    losses.PowerfulIoULoss()(pred, torch.tensor([[3.9, 0, 7.9, 4]])).backward()
+    assert (pred.grad[0, [0, 2]] <= 0).all() and pred.grad[0, 0] < 0  # towards the right

@@ -51,7 +51,11 @@ _TWO_STAGES = dict(
     ),
 )
 # A joint's box is larger than a cell's, whichever the cell.
-_JOINTS = dict(UniformAssigner=dict(pos_ignore_thr=0.02, neg_ignore_thr=0.7))
+_JOINTS = dict(
+    UniformAssigner=dict(pos_ignore_thr=0.02, neg_ignore_thr=0.7),
+    # A fifth of a joint's box seldom holds the centre of a cell.
+    CenterRegionAssigner=dict(pos_scale=0.8, neg_scale=0.9),
+)
 GRID_HEADS: Mapping[str, GridHead] = {
     'retinanet': GridHead('retinanet', _TOWER),
     'fcos': GridHead('fcos', _TOWER),
@@ -107,7 +111,9 @@ GRID_HEADS: Mapping[str, GridHead] = {
     ),
     'rpn': GridHead(
         'faster_rcnn', _TWO_STAGES, losses='rpn_head', settings='train_cfg.rpn', head='rpn_head',
-        arguments=dict(SeesawLoss=dict(num_classes=1)),
+        arguments={
+            name: dict(num_classes=1) for name in ('SeesawLoss', 'EQLV2Loss', 'EqualizedFocalLoss')
+        },
     ),
     'roi': GridHead(
         'faster_rcnn', _TWO_STAGES, losses='roi_head.bbox_head', settings='train_cfg.rcnn',

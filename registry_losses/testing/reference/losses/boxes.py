@@ -182,12 +182,12 @@ def focal_eiou(p: Tensor, t: Tensor, gamma: float = 0.5) -> Tensor:
 
 
 def powerful_iou(p: Tensor, t: Tensor, focus: float = 1.3) -> Tensor:
-    """PIoU v2: C. Liu et al. (2024), equations 10 to 16."""
+    """PIoU v2: C. Liu et al. (2024), equations 10 to 16, its factor without a gradient."""
     _, _, tw, th = _sides(t)
     dx = torch.abs(p[:, 0] - t[:, 0]) + torch.abs(p[:, 2] - t[:, 2])
     dy = torch.abs(p[:, 1] - t[:, 1]) + torch.abs(p[:, 3] - t[:, 3])
     gap = (dx / tw + dy / th) / 4
-    attention = focus * torch.exp(-gap)
+    attention = focus * torch.exp(-gap.detach())
     piou = 1 - intersection_over_union(p, t) + 1 - torch.exp(-(gap**2))
     return 3 * attention * torch.exp(-(attention**2)) * piou
 
