@@ -36,11 +36,12 @@ class Result:
     machine: str
     command: str
     message: str = ''
+    options: str = ''
 
     @property
     def key(self) -> tuple[Any, ...]:
         """What makes two rows the same run."""
-        return self.head, self.assigner, self.loss, self.seed, self.budget
+        return self.head, self.assigner, self.loss, self.seed, self.budget, self.options
 
 
 def append(path: Path, result: Result) -> None:

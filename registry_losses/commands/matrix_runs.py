@@ -7,14 +7,17 @@ import datetime
 import itertools
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.config import Config
 
 from .. import __version__
@@ -54,6 +57,12 @@ def budget_of(args: argparse.Namespace) -> str:
     return f'{args.steps} steps' if args.steps else f'{args.minutes:g} minutes'
 
 
+def options_of(args: argparse.Namespace) -> str:
+    """The overridden config keys as the command line takes them; part of what makes a run."""
+    given = sorted((args.cfg_options or {}).items())
+    return ' '.join(f'{key}={shlex.quote(str(value))}' for key, value in given)
+
+
 def run_matrix(args: argparse.Namespace) -> None:
     """Train what is missing of the share, then write page and picture of all shares."""
     out = Path(args.out)
@@ -61,7 +70,7 @@ def run_matrix(args: argparse.Namespace) -> None:
     own_file = out / f'results_{args.shard.replace("/", "of")}.csv'
     done = {r.key for r in _results(out) if r.status != FAILED}
     for number, cell in enumerate([] if args.report else mine, 1):
-        key = (cell.head, cell.assigner, cell.loss, cell.seed, budget_of(args))
+        key = (cell.head, cell.assigner, cell.loss, cell.seed, budget_of(args), options_of(args))
         if key in done:
             continue
         print(f'[{number}/{len(mine)}] {cell.row}, {cell.column}, seed {cell.seed}', flush=True)
@@ -77,14 +86,19 @@ def run_cell(cell: Pairing, args: argparse.Namespace, out: Path) -> Result:
     """Train one cell, or go on with it."""
     command = f'python tools/pairing_matrix.py {cell.arguments()} '
     command += f'--steps {args.steps}' if args.steps else f'--minutes {args.minutes:g}'
+    options = options_of(args)
+    command += f' --cfg-options {options}' if options else ''
     made: dict[str, Any] = dict(
         head=cell.head, assigner=cell.assigner, loss=cell.loss, seed=cell.seed,
         budget=budget_of(args), commit=commit(), date=datetime.date.today().isoformat(),
-        machine=f'{platform.node()}, {args.threads} thread{"s" * (args.threads > 1)}',
-        command=command,
+        machine=_machine(args.threads),
+        command=command, options=options,
     )  # fmt: skip
     nothing: dict[str, Any] = dict(AP=np.nan, AP50=np.nan, AP75=np.nan, minutes=np.nan, steps=0)
-    folder = out / 'runs' / _safe(f'{cell.row}-{cell.column}-{budget_of(args)}-seed{cell.seed}')
+    name = f'{cell.row}-{cell.column}-{budget_of(args)}-seed{cell.seed}'
+    # One folder for each set of options, named by their checksum: they are long.
+    name += f'-{zlib.crc32(options.encode()):08x}' if options else ''
+    folder = out / 'runs' / _safe(name)
     try:
         steps = args.steps or timed_steps(cell, args, folder)
         cfg = _config(cell, args, steps)
@@ -163,7 +177,8 @@ def _results(out: Path) -> list[Result]:
 def write_report(args: argparse.Namespace) -> None:
     """The table and the heat map of what has been found so far, by all shards."""
     out = Path(args.out)
-    wanted = {(c.head, c.assigner, c.loss, c.seed, budget_of(args)): c for c in pairings(args)}
+    common = budget_of(args), options_of(args)
+    wanted = {(c.head, c.assigner, c.loss, c.seed, *common): c for c in pairings(args)}
     results = {result.key: result for result in _results(out)}
     chosen = [results[key] for key in wanted if key in results]
     if not chosen:
@@ -179,12 +194,13 @@ def _page(args, matrix: Matrix, chosen: list[Result], count: int, page: Path, pi
     dates, commits = sorted({r.date for r in chosen}), sorted({r.commit for r in chosen})
     trained = [r for r in chosen if r.status == TRAINED]
     refused = [f'- {r.head}, {r.assigner}: {r.message}' for r in chosen if r.status == REFUSED]
+    options = f', `{options_of(args)}`' if options_of(args) else ''
     link = os.path.relpath(picture, page.parent).replace(os.sep, '/')
     return '\n'.join(
         [
             f'# {args.title}', '',
             f'{len(chosen)} of {count} runs, {len(trained)} of them trained; budget '
-            f'{budget_of(args)} each; seeds {", ".join(map(str, args.seeds))}; '
+            f'{budget_of(args)} each{options}; seeds {", ".join(map(str, args.seeds))}; '
             f'{", ".join(dates)}; commits {", ".join(commits)}.', '',
             markdown(matrix), '', f'![{args.title}]({link})', '',
             *refused,
@@ -209,6 +225,15 @@ def commit() -> str:
     if found is None:
         return __version__
     return found + ('+' if git('status', '--porcelain', '--untracked-files=no') else '')
+
+
+def _machine(threads: int) -> str:
+    """What a reader of the table wants to know of it; its name says nothing to others."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'
+    return (
+        f'{platform.machine()}, {os.cpu_count()} CPU cores, {device}, '
+        f'{threads} thread{"s" * (threads > 1)}'
+    )
 
 
 def _safe(text: str) -> str:

@@ -1,5 +1,6 @@
 """tools/pairing_matrix.py: equal budgets, shares, resuming, and what it writes."""
 
+import dataclasses
 import itertools
 import os
 import signal
@@ -13,7 +14,7 @@ import pytest
 from registry_losses.commands import matrix_results
 from registry_losses.commands.matrix_config import Pairing, pairing_config, set_budget
 from registry_losses.commands.matrix_results import Matrix, Result
-from registry_losses.commands.matrix_runs import pairings, shard
+from registry_losses.commands.matrix_runs import options_of, pairings, shard
 from registry_losses.commands.pairing_matrix import pairing_matrix_main, pairing_matrix_parser
 from registry_losses.config import load_config
 from registry_losses.datasets import DigitsSpec, prepare_digits
@@ -43,6 +44,17 @@ def data(tmp_path_factory) -> str:
 
 def rows(out: Path) -> list[Result]:
     return matrix_results.read(sorted(out.glob('results_*.csv')))
+
+
+def test_overridden_keys_make_another_run(tmp_path):
+    """They stand in the row and in its command, or the figures could not be had again."""
+    words = ['--heads', 'retinanet', '--steps', '4', '--cfg-options', 'model.a.b=2', 'c.type=x y']
+    args = pairing_matrix_parser().parse_args(words)
+    assert options_of(args) == "c.type='x y' model.a.b=2"
+    plain = pairing_matrix_parser().parse_args(words[:4])
+    assert options_of(plain) == ''
+    row = dict.fromkeys((f.name for f in dataclasses.fields(Result)), '')
+    assert Result(**row).key != Result(**row | {'options': options_of(args)}).key
 
 
 def test_a_matrix(data, tmp_path, capsys):
