@@ -6,13 +6,13 @@ _base_ = [
 ]
 
 default_hooks = dict(
-    checkpoint=dict(interval=1000, by_epoch=False, save_best='coco/keypoints_mAP', rule='greater')
+    checkpoint=dict(interval=1000, by_epoch=False, save_best='coco/keypoints_mAP', rule='greater'),
+    # A person's score is a mean over all of its joints, of OpenPose's over its limbs too.
+    report=dict(score_thr=0.15),
 )
 log_processor = dict(by_epoch=False)
 custom_hooks = [
-    dict(type='NonFiniteLossHook'),
-    dict(type='ProgressHook'),
-    dict(type='ReportHook'),
+    dict(type='PoseMapsHook'),
     dict(
         type='EMAHook',
         ema_type='ExpMomentumEMA',

@@ -1,2 +1,2 @@
-# Associative embedding on puppets: a quarter of an hour on a CPU.
+# Associative embedding on puppets: ten minutes of one CPU core.
 _base_ = ['../_base_/models/ae_tiny.py', '../_base_/tiny_puppets.py']

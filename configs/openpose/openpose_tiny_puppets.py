@@ -1,2 +1,2 @@
-# OpenPose on puppets: a quarter of an hour on a CPU.
+# OpenPose on puppets: ten minutes of one CPU core.
 _base_ = ['../_base_/models/openpose_tiny.py', '../_base_/tiny_puppets.py']

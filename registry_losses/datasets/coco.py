@@ -35,6 +35,8 @@ class CocoDataset(DetDataset):
 
     METAINFO: dict = dict(classes=COCO_CLASSES, palette=make_palette(len(COCO_CLASSES)))
 
+    with_regions = False
+
     def read_annotations(self) -> list[dict]:
         """Read the json; see :func:`read_coco` for what is checked."""
         content = read_coco(
@@ -43,6 +45,7 @@ class CocoDataset(DetDataset):
             explicit_classes=self.explicit_classes,
             missing=self.missing_classes,
             strict=self.strict,
+            with_regions=self.with_regions,
             backend_args=self.backend_args,
         )
         self.cat_ids: list = content.cat_ids
@@ -57,9 +60,11 @@ class CocoPoseDataset(CocoDataset):
     """:class:`CocoDataset` of persons with COCO's 17 joints.
 
     Its ``metainfo`` has what flips, metrics and pictures ask for: ``flip_indices``,
-    ``sigmas``, ``skeleton``.
+    ``sigmas``, ``skeleton``. Crowds and persons without a joint keep their ``segmentation``,
+    of which ``LoadAnnotations`` makes the mask of what nobody annotated.
 
     Source: https://cocodataset.org/#keypoints-2020.
     """
 
     METAINFO: dict = COCO_PERSON
+    with_regions = True

@@ -19,6 +19,7 @@ from ..errors import DataError
 from .annotations import Repeats, check_box, read_flag_of, read_value
 from .class_names import Missing, log_skipped, match_classes
 from .problems import Problems
+from .segmentations import read_segmentation
 from .values import Ids, is_number, read_id, read_size, read_weight
 
 
@@ -66,6 +67,7 @@ def read_coco(
     strict: bool = False,
     num_keypoints: int | None = None,
     with_source: bool = False,
+    with_regions: bool = False,
     backend_args: Mapping | None = None,
 ) -> CocoContent:
     """Read and check a COCO json: for a data set and for the metric alike.
@@ -83,6 +85,8 @@ def read_coco(
         strict: Raise where an annotation would be dropped.
         num_keypoints: Keypoints an object must have. None: whatever the category says.
         with_source: Instances keep the file's own annotation, as ``source``.
+        with_regions: Ignored instances and those without a joint keep their
+            ``segmentation``.
         backend_args: Passed to ``mmengine.fileio``.
 
     Raises:
@@ -129,6 +133,8 @@ def read_coco(
             _check_id(ann, seen, problems, ids)
             if with_source:
                 instance['source'] = ann
+            if with_regions:
+                _keep_region(instance, ann, image, problems, ids)
             image['instances'].append(instance)
     problems.log(len(annotations))
     log_skipped(path, skipped, len(annotations))
@@ -253,6 +259,14 @@ def _instance(
             ann['keypoints'], expected, problems, ids
         )
     return instance
+
+
+def _keep_region(instance: dict, ann: dict, image: dict, problems: Problems, ids: dict) -> None:
+    """The segmentation of what nobody annotated: a crowd, a person without a joint."""
+    if instance['ignore_flag'] or not any(v > 0 for v in instance.get('keypoints_visible', ())):
+        region = read_segmentation(ann.get('segmentation'), image, problems, ids)
+        if region is not None:
+            instance['segmentation'] = region
 
 
 def _keypoints(

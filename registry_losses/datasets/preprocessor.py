@@ -214,6 +214,11 @@ def _scale_sample(sample: Any, sx: float, sy: float, batch_shape: tuple[int, int
                 scaled[..., 0::2] *= sx
                 scaled[..., 1::2] *= sy
                 instances[field] = scaled
+    mask = sample.get('ignored_mask')
+    if mask is not None:
+        size = round(mask.shape[0] * sy), round(mask.shape[1] * sx)
+        resized = F.interpolate(mask[None, None].float(), size, mode='nearest-exact')
+        sample.ignored_mask = resized[0, 0] > 0
     height, width = sample.img_shape
     scale = sample.metainfo.get('scale_factor', (1.0, 1.0))
     sample.set_metainfo(

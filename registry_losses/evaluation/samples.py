@@ -50,6 +50,30 @@ def annotations_of(sample: Mapping | Any) -> dict[str, np.ndarray]:
     return result
 
 
+def persons_of(sample: Mapping | Any) -> dict[str, np.ndarray] | None:
+    """Joints of a sample or its dict in original pixels; None where it has none.
+
+    Returns:
+        ``pred_keypoints (k, V, 2)``, ``pred_seen (k, V)``, ``gt_keypoints (n, V, 2)``,
+        ``gt_seen (n, V)``, above 0 where a joint was found, or is labelled.
+    """
+    pred, gt = _get(sample, 'pred_instances'), _get(sample, 'gt_instances')
+    if pred is None or gt is None:
+        return None
+    points, annotated = _get(pred, 'keypoints'), _get(gt, 'keypoints')
+    if points is None or annotated is None:
+        return None
+    joints = to_numpy(annotated).astype(np.float64)
+    # A point is a box without sides.
+    boxes = to_original(np.tile(joints.reshape(-1, 2), 2), sample)
+    return dict(
+        pred_keypoints=to_numpy(points).astype(np.float64),
+        pred_seen=to_numpy(_get(pred, 'keypoint_scores')),
+        gt_keypoints=boxes[:, :2].reshape(joints.shape),
+        gt_seen=to_numpy(_get(gt, 'keypoints_visible')),
+    )
+
+
 def one_each(results: Sequence[dict]) -> list[dict]:
     """The results of each image once: the padding of the last batches can bring one twice.
 

@@ -190,6 +190,15 @@ class PoseHead(BaseModule):
         boxes = priors.boxes.expand(output.batch_size, -1, -1)
         return Predictions(boxes=boxes, scores=self.scores(output))
 
+    def readable_maps(self, maps: Maps, level: int = 0) -> dict[str, Tensor]:
+        """``(B, D, H, W)`` float32 of each branch of the last stage, heatmaps as probabilities."""
+        parts = {}
+        for name, part in self.split(self.at_level(maps, level)).items():
+            last = (part[-1] if part.dim() == 5 else part).detach().float()
+            heat = name in ('heatmap', 'background')
+            parts[name] = probabilities(last, self.loss_heatmap) if heat else last
+        return parts
+
     # Training -------------------------------------------------------------------------
 
     def ground_truth(

@@ -28,6 +28,7 @@ def associative_embedding(
     form: str = 'openmmlab',
     sigma: float | None = None,
     diagonal: bool = True,
+    max_persons: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The pull and the push term of each image, two tensors ``(B,)``.
 
@@ -53,6 +54,9 @@ def associative_embedding(
         form: ``'openmmlab'`` or ``'paper'``.
         sigma: Width of the push term; by default the form's (``sqrt(1/2)`` and 1).
         diagonal: Whether a person is pushed from itself.
+        max_persons: At least the most persons of an image, with and without weight; None
+            finds it out, which waits for the device. Memory grows with its square for each
+            image, not with that of all persons.
     """
     _check_form('associative_embedding', form, sigma)
     check_floating('tags', tags)
@@ -89,7 +93,7 @@ def associative_embedding(
         pull = pull / (safe * length)
     weight = exists if person_weight is None else exists * person_weight.to(tags.dtype)
     pull = _per_image(pull * weight, weight, image_of_person, num_images)
-    push = _push(mean, weight, image_of_person, num_images, form, sigma, diagonal)
+    push = _push(mean, weight, image_of_person, num_images, form, sigma, diagonal, max_persons)
     return pull, push
 
 
@@ -114,28 +118,44 @@ def _push(
     form: str,
     sigma: float | None,
     diagonal: bool,
+    room: int | None,
 ) -> Tensor:
-    """``(B,)`` push terms."""
+    """``(B,)`` push terms. Only persons of one image are compared: N is the most of an image."""
     if sigma is None:
         sigma = 0.5**0.5 if form == 'openmmlab' else 1.0
-    gap = (mean[:, None] - mean[None]).square()  # (P, P, L)
+    mean, weight = _by_image(mean, weight, image, num_images, room)  # (B, N, L), (B, N)
+    gap = (mean[:, :, None] - mean[:, None]).square()  # (B, N, N, L)
     if form == 'openmmlab':
-        near = torch.exp(-gap / (2 * sigma**2)).sum(-1)
+        near = torch.exp(gap * (-0.5 / sigma**2)).sum(-1)
     else:
-        near = torch.exp(-gap.sum(-1) / (2 * sigma**2))
-    pairs = weight[:, None] * weight[None] * (image[:, None] == image[None])
-    own = torch.eye(len(weight), dtype=pairs.dtype, device=pairs.device)
-    zeros = mean.new_zeros(num_images)
-    total = zeros.index_add(0, image, weight)
-    squares = zeros.index_add(0, image, weight * weight)
+        near = torch.exp(gap.sum(-1) * (-0.5 / sigma**2))
+    total, squares = weight.sum(1), weight.square().sum(1)
     between = total * total - squares  # N (N - 1) for weights of 1
     if not diagonal:
-        pairs = pairs * (1 - own)
-    elif form == 'openmmlab':
+        near = near * (1 - torch.eye(near.shape[1], dtype=near.dtype, device=near.device))
+    pushed = torch.einsum('bi,bij,bj->b', weight, near, weight)
+    if diagonal and form == 'openmmlab':
         # A person alone in its image has nobody to be pushed from.
-        pairs = pairs * (between > 0)[image][:, None]
+        pushed = pushed * (between > 0)
     norm = between + 1e-6 if form == 'openmmlab' else total * total
-    return zeros.index_add(0, image, (near * pairs).sum(1)) / torch.where(norm > 0, norm, 1)
+    return pushed / torch.where(norm > 0, norm, 1)
+
+
+def _by_image(
+    mean: Tensor, weight: Tensor, image: Tensor, num_images: int, room: int | None
+) -> tuple[Tensor, Tensor]:
+    """The persons of each image, padded by such of no weight: ``(B, N, L)``, ``(B, N)``."""
+    count = torch.zeros(num_images, dtype=torch.long, device=image.device)
+    count = count.index_add(0, image, torch.ones_like(image))
+    if room is None:
+        room = int(count.max()) if count.numel() else 0  # sync: the most persons of an image
+    image, order = torch.sort(image, stable=True)
+    first = count.cumsum(0) - count
+    place = image * room + torch.arange(len(image), device=image.device) - first[image]
+    means = mean.new_zeros(num_images * room, mean.shape[1])
+    means = means.index_copy(0, place, mean[order])
+    weights = weight.new_zeros(num_images * room).index_copy(0, place, weight[order])
+    return means.view(num_images, room, mean.shape[1]), weights.view(num_images, room)
 
 
 def _check_list(name: str, parts: object) -> None:
@@ -255,6 +275,7 @@ class AssociativeEmbeddingLoss(nn.Module):
             b,
             joint_weight=index[..., 1].reshape(-1),
             person_weight=weights,
+            max_persons=max(counts),
         )
 
     def grouped(
@@ -266,6 +287,7 @@ class AssociativeEmbeddingLoss(nn.Module):
         *,
         joint_weight: Tensor | None = None,
         person_weight: Tensor | None = None,
+        max_persons: int | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The pull and the push term of tags at joints; see :func:`associative_embedding`."""
         with torch.autocast(tags.device.type, enabled=False):
@@ -279,6 +301,7 @@ class AssociativeEmbeddingLoss(nn.Module):
                 form=self.form,
                 sigma=self.sigma,
                 diagonal=self.diagonal,
+                max_persons=max_persons,
             )
         return (
             self.loss_weight * pull.sum(),

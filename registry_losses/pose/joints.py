@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ..errors import DataError
@@ -102,7 +103,8 @@ def joint_instances(
 
     Args:
         samples: B samples with ``gt_instances`` (bboxes, keypoints, keypoints_visible),
-            ``ignored_instances`` and ``img_shape``.
+            ``ignored_instances``, ``ignored_mask`` (where it is known by pixel what nobody
+            annotated) and ``img_shape``.
         skeleton: Which joints to make of the annotated ones.
         joint_scale: Side of a joint's box over the square root of its person's box area.
         min_side: Least side of a joint's box in pixels.
@@ -142,10 +144,12 @@ def joint_instances(
         weights.append(None if given is None else torch.as_tensor(given).float()[person])
         sizes.append((height, width))
         # What has a box but no joint is a person nobody annotated.
-        regions = [person_boxes[~(seen > 0).any(dim=1)]]
+        unlabelled = ~(seen > 0).any(dim=1) & ~_in_mask(instances, len(seen), sample)
+        regions = [person_boxes[unlabelled]]
         ignored = sample.get('ignored_instances')
         if ignored is not None and 'bboxes' in ignored:
-            regions.append(ignored.bboxes.float().reshape(-1, 4))
+            crowds = ignored.bboxes.float().reshape(-1, 4)
+            regions.append(crowds[~_in_mask(ignored, len(crowds), sample)])
         ignore.append(torch.cat(regions))
     return GroundTruth.from_lists(
         boxes,
@@ -160,6 +164,13 @@ def joint_instances(
     )
 
 
+def _in_mask(instances: InstanceData, count: int, sample) -> Tensor:
+    """``(count,)`` bool, whose region the sample's mask shows, so that its box does not count."""
+    if sample.get('ignored_mask') is None or 'in_mask' not in instances:
+        return torch.zeros(count, dtype=torch.bool, device=instances.bboxes.device)
+    return instances.in_mask
+
+
 def _ignore_mask(samples: Sequence) -> Tensor | None:
     """``(B, H, W)`` bool out of the samples' ``ignored_mask``, where any has one."""
     masks = [sample.get('ignored_mask') for sample in samples]
@@ -168,7 +179,9 @@ def _ignore_mask(samples: Sequence) -> Tensor | None:
     shapes = [sample.metainfo.get('batch_input_shape') for sample in samples]
     height = max(s[0] if s else m.shape[-2] for s, m in zip(shapes, masks) if s or m is not None)
     width = max(s[1] if s else m.shape[-1] for s, m in zip(shapes, masks) if s or m is not None)
-    whole = torch.zeros(len(masks), height, width, dtype=torch.bool)
+    known = [mask for mask in masks if mask is not None]
+    device = known[0].device if isinstance(known[0], Tensor) else None
+    whole = torch.zeros(len(masks), height, width, dtype=torch.bool, device=device)
     for row, mask in zip(whole, masks):
         if mask is not None:
             row[: mask.shape[-2], : mask.shape[-1]] = torch.as_tensor(mask).bool()

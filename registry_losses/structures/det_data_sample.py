@@ -15,6 +15,8 @@ class DetDataSample(BaseDataElement):
       ``keypoints (n, V, 2)``, ``keypoints_visible (n, V)``.
     * ``ignored_instances``: ``bboxes (m, 4)``, regions that are neither object nor
       background (COCO's crowds).
+    * ``ignored_mask``: ``(H, W)`` bool, pixels that nobody annotated, where a pose data set
+      knows them; instances then say by ``in_mask (n,)`` whether it shows their region.
     * ``pred_instances``: ``bboxes (k, 4)``, ``scores (k,)``, ``labels (k,)``.
 
     Meta information set by the transforms: ``img_id``, ``img_path``, ``ori_shape``

@@ -145,7 +145,7 @@ class GroundTruth:
             groups=padded_groups,
             ignore_boxes=ignore,
             ignore_valid=ignore_valid,
-            ignore_mask=ignore_mask,
+            ignore_mask=None if ignore_mask is None else ignore_mask.to(device),
             image_sizes=sizes,
             weights=_pad([w.reshape(-1).float() for w in weights], device)[0] if weights else None,
         )

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..registry import TRANSFORMS
+from .ignored_mask import change_mask
 from .instances import affine, clip, select
 from .keyed import KeyedTransform
 
@@ -74,6 +75,12 @@ class RandomAffine(KeyedTransform):
         on_centres = np.linalg.inv(half) @ matrix @ half
         results['img'] = cv2.warpAffine(
             results['img'], on_centres[:2], (out_w, out_h), borderValue=self.border_val
+        )
+        change_mask(
+            results,
+            lambda mask: cv2.warpAffine(
+                mask, on_centres[:2], (out_w, out_h), flags=cv2.INTER_NEAREST
+            ),
         )
         results['img_shape'] = (out_h, out_w)
         before = results['gt_bboxes'] * scale if 'gt_bboxes' in results else None

@@ -10,6 +10,7 @@ import torch
 from ..errors import ConfigError
 from ..ops import bbox_overlaps
 from ..registry import TRANSFORMS
+from .ignored_mask import change_mask
 from .instances import scale_and_shift, select, to_image
 from .keyed import KeyedTransform, check_prob
 
@@ -31,19 +32,24 @@ def crop_window(
 
     Boxes and keypoints are shifted, not yet clipped.
     """
-    image = results['img']
-    h, w = image.shape[:2]
-    if x >= 0 and y >= 0 and x + width <= w and y + height <= h:
-        results['img'] = np.ascontiguousarray(image[y : y + height, x : x + width])
-    else:
-        canvas = np.empty((height, width, *image.shape[2:]), image.dtype)
-        canvas[:] = np.asarray(fill).astype(image.dtype)
-        x1, y1, x2, y2 = max(x, 0), max(y, 0), min(x + width, w), min(y + height, h)
-        if x1 < x2 and y1 < y2:
-            canvas[y1 - y : y2 - y, x1 - x : x2 - x] = image[y1:y2, x1:x2]
-        results['img'] = canvas
+    results['img'] = _window(results['img'], x, y, width, height, fill)
+    change_mask(results, lambda mask: _window(mask, x, y, width, height, 0))
     results['img_shape'] = (height, width)
     scale_and_shift(results, shift=(-x, -y))
+
+
+def _window(
+    image: np.ndarray, x: int, y: int, width: int, height: int, fill: Sequence[float] | float
+) -> np.ndarray:
+    h, w = image.shape[:2]
+    if x >= 0 and y >= 0 and x + width <= w and y + height <= h:
+        return np.ascontiguousarray(image[y : y + height, x : x + width])
+    canvas = np.empty((height, width, *image.shape[2:]), image.dtype)
+    canvas[:] = np.asarray(fill).astype(image.dtype)
+    x1, y1, x2, y2 = max(x, 0), max(y, 0), min(x + width, w), min(y + height, h)
+    if x1 < x2 and y1 < y2:
+        canvas[y1 - y : y2 - y, x1 - x : x2 - x] = image[y1:y2, x1:x2]
+    return canvas
 
 
 def centres_inside(boxes: np.ndarray, window: Sequence[float]) -> np.ndarray:

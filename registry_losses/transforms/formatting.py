@@ -30,7 +30,8 @@ class PackDetInputs(BaseTransform):
     """Packs ``dict(inputs=(C, H, W) tensor, data_samples=DetDataSample)``.
 
     Instances flagged as ignored go to ``ignored_instances``, the others, with their
-    weights and keypoints, to ``gt_instances``. The image keeps its dtype: uint8 travels to the
+    weights and keypoints, to ``gt_instances``; what nobody annotated, where that is known by
+    pixel, to ``ignored_mask (H, W)``. The image keeps its dtype: uint8 travels to the
     device in a quarter of the bytes.
 
     Args:
@@ -60,6 +61,10 @@ class PackDetInputs(BaseTransform):
                 bboxes=torch.from_numpy(boxes),
                 labels=torch.from_numpy(results['gt_bboxes_labels'][ignored]),
             )
+            if 'gt_in_mask' in results:
+                sample.ignored_instances.in_mask = torch.from_numpy(results['gt_in_mask'][ignored])
+        if 'gt_ignored_mask' in results:
+            sample.ignored_mask = torch.from_numpy(results['gt_ignored_mask'] > 0)
         meta = {key: results[key] for key in self.meta_keys if key in results}
         if 'scale_factor' in self.meta_keys:
             meta.setdefault('scale_factor', (1.0, 1.0))
@@ -77,4 +82,6 @@ def _instances(results: dict, keep: np.ndarray) -> InstanceData:
     if 'gt_keypoints' in results:
         fields['keypoints'] = torch.from_numpy(results['gt_keypoints'][keep])
         fields['keypoints_visible'] = torch.from_numpy(results['gt_keypoints_visible'][keep])
+    if 'gt_in_mask' in results:
+        fields['in_mask'] = torch.from_numpy(results['gt_in_mask'][keep])
     return InstanceData(**fields)

@@ -10,6 +10,7 @@ from mmcv.transforms import Pad as _Pad
 
 from ..errors import ConfigError
 from ..registry import TRANSFORMS
+from .ignored_mask import change_mask, pad_mask
 from .instances import scale_and_shift
 from .keyed import KeyedTransform, check_prob
 
@@ -76,6 +77,7 @@ class RandomFlip(KeyedTransform):
         """Flip in a given direction."""
         height, width = results['img'].shape[:2]
         results['img'] = np.ascontiguousarray(mmcv.imflip(results['img'], direction))
+        change_mask(results, lambda mask: mmcv.imflip(mask, direction))
         across, down = direction != 'vertical', direction != 'horizontal'
         scale = (-1 if across else 1, -1 if down else 1)
         scale_and_shift(results, scale, (width if across else 0, height if down else 0))
@@ -139,4 +141,6 @@ class Pad(_Pad):
         content = results['img'].shape[:2]
         results = super().transform(results)
         results['img_shape'] = content
+        height, width = results['img'].shape[:2]
+        pad_mask(results, 0, height - content[0], 0, width - content[1])
         return results

@@ -3,7 +3,8 @@
 The annotations of a sample are the arrays below in ``results``, all of length n:
 ``gt_bboxes (n, 4)`` float32 xyxy, ``gt_bboxes_labels (n,)``, ``gt_ignore_flags (n,)``,
 ``gt_weights (n,)`` (only where an annotation has one), ``gt_keypoints (n, V, 2)``,
-``gt_keypoints_visible (n, V)``. Coordinates are continuous: pixel i covers [i, i + 1).
+``gt_keypoints_visible (n, V)``, ``gt_in_mask (n,)`` (see ``ignored_mask.py``). Coordinates
+are continuous: pixel i covers [i, i + 1).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .ignored_mask import boxes_for_masks
+
 FIELDS = (
     'gt_bboxes',
     'gt_bboxes_labels',
@@ -19,6 +22,7 @@ FIELDS = (
     'gt_weights',
     'gt_keypoints',
     'gt_keypoints_visible',
+    'gt_in_mask',
 )
 
 
@@ -91,8 +95,11 @@ def to_image(results: dict, *, min_side: float = 1e-3) -> None:
 def concatenate(parts: Sequence[dict]) -> dict:
     """The annotations of several samples one after the other (fields of the first).
 
-    Weights are there if any sample has them; objects without one count 1.
+    Weights are there if any sample has them; objects without one count 1. Of regions that
+    nobody annotated the boxes stay, the masks do not.
     """
+    for part in parts:
+        boxes_for_masks(part)
     if any('gt_weights' in part for part in parts):
         parts = [
             {'gt_weights': np.ones(len(part['gt_bboxes']), np.float32), **part} for part in parts

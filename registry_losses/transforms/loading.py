@@ -10,6 +10,7 @@ from mmcv.transforms import LoadImageFromFile as _LoadImageFromFile
 
 from ..errors import DamagedImageError, DataError
 from ..registry import TRANSFORMS
+from .ignored_mask import load_ignored_mask
 from .image_file import read_image
 
 
@@ -184,7 +185,8 @@ class LoadAnnotations(BaseTransform):
     Sets ``gt_bboxes (n, 4)`` float32 xyxy, ``gt_bboxes_labels (n,)`` int64 and
     ``gt_ignore_flags (n,)`` bool; where an object has a weight, ``gt_weights (n,)``
     float32 (1 for those without); with keypoints also ``gt_keypoints (n, V, 2)`` float32
-    and ``gt_keypoints_visible (n, V)`` float32 (0 unlabelled, 1 hidden, 2 visible).
+    and ``gt_keypoints_visible (n, V)`` float32 (0 unlabelled, 1 hidden, 2 visible), and where
+    a crowd or a person without a joint has a segmentation, ``gt_ignored_mask (H, W)`` uint8.
 
     Args:
         with_bbox: Load boxes (with their labels and ignore flags).
@@ -255,6 +257,7 @@ class LoadAnnotations(BaseTransform):
             visible[row] = instance['keypoints_visible']
         results['gt_keypoints'] = points
         results['gt_keypoints_visible'] = visible
+        load_ignored_mask(results, instances, _where(results))
 
     @staticmethod
     def _count_from_dataset(results: dict) -> int:

@@ -12,6 +12,7 @@ from mmcv.transforms import Resize as _Resize
 
 from ..errors import ConfigError
 from ..registry import TRANSFORMS
+from .ignored_mask import pad_mask, resize_mask
 from .instances import clip, drop_degenerate, scale_and_shift
 from .keyed import KeyedTransform
 
@@ -72,6 +73,7 @@ class Resize(_Resize):
             backend=self.backend,
         )
         results['img_shape'] = (new_h, new_w)
+        resize_mask(results, new_w, new_h)
         results['scale_factor'] = (new_w / width, new_h / height)
         results['keep_ratio'] = self.keep_ratio
 
@@ -210,6 +212,7 @@ class LetterResize(BaseTransform):
             results['img'] = mmcv.imresize(
                 results['img'], (new_w, new_h), interpolation=interpolation
             )
+            resize_mask(results, new_w, new_h)
         pad_w, pad_h = self.width - new_w, self.height - new_h
         left, top = pad_w // 2, pad_h // 2
         border = (top, pad_h - top, left, pad_w - left)
@@ -217,6 +220,7 @@ class LetterResize(BaseTransform):
         results['img'] = cv2.copyMakeBorder(
             results['img'], *border, cv2.BORDER_CONSTANT, value=(self.pad_val,) * channels
         )
+        pad_mask(results, *border)
         results['scale_factor'] = (new_w / w, new_h / h)
         results['pad_param'] = border
         results['img_shape'] = results['pad_shape'] = results['img'].shape[:2]

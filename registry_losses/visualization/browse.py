@@ -16,6 +16,7 @@ from ..datasets.metainfo import make_palette
 from ..errors import DataError
 from ..evaluation.samples import to_numpy
 from .draw import draw_boxes, label_texts, write, write_rgb
+from .skeletons import draw_skeletons
 
 _PAPER = 250
 _TITLE = 18
@@ -34,7 +35,8 @@ def draw_samples(
     """Write a sheet of packed samples, each with its boxes in pixels of the model's input.
 
     Boxes bear the colour and the name of their class (and their weight, where it is not 1);
-    ignore regions are grey. The title of an image is its file's name and its size.
+    ignore regions are grey. Persons with joints are drawn as skeletons, too. The title of an
+    image is its file's name and its size.
 
     Args:
         packed: ``dict(inputs, data_samples)`` each, as ``PackDetInputs`` makes it.
@@ -74,6 +76,12 @@ def _tile(packed: Mapping[str, Any], classes: Sequence[str] | None, cell: int) -
     size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     image = cv2.resize(np.ascontiguousarray(image), size, interpolation=method)
+    mask = sample.get('ignored_mask')
+    if mask is not None:
+        size = image.shape[1], image.shape[0]
+        shown = cv2.resize(to_numpy(mask).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        image = np.where(shown[..., None] > 0, (image + np.array(_IGNORED)) // 2, image)
+        image = image.astype(np.uint8)
     ignored = sample.get('ignored_instances')
     if ignored is not None and 'bboxes' in ignored:
         boxes = to_numpy(ignored.bboxes) * scale
@@ -86,6 +94,12 @@ def _tile(packed: Mapping[str, Any], classes: Sequence[str] | None, cell: int) -
         if 'weights' in instances:
             weights = to_numpy(instances.weights).tolist()
             texts = [t if w == 1 else f'{t} x{w:g}' for t, w in zip(texts, weights)]
+        if 'keypoints' in instances:
+            image = draw_skeletons(
+                image,
+                to_numpy(instances.keypoints) * scale,
+                to_numpy(instances.keypoints_visible),
+            )
         image = draw_boxes(
             image,
             to_numpy(instances.bboxes) * scale,

@@ -127,7 +127,7 @@ def _validation_series(val: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The headline figures, without points that are undefined."""
     shown = {}
     for key, series in val.items():
-        short = key.split('/')[-1].removeprefix('bbox_')
+        short = key.split('/')[-1].removeprefix('bbox_').removeprefix('keypoints_')
         defined = series[np.isfinite(series[:, 1])]
         if short in _SHOWN and len(defined):
             shown[key] = defined

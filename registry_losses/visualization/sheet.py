@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from ..errors import DataError
-from ..evaluation.samples import annotations_of, predictions_of
+from ..evaluation.samples import annotations_of, persons_of, predictions_of
 from ..ops import bbox_overlaps
 from .draw import draw_boxes, image_of, label_texts, write, write_rgb
+from .person_sheet import draw_persons, match_persons, similarities
 
 _RIGHT = (60, 200, 90)
 _WRONG = (235, 70, 60)
@@ -38,7 +39,8 @@ def draw_prediction_sheet(
 
     A prediction is green if it is right (its class, IoU above the threshold, and none
     with a higher score took that object), red if not. An object that no prediction found
-    is orange in the left panel; ignore regions are grey.
+    is orange in the left panel; ignore regions are grey. Persons with joints are drawn as
+    skeletons whose edges have these colours; a right one is similar (OKS) by the threshold.
 
     Args:
         samples: Data samples (or their dicts) with ``img_path``, ``gt_instances`` in
@@ -46,7 +48,7 @@ def draw_prediction_sheet(
         path: PNG to write; its folder is made.
         classes: Names of the labels.
         score_thr: Predictions below it are left out.
-        iou_thr: Overlap of a right prediction.
+        iou_thr: Overlap of a right prediction, or a person's least similarity.
         columns: Pairs a row.
         cell: Side of a panel in pixels.
         max_images: The first so many samples are drawn.
@@ -85,30 +87,40 @@ def _pair(
     cell: int,
 ) -> np.ndarray:
     pred, gt = predictions_of(sample), annotations_of(sample)
+    persons = persons_of(sample)
     # Lowest scores first, so that a doubtful second opinion lies under the first one.
     keep = np.argsort(pred['scores'], kind='stable')
     keep = keep[pred['scores'][keep] >= score_thr]
     pred = {key: pred[key][keep] for key in ('bboxes', 'scores', 'labels')}
-    right, found = match_predictions(pred, gt, iou_thr=iou_thr)
-    image = image_of(sample)
-    image, scale = _fit(image, cell)
+    image, scale = _fit(image_of(sample), cell)
     left = draw_boxes(image, gt['ignored_bboxes'] * scale, colours=_IGNORED, thickness=1)
-    left = draw_boxes(
-        left,
-        gt['gt_bboxes'] * scale,
-        texts=label_texts(gt['gt_labels'], classes),
-        colours=[_RIGHT if f else _MISSED for f in found],
-        thickness=1,
-        text_height=8,
-    )
-    drawn = draw_boxes(
-        image,
-        pred['bboxes'] * scale,
-        texts=label_texts(pred['labels'], classes, pred['scores']),
-        colours=[_RIGHT if r else _WRONG for r in right],
-        thickness=1,
-        text_height=8,
-    )
+    if persons is None:
+        right, found = match_predictions(pred, gt, iou_thr=iou_thr)
+    else:
+        keep, pred = keep[::-1], {key: value[::-1] for key, value in pred.items()}
+        persons |= {key: persons[key][keep] for key in ('pred_keypoints', 'pred_seen')}
+        overlaps = similarities(persons, gt['gt_bboxes'])
+        right, found = match_persons(overlaps, pred['scores'], iou_thr)
+    gt_colours = [_RIGHT if f else _MISSED for f in found]
+    colours = [_RIGHT if r else _WRONG for r in right]
+    if persons is None:
+        texts = (
+            label_texts(gt['gt_labels'], classes),
+            label_texts(pred['labels'], classes, pred['scores']),
+        )
+        options: dict[str, Any] = dict(thickness=1, text_height=8)
+        boxes = gt['gt_bboxes'] * scale, pred['bboxes'] * scale
+        left = draw_boxes(left, boxes[0], texts=texts[0], colours=gt_colours, **options)
+        drawn = draw_boxes(image, boxes[1], texts=texts[1], colours=colours, **options)
+    else:
+        left = draw_persons(left, persons['gt_keypoints'] * scale, persons['gt_seen'], gt_colours)
+        drawn = draw_persons(
+            image,
+            persons['pred_keypoints'] * scale,
+            persons['pred_seen'],
+            colours,
+            [f'{score:.0%}' for score in pred['scores']],
+        )
     missed = int((~found).sum())
     wrong = int((~right).sum())
     panels = [

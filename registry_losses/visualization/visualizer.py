@@ -16,11 +16,12 @@ from ..evaluation.samples import to_numpy
 from ..registry import VISUALIZERS
 from ..structures import DetDataSample
 from .draw import draw_boxes, label_texts, write_rgb
+from .skeletons import draw_skeletons
 
 
 @VISUALIZERS.register_module()
 class DetVisualizer(Visualizer):
-    """Draws ground truth and predictions with class names and scores.
+    """Draws ground truth and predictions with class names and scores; persons as skeletons.
 
     Class names and colours come from ``dataset_meta``, which the runner sets.
 
@@ -115,12 +116,14 @@ class DetVisualizer(Visualizer):
         score_thr: float | None = None,
     ) -> np.ndarray:
         boxes, labels = to_numpy(instances.bboxes), to_numpy(instances.labels)
-        scores = None
+        scores, keep = None, np.arange(len(boxes))
         if score_thr is not None and 'scores' in instances:
             scores = to_numpy(instances.scores)
             keep = np.argsort(scores, kind='stable')  # the highest score is drawn last, on top
             keep = keep[scores[keep] >= score_thr]
             boxes, labels, scores = boxes[keep], labels[keep], scores[keep]
+        if 'keypoints' in instances:
+            return self._draw_persons(image, instances, factor, keep, scores)
         meta = self.dataset_meta or {}
         classes = meta.get('classes')
         palette = meta.get('palette') or make_palette(max(80, len(classes or ())))
@@ -133,6 +136,28 @@ class DetVisualizer(Visualizer):
             boxes * factor,
             texts=label_texts(labels, classes, scores),
             colours=colours,
+            thickness=self.line_width,
+            text_height=self.text_height,
+        )
+
+    def _draw_persons(
+        self,
+        image: np.ndarray,
+        instances: InstanceData,
+        factor: int,
+        keep: np.ndarray,
+        scores: np.ndarray | None,
+    ) -> np.ndarray:
+        """Skeletons in place of boxes; the most certain person on top."""
+        found = 'keypoints_visible' if scores is None else 'keypoint_scores'
+        seen = to_numpy(instances[found])
+        order = keep[::-1]
+        return draw_skeletons(
+            image,
+            to_numpy(instances.keypoints)[order] * factor,
+            seen[order],
+            limbs=(self.dataset_meta or {}).get('skeleton'),
+            texts=[] if scores is None else [f'{score:.0%}' for score in scores[::-1]],
             thickness=self.line_width,
             text_height=self.text_height,
         )

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import registry_losses.losses as losses
 from registry_losses.testing.reference.losses import pose
@@ -97,3 +98,39 @@ def test_equals_the_plain_formula():
     got = losses.associative_embedding(tags, owner, torch.zeros(3, dtype=torch.long), 1)
     want = pose.associative_embedding(persons)
     assert [float(part) for part in got] == pytest.approx(want, rel=1e-5)
+
+
+def test_five_hundred_persons_an_image_cost_little_memory():
+    """Persons are compared within their image: no tensor holds all pairs of the batch."""
+    persons, images = 500, 4
+    tags = torch.randn(persons * images, 1, generator=torch.Generator().manual_seed(0))
+    image = torch.arange(images).repeat_interleave(persons)
+    shuffled = torch.randperm(len(image), generator=torch.Generator().manual_seed(1))
+    with Largest() as largest:
+        tags.requires_grad_()
+        _, push = losses.associative_embedding(
+            tags[shuffled], torch.arange(len(image)), image[shuffled], images
+        )
+        push.sum().backward()
+    assert largest.numel <= images * persons**2
+    gap = (tags.detach().double() - tags.detach().double().T).square()
+    near = torch.exp(-gap)
+    pairs = persons * (persons - 1)
+    want = torch.stack([
+        near[i * persons : (i + 1) * persons, i * persons : (i + 1) * persons].sum() / pairs
+        for i in range(images)
+    ])  # fmt: skip
+    torch.testing.assert_close(push.detach().double(), want, rtol=1e-5, atol=0)
+
+
+class Largest(TorchDispatchMode):
+    """Notes the largest tensor that any operation makes."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for part in made if isinstance(made, (tuple, list)) else [made]:
+            if isinstance(part, torch.Tensor):
+                self.numel = max(self.numel, part.numel())
+        return made

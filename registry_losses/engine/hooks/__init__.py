@@ -7,6 +7,7 @@ from .checkpoint import CheckpointHook
 from .draw import DrawPredictionsHook, ReportHook
 from .mode_switch import YOLOXModeSwitchHook
 from .non_finite import NonFiniteLossHook
+from .pose_maps import PoseMapsHook
 from .progress import ProgressHook
 from .stop import StopValidationHook
 
@@ -17,6 +18,7 @@ __all__ = [
     'CheckpointHook',
     'DrawPredictionsHook',
     'NonFiniteLossHook',
+    'PoseMapsHook',
     'ProgressHook',
     'ReportHook',
     'StopValidationHook',

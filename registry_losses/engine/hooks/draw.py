@@ -17,8 +17,8 @@ from ...visualization.names import picture_names
 _HEADLINES = (
     ('coco/bbox_mAP', 'COCO AP'),
     ('coco/bbox_mAP_50', 'AP50'),
-    ('coco/keypoints_AP', 'OKS AP'),
-    ('coco/keypoints_AP_50', 'OKS AP50'),
+    ('coco/keypoints_mAP', 'OKS AP'),
+    ('coco/keypoints_mAP_50', 'OKS AP50'),
     ('voc/mAP', 'VOC mAP'),
     ('voc/AP50', 'AP50'),
 )

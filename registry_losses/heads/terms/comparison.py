@@ -33,9 +33,11 @@ class TagTargets:
         image_of_person: ``(P,)`` int64 in [0, B).
         num_images: B.
         joint_weight: ``(J,)`` float, 0 for places without a joint.
+        max_persons: Persons of each image, padded.
     """
 
     person: Tensor
     image_of_person: Tensor
     num_images: int
     joint_weight: Tensor
+    max_persons: int

@@ -227,6 +227,7 @@ def _tag_losses(term: LossTerm, comparison: Comparison, share: Tensor) -> dict[s
         target.image_of_person,
         target.num_images,
         joint_weight=target.joint_weight,
+        max_persons=target.max_persons,
     )
     return {'loss_pull': pull * term.factor / share, 'loss_push': push * term.factor / share}
 

@@ -27,7 +27,7 @@ def tag_comparison(term: LossTerm, inputs: LossInputs) -> Comparison:
     )  # (B, M, D)
     image = torch.arange(b, device=data.device)[:, None, None]
     tags = data[image, cell[..., None], channel].reshape(b * m, dims)
-    # Persons are numbered through the batch, as many an image as the fullest has.
+    # Persons are numbered image by image, as many an image as the fullest has.
     group = gt.groups.clamp(min=0)
     persons = int(group.max()) + 1 if group.numel() else 1  # sync: the most persons
     joint_weight = (gt.valid & (gt.groups >= 0)).float()
@@ -38,6 +38,7 @@ def tag_comparison(term: LossTerm, inputs: LossInputs) -> Comparison:
         image_of_person=torch.arange(b, device=data.device).repeat_interleave(persons),
         num_images=b,
         joint_weight=joint_weight.reshape(-1),
+        max_persons=persons,
     )
     return Comparison((tags,), target, None, _count(term, tags, b))
 
