@@ -13,6 +13,7 @@ default_hooks = dict(
 log_processor = dict(by_epoch=False)
 custom_hooks = [
     dict(type='PoseMapsHook'),
+    dict(type='ChannelsLastHook'),
     dict(
         type='EMAHook',
         ema_type='ExpMomentumEMA',

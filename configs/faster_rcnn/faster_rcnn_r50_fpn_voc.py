@@ -9,33 +9,10 @@ _base_ = [
 
 model = dict(roi_head=dict(bbox_head=dict(num_classes=20)))
 
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='Resize', scale=(1000, 600), keep_ratio=True),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs'),
-]
 train_dataloader = dict(
+    # Three rounds count as an epoch: VOC is small.
     dataset=dict(
-        _delete_=True,
-        # Three rounds count as an epoch: VOC is small.
-        type='RepeatDataset',
-        times=3,
-        dataset=dict(
-            type='ConcatDataset',
-            datasets=[
-                dict(
-                    type='VOCDataset',
-                    data_root='data/VOCdevkit/',
-                    ann_file=f'VOC{year}/ImageSets/Main/trainval.txt',
-                    data_prefix=dict(sub_data_root=f'VOC{year}/'),
-                    filter_cfg=dict(filter_empty_gt=True, min_size=32),
-                    pipeline=train_pipeline,
-                )
-                for year in (2007, 2012)
-            ],
-        ),
+        _delete_=True, type='RepeatDataset', times=3, dataset=_base_.train_dataloader.dataset
     )
 )
 

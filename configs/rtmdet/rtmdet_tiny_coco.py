@@ -8,7 +8,7 @@
 # * batch norm is not synchronised unless sync_bn='torch' is set.
 _base_ = [
     '../_base_/models/rtmdet_t.py',
-    '../_base_/datasets/coco_detection.py',
+    '../_base_/datasets/coco_mosaic.py',
     '../_base_/schedules/schedule_1x.py',
     '../_base_/default_runtime.py',
 ]
@@ -38,21 +38,9 @@ train_pipeline = [
     dict(type='LetterResize', scale=_size, pad_val=114),
     dict(type='PackDetInputs'),
 ]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='LetterResize', scale=_size, pad_val=114),
-    dict(type='PackDetInputs'),
-]
 
-train_dataloader = dict(
-    batch_size=32,
-    num_workers=4,
-    # All images get one size: shapes need not be sorted.
-    batch_sampler=None,
-    dataset=dict(filter_cfg=dict(filter_empty_gt=False), pipeline=train_pipeline),
-)
-val_dataloader = dict(batch_size=32, dataset=dict(pipeline=test_pipeline))
+train_dataloader = dict(batch_size=32, num_workers=4, dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(batch_size=32)
 test_dataloader = val_dataloader
 
 train_cfg = dict(max_epochs=_epochs, val_interval=10)

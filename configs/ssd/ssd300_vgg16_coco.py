@@ -8,7 +8,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-train_pipeline, test_pipeline = _base_.ssd_pipelines.train, _base_.ssd_pipelines.test
+train_pipeline, test_pipeline = _base_.ssd_pipelines.ssd300.train, _base_.ssd_pipelines.ssd300.test
 
 train_dataloader = dict(
     batch_size=8,
@@ -20,14 +20,7 @@ train_dataloader = dict(
         # Five rounds count as an epoch, so that workers and checkpoints are not renewed as often.
         type='RepeatDataset',
         times=5,
-        dataset=dict(
-            type='CocoDataset',
-            data_root='data/coco/',
-            ann_file='annotations/instances_train2017.json',
-            data_prefix=dict(img='train2017/'),
-            filter_cfg=dict(filter_empty_gt=True, min_size=32),
-            pipeline=train_pipeline,
-        ),
+        dataset=dict(_base_.train_dataloader.dataset, pipeline=train_pipeline),
     ),
 )
 val_dataloader = dict(batch_size=8, dataset=dict(pipeline=test_pipeline))

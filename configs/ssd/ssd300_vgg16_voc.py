@@ -12,7 +12,7 @@ _base_ = [
 
 model = dict(bbox_head=dict(num_classes=20, prior_generator=dict(basesize_ratio_range=(0.2, 0.9))))
 
-train_pipeline, test_pipeline = _base_.ssd_pipelines.train, _base_.ssd_pipelines.test
+train_pipeline, test_pipeline = _base_.ssd_pipelines.ssd300.train, _base_.ssd_pipelines.ssd300.test
 
 train_dataloader = dict(
     batch_size=8,
@@ -27,15 +27,8 @@ train_dataloader = dict(
         dataset=dict(
             type='ConcatDataset',
             datasets=[
-                dict(
-                    type='VOCDataset',
-                    data_root='data/VOCdevkit/',
-                    ann_file=f'VOC{year}/ImageSets/Main/trainval.txt',
-                    data_prefix=dict(sub_data_root=f'VOC{year}/'),
-                    filter_cfg=dict(filter_empty_gt=True, min_size=32),
-                    pipeline=train_pipeline,
-                )
-                for year in (2007, 2012)
+                dict(part, pipeline=train_pipeline)
+                for part in _base_.train_dataloader.dataset.datasets
             ],
         ),
     ),

@@ -1,52 +1,21 @@
 # SSD512 on PASCAL VOC 2007 and 2012 (mmdet's ssd512_voc0712): as SSD300, with one more level
 # and a smallest box of 7 % of the input (section 3.1 of the paper).
-_base_ = ['./ssd300_vgg16_voc.py']
+_base_ = ['./ssd300_vgg16_voc.py', '../_base_/parts/ssd512.py']
 
 model = dict(
-    neck=dict(
-        out_channels=(512, 1024, 512, 256, 256, 256, 256),
-        level_strides=(2, 2, 2, 2, 1),
-        level_paddings=(1, 1, 1, 1, 1),
-        last_kernel_size=4,
-    ),
+    neck=_base_.ssd512.neck,
     bbox_head=dict(
-        in_channels=(512, 1024, 512, 256, 256, 256, 256),
-        prior_generator=dict(
-            input_size=512,
-            basesize_ratio_range=(0.15, 0.9),
-            strides=[8, 16, 32, 64, 128, 256, 512],
-            ratios=[[2], [2, 3], [2, 3], [2, 3], [2, 3], [2], [2]],
-        ),
+        in_channels=_base_.ssd512.neck.out_channels,
+        prior_generator=dict(_base_.ssd512.prior_generator, basesize_ratio_range=(0.15, 0.9)),
     ),
 )
 
-_size = (512, 512)
-train_pipeline = [
-    dict(step, scale=_size) if step['type'] == 'Resize' else step
-    for step in _base_.ssd_pipelines.train
-]
-test_pipeline = [
-    dict(step, scale=_size) if step['type'] == 'Resize' else step
-    for step in _base_.ssd_pipelines.test
-]
+train_pipeline, test_pipeline = _base_.ssd_pipelines.ssd512.train, _base_.ssd_pipelines.ssd512.test
 
-# A list cannot be changed in part, so the data sets stand here once more.
+# A list cannot be changed in part: each of the data sets stands here again.
+_parts = _base_.train_dataloader.dataset.dataset.datasets
 train_dataloader = dict(
-    dataset=dict(
-        dataset=dict(
-            datasets=[
-                dict(
-                    type='VOCDataset',
-                    data_root='data/VOCdevkit/',
-                    ann_file=f'VOC{year}/ImageSets/Main/trainval.txt',
-                    data_prefix=dict(sub_data_root=f'VOC{year}/'),
-                    filter_cfg=dict(filter_empty_gt=True, min_size=32),
-                    pipeline=train_pipeline,
-                )
-                for year in (2007, 2012)
-            ]
-        )
-    )
+    dataset=dict(dataset=dict(datasets=[dict(part, pipeline=train_pipeline) for part in _parts]))
 )
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

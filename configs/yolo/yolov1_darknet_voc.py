@@ -46,15 +46,7 @@ train_dataloader = dict(
     batch_sampler=None,
     dataset=dict(
         datasets=[
-            dict(
-                type='VOCDataset',
-                data_root='data/VOCdevkit/',
-                ann_file=f'VOC{year}/ImageSets/Main/trainval.txt',
-                data_prefix=dict(sub_data_root=f'VOC{year}/'),
-                filter_cfg=dict(filter_empty_gt=True, min_size=32),
-                pipeline=train_pipeline,
-            )
-            for year in (2007, 2012)
+            dict(part, pipeline=train_pipeline) for part in _base_.train_dataloader.dataset.datasets
         ]
     ),
 )

@@ -1,6 +1,6 @@
 # YOLOv3 on COCO as its paper assigns (section 2.1): the best of the nine anchors by shape
-# answers for a gt, in the cell of its centre; predictions that overlap a gt by more than 0.5
-# without answering for one are ignored. Boxes by squared errors, each weighted by 2 - w h in
+# takes a gt, in the cell of its centre; others whose prediction overlaps a gt by more than 0.5
+# are ignored. Boxes by squared errors, each weighted by 2 - w h in
 # shares of the image. The rest is mmdet's recipe.
 _base_ = ['./yolov3_d53_coco.py']
 

@@ -1,6 +1,6 @@
 # YOLOv3's own rule on handwritten digits (Redmon and Farhadi 2018, section 2.1): the best
-# of the nine anchors by shape answers for a gt, in the cell of its centre; predictions
-# that overlap a gt by more than 0.5 without answering for one are ignored. Boxes by
+# of the nine anchors by shape takes a gt, in the cell of its centre; others whose prediction
+# overlaps a gt by more than 0.5 are ignored. Boxes by
 # squared errors, small ones weighted up by 2 - w h. The config beside it assigns as
 # OpenMMLab's does, by the grid assigner.
 _base_ = ['./yolov3_tiny_digits.py']

@@ -11,7 +11,7 @@
 # * no pretraining: no ImageNet weights of this backbone are published in a form that loads here.
 _base_ = [
     '../_base_/models/yolov4_csp.py',
-    '../_base_/datasets/coco_detection.py',
+    '../_base_/datasets/coco_mosaic.py',
     '../_base_/schedules/schedule_1x.py',
     '../_base_/default_runtime.py',
 ]
@@ -41,20 +41,11 @@ train_pipeline = [
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='LetterResize', scale=_size, pad_val=114),
-    dict(type='PackDetInputs'),
+    dict(step, scale=_size) if step['type'] == 'LetterResize' else step
+    for step in _base_.test_pipeline
 ]
 
-train_dataloader = dict(
-    batch_size=16,
-    num_workers=8,
-    # All images get one size: shapes need not be sorted.
-    batch_sampler=None,
-    # Images without an object take part.
-    dataset=dict(filter_cfg=dict(filter_empty_gt=False), pipeline=train_pipeline),
-)
+train_dataloader = dict(batch_size=16, num_workers=8, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(batch_size=16, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 

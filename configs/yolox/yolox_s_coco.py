@@ -7,7 +7,7 @@
 # * the warm-up is a line, and the last epochs keep the least rate by the cosine itself.
 _base_ = [
     '../_base_/models/yolox_s.py',
-    '../_base_/datasets/coco_detection.py',
+    '../_base_/datasets/coco_mosaic.py',
     '../_base_/schedules/schedule_1x.py',
     '../_base_/default_runtime.py',
 ]
@@ -34,21 +34,9 @@ train_pipeline = [
     dict(type='LetterResize', scale=_size, pad_val=114),
     dict(type='PackDetInputs'),
 ]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='LetterResize', scale=_size, pad_val=114),
-    dict(type='PackDetInputs'),
-]
 
-train_dataloader = dict(
-    batch_size=8,
-    num_workers=4,
-    # All images get one size: shapes need not be sorted.
-    batch_sampler=None,
-    dataset=dict(filter_cfg=dict(filter_empty_gt=False), pipeline=train_pipeline),
-)
-val_dataloader = dict(batch_size=8, dataset=dict(pipeline=test_pipeline))
+train_dataloader = dict(batch_size=8, num_workers=4, dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(batch_size=8)
 test_dataloader = val_dataloader
 
 train_cfg = dict(max_epochs=_epochs, val_interval=10)

@@ -16,7 +16,7 @@ from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
 from .candidates.gt_rows import gt_rows
 from .candidates.shares import find_shares
-from .matching.conflicts import resolve_conflicts
+from .conflicts import resolve_conflicts
 from .openmmlab import AssignResult, check_iou_calculator
 
 

@@ -23,7 +23,7 @@ from .candidates.centers import (
     inside_box,
 )
 from .candidates.gt_rows import gt_rows
-from .matching.conflicts import winners
+from .conflicts import winners
 
 # Upper end of a level's range in strides: FCOS regresses up to 64 pixels at stride 8.
 RANGE_STRIDES = 8.0

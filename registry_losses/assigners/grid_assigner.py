@@ -15,7 +15,7 @@ from .base import BaseAssigner
 from .candidates.grid import center_priors
 from .candidates.gt_rows import GtRows, gt_rows
 from .candidates.prior_overlaps import find_overlaps
-from .matching.conflicts import resolve_with_overrides
+from .conflicts import resolve_with_overrides
 from .openmmlab import AssignResult, check_iou_calculator, max_overlaps, negative_range
 
 

@@ -16,7 +16,7 @@ from .base import BaseAssigner
 from .candidates.gt_rows import GtRows, gt_rows
 from .candidates.prior_blocks import nearest_priors
 from .candidates.prior_overlaps import UNKNOWN, Overlaps, find_overlaps
-from .matching.conflicts import resolve_with_overrides
+from .conflicts import resolve_with_overrides
 from .openmmlab import check_iou_calculator, negative_range
 
 
@@ -61,6 +61,7 @@ class MaxIoUAssigner(BaseAssigner):
     with all gts; the result is the same to the bit. Bare boxes are compared in blocks.
 
     In plain loops: :func:`registry_losses.testing.reference.assigners.max_iou`.
+    Made fast in ``candidates/``: ``prior_overlaps.py``, on the windows of ``grid.py``.
 
     Args:
         pos_iou_thr: Least IoU of a positive.

@@ -18,7 +18,7 @@ from .candidates.centers import around_center, find_candidates, inside_both, ins
 from .candidates.gt_rows import GtRows, gt_rows
 from .candidates.predicted_overlaps import sum_of_top_overlaps
 from .candidates.prior_blocks import nearest_priors
-from .matching.conflicts import resolve_conflicts
+from .conflicts import resolve_conflicts
 from .matching.pairs import PairReader, Pairs, sum_over_classes
 
 IOU_EPS = 1e-7

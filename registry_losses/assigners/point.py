@@ -16,7 +16,7 @@ from .base import BaseAssigner
 from .candidates.gt_rows import GtRows, gt_rows
 from .candidates.nearest import nearest_topk
 from .candidates.windows import Search, Targets
-from .matching.conflicts import resolve_conflicts
+from .conflicts import resolve_conflicts
 
 
 @TASK_UTILS.register_module()

@@ -18,7 +18,7 @@ from .base import BaseAssigner
 from .candidates.centers import Region, find_candidates, level_strides_of
 from .candidates.coverage import covered_priors
 from .candidates.gt_rows import gt_rows
-from .matching.conflicts import last_claims
+from .conflicts import last_claims
 from .openmmlab import AssignResult
 
 # Regions are closed; windows are found by open bounds, this many cells wider.

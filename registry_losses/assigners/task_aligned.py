@@ -20,8 +20,8 @@ from .base import BaseAssigner
 from .candidates.centers import candidate_blocks, inside_box
 from .candidates.gt_rows import gt_rows
 from .candidates.predicted_overlaps import GROUPS, RUN_LENGTH, OverlapBlock, overlapping_blocks
+from .conflicts import best_of_all_gts, winners
 from .matching.alignment import ALIGNMENT_EPS, alignment, normalized_alignment, power
-from .matching.conflicts import best_of_all_gts, winners
 from .matching.pairs import TINY_QUALITY, PairReader, Pairs
 from .openmmlab import AssignResult
 

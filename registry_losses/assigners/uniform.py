@@ -17,7 +17,7 @@ from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
 from .candidates.gt_rows import GtRows, gt_rows
 from .candidates.predictions_over import predictions_over
-from .matching.conflicts import last_claims
+from .conflicts import last_claims
 from .openmmlab import AssignResult, check_iou_calculator
 
 

@@ -11,7 +11,7 @@ from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
 from .candidates.grid import center_priors
 from .candidates.gt_rows import gt_rows
-from .matching.conflicts import resolve_conflicts
+from .conflicts import resolve_conflicts
 
 
 @TASK_UTILS.register_module()

@@ -12,7 +12,7 @@ from .base import BaseAssigner
 from .candidates.grid import center_priors, combinations
 from .candidates.gt_rows import gt_rows
 from .candidates.predictions_over import predictions_over
-from .matching.conflicts import resolve_conflicts
+from .conflicts import resolve_conflicts
 
 
 @TASK_UTILS.register_module()

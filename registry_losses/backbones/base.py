@@ -23,10 +23,11 @@ DEFAULT_INIT: list[dict] = [
 class BaseBackbone(BaseModule):
     """A stem, stages, and which of them train.
 
-    A subclass creates its layers, sets :attr:`out_channels` and :attr:`out_strides`
-    (one entry an output, in the order of the outputs), names its stages in
-    :meth:`stages` and calls :meth:`freeze` last in its ``__init__``, so that an
-    optimizer built before the first ``train()`` sees ``requires_grad`` as it will be.
+    A subclass creates its layers, sets :attr:`out_channels` and :attr:`out_strides` (one
+    entry an output, in the order of the outputs), :attr:`stage_names` and
+    :attr:`out_indices`, and calls :meth:`freeze` last in its ``__init__``, so that an
+    optimizer built before the first ``train()`` sees ``requires_grad`` as it will be. One
+    whose stages are not each one child overrides :meth:`stages` and :meth:`forward`.
 
     Args:
         frozen_stages: -1 freezes nothing, 0 the stem, k the stem and the first k
@@ -39,6 +40,10 @@ class BaseBackbone(BaseModule):
 
     out_channels: tuple[int, ...]
     out_strides: tuple[int, ...]
+    out_indices: tuple[int, ...]
+    """Which of the stages to return, from shallow to deep."""
+    stage_names: Sequence[str]
+    """The children to run in order: the stem, then each stage."""
 
     def __init__(
         self,
@@ -53,7 +58,11 @@ class BaseBackbone(BaseModule):
 
     def stages(self) -> list[Sequence[nn.Module]]:
         """The modules of the stem, then those of each stage."""
-        raise NotImplementedError(f'{type(self).__name__} must list its stages')
+        return [(getattr(self, name),) for name in self.stage_names]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Images ``(B, in_channels, H, W)`` to one map for each of ``out_indices``."""
+        return self.run_stages(x, self.stage_names, self.out_indices)
 
     def freeze(self) -> None:
         """Stop gradients and batch statistics of the frozen stages."""
@@ -124,3 +133,8 @@ def check_same_length(**lists: Sequence[object]) -> int:
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise ConfigError(f'expected lists of one length, at least 1, got lengths {lengths}')
     return next(iter(lengths.values()))
+
+
+def split_at(ends: Sequence[int], layers: Sequence[nn.Module]) -> list[Sequence[nn.Module]]:
+    """The layers up to each of ``ends``: stages of a network that is one list of layers."""
+    return [layers[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmcv.cnn import ConvModule
-from torch import Tensor, nn
+from torch import nn
 
 from registry_losses.backbones.base import BaseBackbone, check_frozen_stages, check_out_indices
 from registry_losses.backbones.csp_blocks import CSPBlocks, Focus, SPPBottleneck
@@ -20,14 +20,17 @@ from registry_losses.registry import MODELS
 class CSPBackbone(BaseBackbone):
     """A stem, then stages of a strided convolution and a CSP layer; pools before the last.
 
-    A subclass gives :meth:`_stem`, :attr:`blocks` and :attr:`next_block`.
+    A subclass gives :meth:`_stem`, :attr:`blocks` (how many, stage by stage),
+    :attr:`next_block` (whether they are CSPNeXt's) and :attr:`attention` (the default of
+    ``channel_attention``).
 
     Args:
         deepen_factor: Multiplies the number of blocks.
         widen_factor: Multiplies the widths.
         out_indices: Which stages to return, increasing; 0 is the stem.
         frozen_stages: -1 none, 0 the stem, k the stem and k stages.
-        channel_attention: Whether CSP layers weigh their channels.
+        channel_attention: Whether CSP layers weigh their channels; None is the default of
+            the class, True for CSPNeXt and False for CSPDarknet.
         norm_cfg: Normalisation layer; None is batch norm with eps 0.001, momentum 0.03.
         act_cfg: Activation; None is SiLU.
         norm_eval: Keep batch norm in eval mode while training.
@@ -40,6 +43,7 @@ class CSPBackbone(BaseBackbone):
     widths = (128, 256, 512, 1024)
     blocks: tuple[int, ...] = (3, 9, 9, 3)
     next_block = False
+    attention = False
 
     def __init__(
         self,
@@ -48,7 +52,7 @@ class CSPBackbone(BaseBackbone):
         widen_factor: float = 1.0,
         out_indices: Sequence[int] = (2, 3, 4),
         frozen_stages: int = -1,
-        channel_attention: bool = False,
+        channel_attention: bool | None = None,
         norm_cfg: dict | None = None,
         act_cfg: dict | None = None,
         norm_eval: bool = False,
@@ -64,6 +68,7 @@ class CSPBackbone(BaseBackbone):
             'norm_cfg': norm_cfg or YOLOV5_NORM,
             'act_cfg': act_cfg or YOLOV5_ACT,
         }
+        attention = self.attention if channel_attention is None else channel_attention
         channels = int(64 * widen_factor)
         self.stem = self._stem(channels, layers)
         widths, self.stage_names = [channels], ['stem']
@@ -81,7 +86,7 @@ class CSPBackbone(BaseBackbone):
                     max(round(depth * deepen_factor), 1),
                     next_block=self.next_block,
                     add_identity=not last,
-                    attention=channel_attention,
+                    attention=attention,
                     **layers,
                 )
             )
@@ -96,14 +101,6 @@ class CSPBackbone(BaseBackbone):
     def _stem(self, channels: int, layers: dict[str, Any]) -> nn.Module:
         raise NotImplementedError
 
-    def stages(self) -> list[Sequence[nn.Module]]:
-        """The stem and each stage."""
-        return [(getattr(self, name),) for name in self.stage_names]
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Images ``(B, 3, H, W)`` to one map for each of ``out_indices``."""
-        return self.run_stages(x, self.stage_names, self.out_indices)
-
 
 @MODELS.register_module()
 class CSPDarknet(CSPBackbone):
@@ -115,16 +112,8 @@ class CSPDarknet(CSPBackbone):
     Args:
         deepen_factor: Multiplies the number of blocks (tiny and s: 0.33, m: 0.67, l: 1).
         widen_factor: Multiplies the widths (tiny: 0.375, s: 0.5, m: 0.75, l: 1).
-        out_indices: Which stages to return, increasing; 0 is the stem.
-        frozen_stages: -1 none, 0 the stem, k the stem and k stages.
-        channel_attention: Whether CSP layers weigh their channels.
-        norm_cfg: Normalisation layer; None is batch norm with eps 0.001, momentum 0.03.
-        act_cfg: Activation; None is SiLU.
-        norm_eval: Keep batch norm in eval mode while training.
-        init_cfg: None is PyTorch's default for convolutions.
 
-    Raises:
-        ConfigError: An option outside what is listed here.
+    Other arguments, errors: :class:`CSPBackbone`.
 
     Example:
         >>> CSPDarknet(deepen_factor=0.33, widen_factor=0.5).out_channels
@@ -144,16 +133,8 @@ class CSPNeXt(CSPBackbone):
     Args:
         deepen_factor: Multiplies the number of blocks (tiny: 0.167, s: 0.33, l: 1).
         widen_factor: Multiplies the widths (tiny: 0.375, s: 0.5, l: 1).
-        out_indices: Which stages to return, increasing; 0 is the stem.
-        frozen_stages: -1 none, 0 the stem, k the stem and k stages.
-        channel_attention: Whether CSP layers weigh their channels.
-        norm_cfg: Normalisation layer; None is batch norm with eps 0.001, momentum 0.03.
-        act_cfg: Activation; None is SiLU.
-        norm_eval: Keep batch norm in eval mode while training.
-        init_cfg: None is PyTorch's default for convolutions.
 
-    Raises:
-        ConfigError: An option outside what is listed here.
+    Other arguments, errors: :class:`CSPBackbone`.
 
     Example:
         >>> CSPNeXt(deepen_factor=0.167, widen_factor=0.375).out_channels
@@ -162,31 +143,7 @@ class CSPNeXt(CSPBackbone):
 
     blocks = (3, 6, 6, 3)
     next_block = True
-
-    def __init__(
-        self,
-        *,
-        deepen_factor: float = 1.0,
-        widen_factor: float = 1.0,
-        out_indices: Sequence[int] = (2, 3, 4),
-        frozen_stages: int = -1,
-        channel_attention: bool = True,
-        norm_cfg: dict | None = None,
-        act_cfg: dict | None = None,
-        norm_eval: bool = False,
-        init_cfg: dict | list[dict] | None = None,
-    ) -> None:
-        super().__init__(
-            deepen_factor=deepen_factor,
-            widen_factor=widen_factor,
-            out_indices=out_indices,
-            frozen_stages=frozen_stages,
-            channel_attention=channel_attention,
-            norm_cfg=norm_cfg,
-            act_cfg=act_cfg,
-            norm_eval=norm_eval,
-            init_cfg=init_cfg,
-        )
+    attention = True
 
     def _stem(self, channels: int, layers: dict[str, Any]) -> nn.Module:
         half = channels // 2

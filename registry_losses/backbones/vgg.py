@@ -17,6 +17,7 @@ from registry_losses.backbones.base import (
     BaseBackbone,
     check_choice,
     check_frozen_stages,
+    split_at,
 )
 from registry_losses.errors import ConfigError
 from registry_losses.registry import MODELS
@@ -83,10 +84,7 @@ class VGG(BaseBackbone):
 
     def stages(self) -> list[Sequence[nn.Module]]:
         """No stem, then VGG's stages as far as they are kept."""
-        starts = [0, *self.stage_ends[:-1]]
-        layers = list(self.features)
-        spans = zip(starts, self.stage_ends, strict=True)
-        return [(), *(layers[start:end] for start, end in spans)]
+        return [(), *split_at(self.stage_ends, list(self.features))]
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images ``(B, 3, H, W)`` to one map."""

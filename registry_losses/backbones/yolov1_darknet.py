@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmcv.cnn import ConvModule
-from torch import Tensor, nn
+from torch import nn
 
 from registry_losses.backbones.base import (
     DEFAULT_INIT,
@@ -106,11 +106,3 @@ class YOLOV1Darknet(BaseBackbone):
         self.out_channels = tuple(widths[i] for i in self.out_indices)
         self.out_strides = tuple(2 ** (i + 1) for i in self.out_indices)
         self.freeze()
-
-    def stages(self) -> list[Sequence[nn.Module]]:
-        """The first convolution, then the five stages that follow it."""
-        return [(getattr(self, name),) for name in self.stage_names]
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Images ``(B, in_channels, H, W)`` to one map for each of ``out_indices``."""
-        return self.run_stages(x, self.stage_names, self.out_indices)

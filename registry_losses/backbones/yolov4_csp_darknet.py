@@ -178,11 +178,3 @@ class YOLOv4CSPDarknet(BaseBackbone):
         self.out_channels = tuple(widths[i] for i in self.out_indices)
         self.out_strides = tuple(2**i for i in self.out_indices)
         self.freeze()
-
-    def stages(self) -> list[Sequence[nn.Module]]:
-        """The stem and each stage."""
-        return [(getattr(self, name),) for name in self.stage_names]
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Images ``(B, in_channels, H, W)`` to one map for each of ``out_indices``."""
-        return self.run_stages(x, self.stage_names, self.out_indices)

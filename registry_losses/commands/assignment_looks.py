@@ -151,7 +151,7 @@ def main_head(model: nn.Module) -> Any:
         head = getattr(model, name, None)
         if head is not None and hasattr(head, 'assigner'):
             return head
-    raise ConfigError(f'{type(model).__name__} has no head that lays priors')
+    raise ConfigError(f'{type(model).__name__} has no head with priors')
 
 
 def stage_assigners(model: Any, specs: Sequence[str]) -> dict[str, dict[str, BaseAssigner]]:

@@ -1,24 +1,21 @@
 """Handwritten digits on textured canvases: a detection data set that needs no download."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing_extensions import Unpack
 
 from ..registry import DATASETS
-from .coco import CocoDataset
 from .digits_render import DigitsSpec
 from .digits_store import prepare_digits
+from .drawn import DrawnDataset
 from .metainfo import DIGIT_CLASSES, make_palette
+from .options import DatasetOptions
 
 
 @DATASETS.register_module()
-class DigitsDataset(CocoDataset):
+class DigitsDataset(DrawnDataset):
     """Ten classes of real handwritten digits, 0 to 10 an image, drawn on first use.
 
     The images are written once, as PNG and COCO json, below ``data_root``; then this is
-    an ordinary :class:`CocoDataset` over them. Several processes may start together: one
-    draws, the others wait for it.
+    an ordinary :class:`CocoDataset` over them.
 
     Train and val images are drawn from disjoint handwritten samples. Digits may overlap;
     at least 80 % of each one's ink is visible, and its box is the extent of what is.
@@ -29,15 +26,11 @@ class DigitsDataset(CocoDataset):
         seed: Seed of the images.
         num_train: Training images.
         num_val: Validation images.
-        metainfo: A subset of the classes ``'0'`` to ``'9'``.
-        filter_cfg: See :class:`DetDataset`.
-        indices: Keep the first n (last n if negative) or the listed samples.
-        serialize_data: Hold the list as bytes that worker processes share.
-        pipeline: Transforms.
-        test_mode: Keep every image.
-        lazy_init: Draw and read later.
-        max_refetch: How many other samples to try when a transform returns None.
         progress: Show a progress bar while drawing.
+        **common: What data sets have in common, see :class:`DatasetOptions`.
+
+    Raises:
+        ValueError: On any other split.
 
     Source of the digits: Alpaydin and Kaynak, "Optical Recognition of Handwritten
     Digits", UCI Machine Learning Repository, 1998, as shipped with scikit-learn.
@@ -53,35 +46,12 @@ class DigitsDataset(CocoDataset):
         seed: int = 0,
         num_train: int = 2000,
         num_val: int = 250,
-        metainfo: Mapping | None = None,
-        filter_cfg: Mapping[str, Any] | None = None,
-        indices: int | Sequence[int] | None = None,
-        serialize_data: bool = True,
-        pipeline: Sequence[dict | Callable] = (),
-        test_mode: bool = False,
-        lazy_init: bool = False,
-        max_refetch: int = 1000,
         progress: bool = True,
+        **common: Unpack[DatasetOptions],
     ) -> None:
-        if split not in ('train', 'val'):
-            raise ValueError(f"split: expected 'train' or 'val', got {split!r}")
         self.spec = DigitsSpec(seed=seed, num_train=num_train, num_val=num_val)
-        self.progress = progress
-        super().__init__(
-            ann_file=f'annotations/{split}.json',
-            metainfo=metainfo,
-            data_root=data_root,
-            data_prefix=dict(img=f'{split}/'),
-            filter_cfg=filter_cfg,
-            indices=indices,
-            serialize_data=serialize_data,
-            pipeline=pipeline,
-            test_mode=test_mode,
-            lazy_init=lazy_init,
-            max_refetch=max_refetch,
-        )
+        super().__init__(split, data_root, progress=progress, **common)
 
-    def load_data_list(self) -> list[dict]:
-        """Draw the images if need be, then read the json."""
+    def draw(self) -> None:
+        """See :func:`prepare_digits`."""
         prepare_digits(self.data_root, self.spec, progress=self.progress)
-        return super().load_data_list()

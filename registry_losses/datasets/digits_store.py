@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from ..errors import DataError
 from .digits_render import VERSION, DigitsSpec, draw_image, load_samples
-from .drawn_once import STAMP, draw_once, holds, progress_bar, sync
+from .drawn_once import STAMP, Drawn, draw_once, holds, write_splits
 from .metainfo import DIGIT_CLASSES
 
 __all__ = ['STAMP', 'is_current', 'prepare_digits']
@@ -51,53 +47,26 @@ def _stamp(spec: DigitsSpec) -> dict:
 
 def _write_all(folder: Path, *, spec: DigitsSpec, progress: bool) -> None:
     load_samples()  # fail here, with its own message, not in a thread
-    (folder / 'annotations').mkdir()
-    counts = {'train': spec.num_train, 'val': spec.num_val}
-    text = f'drawing digits in {folder.parent}'
-    with progress_bar(sum(counts.values()), text, progress) as advance:
-        for split, count in counts.items():
-            (folder / split).mkdir()
-            _write_split(folder, spec, split, count, advance)
+    write_splits(
+        folder,
+        {'train': spec.num_train, 'val': spec.num_val},
+        partial(_draw, spec),
+        [dict(id=i + 1, name=name) for i, name in enumerate(DIGIT_CLASSES)],
+        text=f'drawing digits in {folder.parent}',
+        progress=progress,
+    )
 
 
-def _write_split(folder: Path, spec: DigitsSpec, split: str, count: int, advance) -> None:
-    images: list[dict] = []
-    annotations: list[dict] = []
-    draw = partial(_write_image, folder / split, spec, split)
-    # OpenCV and NumPy's generators leave the interpreter lock, so threads share the work.
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        for index, (name, boxes, labels) in enumerate(pool.map(draw, range(count))):
-            images.append(
-                dict(id=index, file_name=name, width=spec.image_size, height=spec.image_size)
-            )
-            for box, label in zip(boxes, labels):
-                annotations.append(_annotation(len(annotations) + 1, index, box, int(label)))
-            advance()
-    categories = [dict(id=i + 1, name=name) for i, name in enumerate(DIGIT_CLASSES)]
-    path = folder / 'annotations' / f'{split}.json'
-    content = dict(images=images, annotations=annotations, categories=categories)
-    path.write_text(json.dumps(content))
-    sync(path)
-
-
-def _write_image(
-    folder: Path, spec: DigitsSpec, split: str, index: int
-) -> tuple[str, np.ndarray, np.ndarray]:
+def _draw(spec: DigitsSpec, split: str, index: int) -> Drawn:
     drawn = draw_image(spec, split, index)
-    name = f'{index:06d}.png'
-    # OpenCV writes BGR.
-    done = cv2.imwrite(str(folder / name), drawn.image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 4])
-    if not done:
-        raise DataError(f'could not write {folder / name}; is the disk full?')
-    return name, drawn.boxes, drawn.labels
+    pairs = zip(drawn.boxes, drawn.labels, strict=True)
+    return drawn.image, [_annotation(box, int(label)) for box, label in pairs]
 
 
-def _annotation(number: int, image: int, box: np.ndarray, label: int) -> dict:
+def _annotation(box: np.ndarray, label: int) -> dict:
     x1, y1, x2, y2 = (round(float(v), 2) for v in box)
     width, height = round(x2 - x1, 2), round(y2 - y1, 2)
     return dict(
-        id=number,
-        image_id=image,
         category_id=label + 1,
         bbox=[x1, y1, width, height],
         area=round(width * height, 2),

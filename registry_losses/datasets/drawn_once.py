@@ -12,12 +12,19 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import cv2
+import numpy as np
 
 from ..errors import DataError
 
 STAMP = 'stamp.json'
+
+Drawn = tuple[np.ndarray, list[dict]]
+"""An image ``(H, W, 3)``, RGB in bytes, and its annotations without their ids."""
 
 
 def draw_once(root: str | os.PathLike, stamp: Mapping, write: Callable[[Path], None]) -> bool:
@@ -81,6 +88,61 @@ def _replace(temporary: Path, root: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
     else:
         os.rename(temporary, root)
+
+
+def write_splits(
+    folder: Path,
+    counts: Mapping[str, int],
+    draw: Callable[[str, int], Drawn],
+    categories: Sequence[dict],
+    *,
+    text: str,
+    progress: bool,
+) -> None:
+    """Write the images of each split as PNG and its annotations as one COCO json.
+
+    Args:
+        folder: An empty one.
+        counts: Images of each split.
+        draw: Split and index to an image and its annotations; called by several threads.
+        categories: COCO's, for every json.
+        text: What the progress bar says.
+        progress: Show it.
+
+    Raises:
+        DataError: If an image cannot be written.
+    """
+    (folder / 'annotations').mkdir()
+    with progress_bar(sum(counts.values()), text, progress) as advance:
+        for split, count in counts.items():
+            (folder / split).mkdir()
+
+            def write_one(index: int, split: str = split) -> tuple[dict, list[dict]]:
+                image, annotations = draw(split, index)
+                name = f'{index:06d}.png'
+                _write_png(folder / split / name, image)
+                height, width = image.shape[:2]
+                return dict(id=index, file_name=name, width=width, height=height), annotations
+
+            content: dict[str, list] = dict(images=[], annotations=[], categories=[*categories])
+            # OpenCV and NumPy's generators leave the interpreter lock: threads share the work.
+            with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+                for image, annotations in pool.map(write_one, range(count)):
+                    content['images'].append(image)
+                    for annotation in annotations:
+                        number = len(content['annotations']) + 1
+                        ids = dict(id=number, image_id=image['id'])
+                        content['annotations'].append(ids | annotation)
+                    advance()
+            path = folder / 'annotations' / f'{split}.json'
+            path.write_text(json.dumps(content))
+            sync(path)
+
+
+def _write_png(path: Path, image: np.ndarray) -> None:
+    # OpenCV writes BGR.
+    if not cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 4]):
+        raise DataError(f'could not write {path}; is the disk full?')
 
 
 def sync(path: Path) -> None:

@@ -1,22 +1,21 @@
 """PASCAL VOC: one XML file an image."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 from xml.etree import ElementTree
 
 import mmcv
 from mmengine import fileio
+from typing_extensions import Unpack
 
 from ..errors import DataError
 from ..registry import DATASETS
 from .annotations import Repeats
 from .base import DetDataset
-from .class_names import Missing, log_skipped, match_classes, nearest_hint, with_palette
+from .class_names import log_skipped, match_classes, nearest_hint, with_palette
 from .metainfo import VOC_CLASSES, make_palette
+from .options import DatasetOptions
 from .problems import Problems
 from .values import read_size
 from .voc_files import IMAGE_SUFFIXES, ImageFiles, name_of, read_object
@@ -38,29 +37,20 @@ class VOCDataset(DetDataset):
     Samples are as those of :class:`CocoDataset`. Difficult objects become ignore
     regions; an optional tag ``weight`` says how much an object counts in training.
 
+    With the default 20 classes an object of another name raises. With chosen ones
+    (``metainfo=dict(classes=...)``, a subset or another label set) it is skipped, and a
+    warning counts what was, unless a chosen class matches nothing.
+
     Deviation from mmdet, which subtracts 1 from all four: that loses a row and a column.
 
     Args:
         ann_file: Text file of image names, one a line (a column 1, 0 or -1 is skipped), or
             a folder of XML files, of which all are read.
-        metainfo: ``dict(classes=(...))``, a subset or another label set. With the default
-            20 classes an object of another name raises; with chosen ones it is skipped,
-            and a warning counts what was, unless a chosen class matches nothing.
         data_root: Folder that the other paths are relative to.
         data_prefix: ``dict(sub_data_root=...)``.
-        filter_cfg: See :class:`DetDataset`, as for all that follow but the last two.
-        indices: Keep the first n (last n if negative) or the listed samples.
-        serialize_data: Hold the list as bytes that worker processes share.
-        pipeline: Transforms.
-        test_mode: Keep every image.
-        lazy_init: Do not read the annotations yet.
-        max_refetch: How many other samples to try when a transform returns None.
-        backend_args: Passed to ``mmengine.fileio``.
-        check_images: Look for every image file when the annotations are read.
-        strict: Raise where an annotation would be dropped.
-        missing_classes: What a chosen class is that the files do not have.
         img_subdir: Folder of the images.
         ann_subdir: Folder of the XML files.
+        **common: What data sets have in common, see :class:`DatasetOptions`.
 
     Source: Everingham et al., "The PASCAL Visual Object Classes Challenge", IJCV 2010.
     """
@@ -70,42 +60,20 @@ class VOCDataset(DetDataset):
     def __init__(
         self,
         ann_file: str = '',
-        metainfo: Mapping | None = None,
+        *,
         data_root: str = '',
         data_prefix: Mapping[str, str] | None = None,
-        filter_cfg: Mapping[str, Any] | None = None,
-        indices: int | Sequence[int] | None = None,
-        serialize_data: bool = True,
-        pipeline: Sequence[dict | Callable] = (),
-        test_mode: bool = False,
-        lazy_init: bool = False,
-        max_refetch: int = 1000,
-        *,
-        backend_args: Mapping | None = None,
-        check_images: bool = False,
-        strict: bool = False,
-        missing_classes: Missing | None = None,
         img_subdir: str = 'JPEGImages',
         ann_subdir: str = 'Annotations',
+        **common: Unpack[DatasetOptions],
     ) -> None:
         self.img_subdir = img_subdir
         self.ann_subdir = ann_subdir
         super().__init__(
             ann_file,
-            metainfo,
-            data_root,
-            data_prefix or {'sub_data_root': ''},
-            filter_cfg,
-            indices,
-            serialize_data,
-            pipeline,
-            test_mode,
-            lazy_init,
-            max_refetch,
-            backend_args=backend_args,
-            check_images=check_images,
-            strict=strict,
-            missing_classes=missing_classes,
+            data_root=data_root,
+            data_prefix=data_prefix or {'sub_data_root': ''},
+            **common,
         )
 
     def names_of_objects(self) -> tuple[str, ...]:

@@ -1,24 +1,27 @@
 """BottomupPoseEstimator: backbone, neck, one pose head.
 
-Shapes: B images of height H and width W.
+Shapes: B images.
 """
 
+from __future__ import annotations
+
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from ..heads.building import pad_shapes
 from ..heads.terms.loss_inputs import Stage
 from ..registry import MODELS
 from ..structures import DetDataSample, GroundTruth
-from .single_stage import _with_cfg
+from .base import BaseDetector, with_settings
 
 
 @MODELS.register_module()
-class BottomupPoseEstimator(BaseModel):
+class BottomupPoseEstimator(BaseDetector):
     """Finds all joints of an image at once, then says which are one person's.
 
     Args:
@@ -29,8 +32,7 @@ class BottomupPoseEstimator(BaseModel):
         test_cfg: Handed to the head (thresholds of peaks and grouping).
         data_preprocessor: Normalises, pads and batches.
         init_cfg: Weight initialisation.
-        channels_last: Keep images and weights with their channels innermost, which many
-            CPUs and GPUs convolve faster; the results are the same.
+        channels_last: Deprecated; ``ChannelsLastHook`` does it for every model.
 
     Raises:
         ConfigError: If ``train_cfg`` or ``test_cfg`` stand both here and in the head.
@@ -46,17 +48,17 @@ class BottomupPoseEstimator(BaseModel):
         data_preprocessor: Mapping | nn.Module | None = None,
         init_cfg=None,
         *,
-        channels_last: bool = False,
+        channels_last: bool | None = None,
     ) -> None:
-        # MMEngine would look for it in the root registry, where ours is found only while
-        # the default scope is set.
-        if isinstance(data_preprocessor, Mapping):
-            data_preprocessor = MODELS.build(data_preprocessor)
-        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
-        self.backbone = MODELS.build(backbone)
-        self.neck = None if neck is None else MODELS.build(neck)
-        self.head = MODELS.build(_with_cfg(head, train_cfg, test_cfg))
-        self.channels_last = channels_last
+        super().__init__(backbone, neck, data_preprocessor, init_cfg)
+        self.head = MODELS.build(with_settings('head', head, train_cfg, test_cfg))
+        if channels_last is not None:
+            warnings.warn(
+                'BottomupPoseEstimator: channels_last goes with the next release; add'
+                " dict(type='ChannelsLastHook') to custom_hooks",
+                DeprecationWarning,
+                stacklevel=2,
+            )
         if channels_last:
             self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -65,44 +67,19 @@ class BottomupPoseEstimator(BaseModel):
         """The head under the name that tools for detectors know."""
         return self.head
 
-    @property
-    def with_neck(self) -> bool:
-        """Whether there is a neck."""
-        return self.neck is not None
+    def loss(
+        self, feats: Sequence[Tensor], data_samples: Sequence[DetDataSample]
+    ) -> dict[str, Tensor]:
+        """The head's losses by name."""
+        return self.head.loss(feats, data_samples)
 
-    def extract_feat(self, inputs: Tensor) -> Sequence[Tensor]:
-        """The maps the head reads."""
-        if self.channels_last:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        feats = self.backbone(inputs)
-        return feats if self.neck is None else self.neck(feats)
+    def detect(self, feats: Sequence[Tensor], data_samples: Sequence[DetDataSample]) -> Sequence:
+        """The persons of each image, in its original pixels."""
+        return self.head.predict(feats, data_samples, rescale=True)
 
-    def forward(
-        self,
-        inputs: Tensor,
-        data_samples: list[DetDataSample] | None = None,
-        mode: str = 'tensor',
-    ):
-        """One of three things.
-
-        Args:
-            inputs: ``(B, 3, H, W)``, preprocessed.
-            data_samples: B samples.
-            mode: ``'loss'`` gives a dict of scalar losses, ``'predict'`` the samples with
-                ``pred_instances`` in pixels of the original images, ``'tensor'`` the raw
-                maps of the head.
-
-        Raises:
-            ValueError: On any other mode.
-        """
-        feats = self.extract_feat(inputs)
-        if mode == 'loss':
-            return self.head.loss(feats, data_samples)
-        if mode == 'predict':
-            return self.predict(feats, data_samples)
-        if mode == 'tensor':
-            return self.head(feats)
-        raise ValueError(f"mode: expected 'loss', 'predict' or 'tensor', got {mode!r}")
+    def raw(self, feats: Sequence[Tensor], inputs: Tensor) -> Any:
+        """The raw maps of the head."""
+        return self.head(feats)
 
     def loss_stages(
         self, feats: Sequence[Tensor], data_samples: Sequence[DetDataSample], *, whole: bool = False
@@ -125,14 +102,3 @@ class BottomupPoseEstimator(BaseModel):
         pads = pad_shapes([sample.metainfo for sample in data_samples])
         inputs = head.loss_inputs(head(feats), gt, image_ids=ids, pads=pads)
         return (Stage('', head, inputs),)
-
-    def predict(
-        self, feats: Sequence[Tensor], data_samples: list[DetDataSample] | None
-    ) -> list[DetDataSample]:
-        """The samples, each with its ``pred_instances``."""
-        if data_samples is None:
-            raise ValueError("mode 'predict' needs data_samples, with img_shape in their metainfo")
-        results = self.head.predict(feats, data_samples, rescale=True)
-        for sample, instances in zip(data_samples, results):
-            sample.pred_instances = instances
-        return data_samples

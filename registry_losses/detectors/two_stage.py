@@ -1,11 +1,13 @@
 """TwoStageDetector: a dense head proposes, a RoI head decides.
 
-Shapes: B images of height H and width W, P proposals.
+Shapes: B images.
 """
 
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
 
-from mmengine.model import BaseModel
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from torch import Tensor, nn
 
 from ..errors import ConfigError
@@ -15,12 +17,13 @@ from ..heads.rpn_head import one_class
 from ..heads.terms.evaluation import evaluate_terms
 from ..heads.terms.loss_inputs import Stage
 from ..registry import MODELS
-from ..structures import DetDataSample, GroundTruth
+from ..structures import DetDataSample, GroundTruth, HeadOutput
+from .base import BaseDetector, with_settings
 
 
 @MODELS.register_module()
-class TwoStageDetector(BaseModel):
-    """Faster R-CNN (Ren et al., NeurIPS 2015) and its kin, trained as one.
+class TwoStageDetector(BaseDetector):
+    """Faster R-CNN (Ren et al., NeurIPS 2015) and its kin, both stages trained together.
 
     Args:
         backbone: Image to feature maps.
@@ -60,11 +63,7 @@ class TwoStageDetector(BaseModel):
         data_preprocessor: Mapping | nn.Module | None = None,
         init_cfg=None,
     ) -> None:
-        # MMEngine would look for it in the root registry, where ours is found only while
-        # the default scope is set.
-        if isinstance(data_preprocessor, Mapping):
-            data_preprocessor = MODELS.build(data_preprocessor)
-        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        super().__init__(backbone, neck, data_preprocessor, init_cfg)
         train, test = dict(train_cfg or {}), dict(test_cfg or {})
         for name, cfg, parts in (
             ('train_cfg', train, self.train_cfg_parts),
@@ -76,56 +75,16 @@ class TwoStageDetector(BaseModel):
                         f'{type(self).__name__}.{name}.{key}: nothing reads this key; it takes '
                         + ', '.join(parts)
                     )
-        self.backbone = MODELS.build(backbone)
-        self.neck = None if neck is None else MODELS.build(neck)
         rpn = dict(rpn_head)
         rpn.setdefault('num_classes', 1)
-        self.rpn_head = MODELS.build(_with_cfg('rpn_head', rpn, train.get('rpn'), test.get('rpn')))
+        self.rpn_head = MODELS.build(
+            with_settings('rpn_head', rpn, train.get('rpn'), test.get('rpn'))
+        )
         self.roi_head = MODELS.build(
-            _with_cfg('roi_head', roi_head, train.get('rcnn'), test.get('rcnn'))
+            with_settings('roi_head', roi_head, train.get('rcnn'), test.get('rcnn'))
         )
         # Proposals to train on: as in testing, where nothing is said.
         self.proposal_cfg = dict(train.get('rpn_proposal') or self.rpn_head.test_cfg)
-
-    @property
-    def with_neck(self) -> bool:
-        """Whether there is a neck."""
-        return self.neck is not None
-
-    def extract_feat(self, inputs: Tensor) -> Sequence[Tensor]:
-        """The pyramid that both heads read."""
-        feats = self.backbone(inputs)
-        return feats if self.neck is None else self.neck(feats)
-
-    def forward(
-        self,
-        inputs: Tensor,
-        data_samples: list[DetDataSample] | None = None,
-        mode: str = 'tensor',
-    ):
-        """One of three things.
-
-        Args:
-            inputs: ``(B, 3, H, W)``, preprocessed.
-            data_samples: B samples.
-            mode: ``'loss'`` gives a dict of scalar losses, ``'predict'`` the samples with
-                ``pred_instances`` in pixels of the original images, ``'tensor'`` the raw
-                maps of the first stage and the :class:`HeadOutput` of the second.
-
-        Raises:
-            ValueError: On any other mode.
-        """
-        feats = self.extract_feat(inputs)
-        if mode == 'loss':
-            return self.loss(feats, data_samples or [])
-        if mode == 'predict':
-            return self.predict(feats, data_samples)
-        if mode == 'tensor':
-            maps = self.rpn_head(feats)
-            metas = [dict(img_shape=tuple(inputs.shape[-2:]))] * len(inputs)
-            proposals = Proposals.of(propose(self.rpn_head, maps, metas, self.rpn_head.test_cfg))
-            return maps, self.roi_head(feats, self.roi_head.priors(proposals))
-        raise ValueError(f"mode: expected 'loss', 'predict' or 'tensor', got {mode!r}")
 
     # Training ---------------------------------------------------------------------------
 
@@ -168,29 +127,15 @@ class TwoStageDetector(BaseModel):
 
     # Prediction -------------------------------------------------------------------------
 
-    def predict(
-        self, feats: Sequence[Tensor], data_samples: list[DetDataSample] | None
-    ) -> list[DetDataSample]:
-        """The samples, each with its ``pred_instances``."""
-        if data_samples is None:
-            raise ValueError("mode 'predict' needs data_samples, with img_shape in their metainfo")
+    def detect(self, feats: Sequence[Tensor], data_samples: Sequence[DetDataSample]) -> Sequence:
+        """The boxes, scores and labels of each image, in its original pixels."""
         metas = [sample.metainfo for sample in data_samples]
         found = propose(self.rpn_head, self.rpn_head(feats), metas, self.rpn_head.test_cfg)
-        detected = self.roi_head.predict(feats, Proposals.of(found), metas, rescale=True)
-        for sample, instances in zip(data_samples, detected):
-            sample.pred_instances = instances
-        return data_samples
+        return self.roi_head.predict(feats, Proposals.of(found), metas, rescale=True)
 
-
-def _with_cfg(
-    name: str, head: Mapping, train_cfg: Mapping | None, test_cfg: Mapping | None
-) -> dict:
-    """The head's node with the detector's train and test settings in it."""
-    node = dict(head)
-    for key, cfg in (('train_cfg', train_cfg), ('test_cfg', test_cfg)):
-        if cfg is None:
-            continue
-        if node.get(key) is not None:
-            raise ConfigError(f'{key} stands both in the detector and in {name}; keep one')
-        node[key] = cfg
-    return node
+    def raw(self, feats: Sequence[Tensor], inputs: Tensor) -> tuple[Any, HeadOutput]:
+        """The raw maps of the first stage and the :class:`HeadOutput` of the second."""
+        maps = self.rpn_head(feats)
+        metas = [dict(img_shape=tuple(inputs.shape[-2:]))] * len(inputs)
+        proposals = Proposals.of(propose(self.rpn_head, maps, metas, self.rpn_head.test_cfg))
+        return maps, self.roi_head(feats, self.roi_head.priors(proposals))

@@ -57,7 +57,7 @@ def yolov1_loss(
         pred: ``(R, 5 + C)``: x, y, w, h, confidence, class probabilities.
         target: Its shape; the confidence target of a responsible prior is usually the IoU
             of its prediction, that of all others 0.
-        responsible: ``(R,)`` bool, the priors that answer for an object.
+        responsible: ``(R,)`` bool, the priors that are responsible for an object.
         lambda_coord: Weight of the coordinates, at least 0.
         lambda_noobj: Weight of the confidence where there is no object, at least 0.
         cell_has_object: ``(R,)`` weights of the class part, where priors share a cell's
@@ -113,7 +113,7 @@ def yolov3_loss(
         pred: ``(R, 5 + C)``: x, y, w, h in shares of the image, confidence, class
             probabilities.
         target: Its shape.
-        responsible: ``(R,)`` bool, the priors that answer for an object.
+        responsible: ``(R,)`` bool, the priors that are responsible for an object.
         ignored: ``(R,)`` bool, the priors left out of the confidence.
         lambda_coord: Weight of the boxes.
         lambda_obj: Weight of the confidence of objects.

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from registry_losses.assigners.matching.conflicts import (
+from registry_losses.assigners.conflicts import (
     best_of_all_gts,
     resolve_conflicts,
     resolve_with_overrides,

@@ -180,7 +180,7 @@ def test_failure_while_drawing_leaves_nothing(tmp_path, monkeypatch):
     def fail(*args):
         raise OSError('disk full')
 
-    monkeypatch.setattr(store, '_write_image', fail)
+    monkeypatch.setattr(store, 'draw_image', fail)
     with pytest.raises(OSError, match='disk full'):
         prepare_digits(tmp_path / 'digits', SMALL, progress=False)
     assert [p.name for p in tmp_path.iterdir()] == ['.digits.lock']

@@ -233,7 +233,7 @@ def test_yolov1_priors_share_one_class_row():
         base.boxes, base.strides, base.levels, class_row=cell_of_prior, num_class_rows=3
     )
     gt = ground_truth([([0.0, 0, 8, 8], 1), ([16.0, 0, 24, 8], 0)])
-    # Both predictors of cell 0 answer for gt 0; predictor 5 for gt 1.
+    # Both predictors of cell 0 take gt 0; predictor 5 takes gt 1.
     assigned = pairs((0, 0, 0), (0, 1, 0), (0, 5, 1), batch=1, num_priors=6)
     probs = torch.tensor([[[0.2, 0.5], [0.9, 0.9], [0.7, 0.1]]])  # (1, cells, C)
     term = LossTerm(

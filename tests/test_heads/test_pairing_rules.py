@@ -132,7 +132,7 @@ def test_objectness_is_ranked_by_prior_where_priors_share_their_classes():
     ranks = row_losses(term, found)
     raw = found.output['objectness'].detach().squeeze(-1)
     negative = ~(found.assignment.positive_mask() | found.assignment.ignored)
-    # Squared error against 0, half as much for priors that answer for nothing.
+    # Squared error against 0, half as much for priors that are in no pair.
     assert torch.allclose(ranks[negative], 0.5 * raw[negative] ** 2)
 
 

@@ -68,7 +68,7 @@ def test_look_leaves_the_model_as_it_was():
     assert all(torch.equal(v, model.state_dict()[k]) for k, v in state.items())
     positives = [found.num_pairs for found in looked.found.values()]
     assert min(positives) > 0
-    with pytest.raises(ConfigError, match='lays priors'):
+    with pytest.raises(ConfigError, match='no head with priors'):
         assignment_looks.main_head(torch.nn.Identity())
 
 

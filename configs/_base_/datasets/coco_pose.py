@@ -1,5 +1,7 @@
 # COCO 2017 keypoints, all persons of an image at once; expects
 # data/coco/{annotations,train2017,val2017}. Recipes set the pipelines' sizes.
+_base_ = ['../parts/loaders.py']
+
 dataset_type = 'CocoPoseDataset'
 data_root = 'data/coco/'
 
@@ -33,9 +35,6 @@ test_pipeline = [
 
 train_dataloader = dict(
     batch_size=24,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='KeyedSampler'),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -46,11 +45,6 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -58,7 +52,7 @@ val_dataloader = dict(
         data_prefix=dict(img='val2017/'),
         test_mode=True,
         pipeline=test_pipeline,
-    ),
+    )
 )
 test_dataloader = val_dataloader
 

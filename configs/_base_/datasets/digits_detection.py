@@ -1,4 +1,6 @@
 # Handwritten digits on textured canvases: drawn under data/digits/ on first use.
+_base_ = ['../parts/loaders_drawn.py']
+
 dataset_type = 'DigitsDataset'
 data_root = 'data/digits/'
 
@@ -18,23 +20,16 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=8,
-    num_workers=0,
-    sampler=dict(type='KeyedSampler'),
-    dataset=dict(type=dataset_type, split='train', data_root=data_root, pipeline=train_pipeline),
+    dataset=dict(type=dataset_type, split='train', data_root=data_root, pipeline=train_pipeline)
 )
 val_dataloader = dict(
-    batch_size=16,
-    num_workers=0,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         split='val',
         data_root=data_root,
         test_mode=True,
         pipeline=test_pipeline,
-    ),
+    )
 )
 test_dataloader = val_dataloader
 

@@ -1,4 +1,6 @@
 # Puppets, one to three an image, drawn under data/puppets/ on first use.
+_base_ = ['../parts/loaders_drawn.py']
+
 dataset_type = 'PuppetsDataset'
 data_root = 'data/puppets/'
 _spec = dict(num_train=5000, num_val=200, image_size=128, max_persons=3)
@@ -17,18 +19,11 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=8,
-    num_workers=0,
-    sampler=dict(type='KeyedSampler'),
     dataset=dict(
         type=dataset_type, split='train', data_root=data_root, spec=_spec, pipeline=train_pipeline
-    ),
+    )
 )
 val_dataloader = dict(
-    batch_size=16,
-    num_workers=0,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         split='val',
@@ -36,7 +31,7 @@ val_dataloader = dict(
         spec=_spec,
         test_mode=True,
         pipeline=test_pipeline,
-    ),
+    )
 )
 test_dataloader = val_dataloader
 

@@ -1,5 +1,5 @@
-# SSD's augmentation at 300 pixels (section 2.2 of the paper), for COCO and VOC.
-ssd_pipelines = dict(
+# SSD's augmentation (section 2.2 of the paper) at 300 and at 512 pixels, for COCO and VOC.
+_ssd300 = dict(
     train=[
         dict(type='LoadImageFromFile'),
         dict(type='LoadAnnotations'),
@@ -18,3 +18,8 @@ ssd_pipelines = dict(
         dict(type='PackDetInputs'),
     ],
 )
+_ssd512 = {
+    name: [dict(step, scale=(512, 512)) if step['type'] == 'Resize' else step for step in steps]
+    for name, steps in _ssd300.items()
+}
+ssd_pipelines = dict(ssd300=_ssd300, ssd512=_ssd512)

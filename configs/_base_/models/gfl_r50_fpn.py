@@ -1,8 +1,7 @@
 # GFL, ResNet-50 and FPN (Li et al. 2020).
-_base_ = ['./retinanet_r50_fpn.py']
+_base_ = ['./atss_r50_fpn.py']
 
 model = dict(
-    neck=dict(add_extra_convs='on_output'),
     bbox_head=dict(
         _delete_=True,
         type='GFLHead',
@@ -23,6 +22,4 @@ model = dict(
         reg_max=16,
         loss_bbox=dict(type='GIoULoss', loss_weight=2.0),
     ),
-    train_cfg=dict(_delete_=True, assigner=dict(type='ATSSAssigner', topk=9), allowed_border=-1),
-    test_cfg=dict(nms=dict(iou_threshold=0.6)),
 )

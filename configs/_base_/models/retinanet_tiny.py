@@ -1,15 +1,8 @@
 # RetinaNet for a CPU: 0.99 M parameters, strides 4 to 16, for images of about 128 pixels.
+_base_ = ['../parts/tiny_net_fpn.py']
+
 model = dict(
     type='SingleStageDetector',
-    data_preprocessor=dict(
-        type='DetDataPreprocessor',
-        mean=[127.5, 127.5, 127.5],
-        std=[64.0, 64.0, 64.0],
-        bgr_to_rgb=False,
-        pad_size_divisor=16,
-    ),
-    backbone=dict(type='TinyNet', widths=(32, 64, 128), depths=(1, 2, 2)),
-    neck=dict(type='FPN', in_channels=[32, 64, 128], out_channels=48, num_outs=3),
     bbox_head=dict(
         type='RetinaHead',
         num_classes=10,

@@ -27,7 +27,7 @@ from ..candidates.centers import Candidates, Region, candidate_blocks
 from ..candidates.coverage import covered_priors
 from ..candidates.gt_rows import GtRows, gt_rows
 from ..candidates.predicted_overlaps import sum_of_top_overlaps
-from .conflicts import LowestOffers, best_of_all_gts
+from ..conflicts import LowestOffers, best_of_all_gts
 from .pairs import TINY_QUALITY, PairReader, Pairs
 
 

@@ -185,7 +185,7 @@ def first_step_problems(
 
 
 def ignore_problems(subject: Subject) -> list[str]:
-    """Priors in an ignore region that answer for no gt are charged by no term."""
+    """Priors in an ignore region that are in no pair are charged by no term."""
     found = subject.loss_inputs(subject.scenes.ignoring)
     assignment, head = found.assignment, subject.head
     paired = torch.zeros_like(assignment.ignored)

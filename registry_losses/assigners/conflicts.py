@@ -8,8 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ...ops.device import block_elements
-from ...ops.segments import (
+from ..ops.device import block_elements
+from ..ops.segments import (
     HIGHEST_KEY,
     NO_KEY,
     claim_key,
@@ -20,7 +20,7 @@ from ...ops.segments import (
     segment_winners,
     split_lowest_key,
 )
-from ...structures import GroundTruth
+from ..structures import GroundTruth
 
 
 def resolve_conflicts(
