@@ -86,7 +86,8 @@ IN_CONFIGS = ('heads', 'detectors', 'necks', 'backbones')
 @cache
 def words_in_small_configs() -> frozenset[str]:
     found: set[str] = set()
-    for path in (ROOT / 'configs' / '_base_' / 'models').glob('*.py'):
+    base = ROOT / 'configs' / '_base_'
+    for path in [*(base / 'models').glob('*.py'), *(base / 'parts').glob('*.py')]:
         found |= set(re.findall(r'\w+', path.read_text(encoding='utf-8')))
     return frozenset(found)
 
