@@ -52,6 +52,10 @@ class ShapeError(RegistryLossesError, ValueError, AssertionError):
     """A tensor whose shape or dtype is not the documented one; OpenMMLab asserts these."""
 
 
+class ExportError(RegistryLossesError, RuntimeError):
+    """A model that another runtime cannot hold, or of which it makes something else."""
+
+
 class MissingDependencyError(RegistryLossesError, ImportError):
     """An optional package is needed; the message says what to install."""
 

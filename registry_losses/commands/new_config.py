@@ -225,7 +225,9 @@ train_cfg = dict(max_iters={choices.max_iters}, val_interval={choices.val_interv
 default_hooks = dict(
     checkpoint=dict(
         interval={choices.val_interval}, save_best='coco/bbox_mAP', rule='greater'
-    )
+    ),
+    # Channels innermost: convolutions are a fifth faster on a CPU.
+    channels_last=dict(type='ChannelsLastHook'),
 )
 """
 

@@ -120,11 +120,12 @@ class DetDataPreprocessor(BaseDataPreprocessor):
         if len({(image.shape, image.dtype) for image in images}) == 1:
             # The usual case of small images: one copy to the device, then whole-batch passes.
             stacked = torch.stack(list(images)).to(self.device, non_blocking=self._non_blocking)
-            return self._pad(self._normalised(stacked), height, width)
+            return self._pad(self.normalise(stacked), height, width)
         moved = [image.to(self.device, non_blocking=self._non_blocking) for image in images]
-        return torch.stack([self._pad(self._normalised(m), height, width) for m in moved])
+        return torch.stack([self._pad(self.normalise(m), height, width) for m in moved])
 
-    def _normalised(self, image: Tensor) -> Tensor:
+    def normalise(self, image: Tensor) -> Tensor:
+        """``(..., C, H, W)`` with its channels in order, less the mean, over the deviation."""
         if self.reverse_channels:
             # Not a list index: that would copy the list to the device and wait for it.
             image = image.flip(-3)

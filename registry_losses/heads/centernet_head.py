@@ -3,7 +3,7 @@
 Shapes: B images, C classes; one prior a cell.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -116,8 +116,8 @@ class CenterNetHead(DenseHead):
     def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
         """:meth:`raw_maps` with the heatmap as probabilities, as OpenMMLab's head."""
         logits, sizes, offsets = self.raw_maps(feats)
-        heat = [probabilities(x.movedim(1, -1), self.loss_cls).movedim(-1, 1) for x in logits]
-        return heat, sizes, offsets
+        rows = [probabilities(x.permute(0, 2, 3, 1), self.loss_cls) for x in logits]
+        return [x.permute(0, 3, 1, 2) for x in rows], sizes, offsets
 
     def map_channels(self) -> dict[str, int]:
         """Values a prior in each map."""
@@ -157,13 +157,8 @@ class CenterNetHead(DenseHead):
         self, output: HeadOutput, priors: Priors, image_shapes: Tensor, cfg: Mapping
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The highest local maxima of the heatmaps (section 4.1 of the paper)."""
-        kernel = cfg.get('local_maximum_kernel', 3)
         boxes, scores, labels = [], [], []
-        for level, start in zip(priors.levels, priors.level_starts):
-            heat = output['cls'][:, start : start + level.num_priors, : self.num_classes].float()
-            grid = heat.unflatten(1, (level.height, level.width)).permute(0, 3, 1, 2)
-            peaks = F.max_pool2d(grid, kernel, stride=1, padding=(kernel - 1) // 2) == grid
-            heat = heat * peaks.permute(0, 2, 3, 1).flatten(1, 2)
+        for start, heat in zip(priors.level_starts, self._peaks(output, priors, cfg)):
             best = top_candidates(
                 heat, score_thr=cfg.get('score_thr', -1.0), limit=cfg.get('topk', 100)
             )
@@ -172,3 +167,17 @@ class CenterNetHead(DenseHead):
             scores.append(best.scores)
             labels.append(best.labels)
         return torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(labels, 1)
+
+    def every_box(self, output: HeadOutput, priors: Priors) -> tuple[Tensor, Tensor]:
+        """See :class:`DenseHead`; the scores are 0 beside the local maxima."""
+        peaks = torch.cat(list(self._peaks(output, priors, self.test_cfg)), dim=1)
+        return self.reader.boxes(output, priors), peaks
+
+    def _peaks(self, output: HeadOutput, priors: Priors, cfg: Mapping) -> Iterator[Tensor]:
+        """``(B, n, C)`` heat of each level, 0 where it is no local maximum."""
+        kernel = cfg.get('local_maximum_kernel', 3)
+        for level, start in zip(priors.levels, priors.level_starts):
+            heat = output['cls'][:, start : start + level.num_priors, : self.num_classes].float()
+            grid = heat.unflatten(1, (level.height, level.width)).permute(0, 3, 1, 2)
+            peaks = F.max_pool2d(grid, kernel, stride=1, padding=(kernel - 1) // 2) == grid
+            yield heat * peaks.permute(0, 2, 3, 1).flatten(1, 2)

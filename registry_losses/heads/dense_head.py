@@ -316,3 +316,7 @@ class DenseHead(BaseModule):
         """
         limits = None if self.clip_after_nms else image_shapes
         return best_of_levels(self.reader, output, priors, limits=limits, cfg=cfg)
+
+    def every_box(self, output: HeadOutput, priors: Priors) -> tuple[Tensor, Tensor]:
+        """Box ``(B, N, 4)`` and class scores ``(B, N, C)`` of every prior, nothing chosen."""
+        return self.reader.boxes(output, priors), self.reader.ranking_scores(output, priors)

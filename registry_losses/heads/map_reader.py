@@ -75,11 +75,15 @@ class MapReader:
 
     def predictions(self, output: HeadOutput, priors: Priors) -> Predictions:
         """Decoded boxes and scores of every prior, detached, float32."""
-        scores = self.prior_scores(output, priors)
-        if self.factor is not None:
-            scores = scores * self.factors(output)[..., None]
-            scores = scores.sqrt() if self.geometric else scores
+        scores = self.ranking_scores(output, priors)
+        if self.factor is not None and self.geometric:
+            scores = scores.sqrt()
         return Predictions(boxes=self.boxes(output, priors), scores=scores.detach())
+
+    def ranking_scores(self, output: HeadOutput, priors: Priors) -> Tensor:
+        """``(B, N, C)``: class probabilities, times the factor where there is one."""
+        scores = self.prior_scores(output, priors)
+        return scores if self.factor is None else scores * self.factors(output)[..., None]
 
     def scores(self, output: HeadOutput) -> Tensor:
         """``(B, rows, C)`` class probabilities, background removed, detached."""

@@ -38,9 +38,10 @@ def top_candidates(scores: Tensor, *, score_thr: float, limit: int) -> Candidate
         score_thr: Scores at or below it leave an empty place.
         limit: k at most; -1 for all.
     """
-    batch, _, num_classes = scores.shape
-    flat = scores.reshape(batch, -1)
-    k = flat.shape[1] if limit < 0 else min(limit, flat.shape[1])
+    # Plain numbers, in a traced graph too: there only the batch is free.
+    num_classes, count = int(scores.shape[2]), int(scores.shape[1]) * int(scores.shape[2])
+    flat = scores.reshape(scores.shape[0], count)
+    k = count if limit < 0 else min(limit, count)
     best, index = flat.topk(k, dim=1)
     best = torch.where(best > score_thr, best, -1.0)
     return Candidates(best, index % num_classes, index // num_classes)

@@ -126,5 +126,5 @@ def legend(width: int, remark: str) -> np.ndarray:
         x += length + 24
     paper = np.full((28 + 24 * line, width, 3), PAPER, np.uint8)
     for colour, text, corner in placed:
-        write(paper, text, corner, colour, 9, inside=True)
+        write(paper, text, corner, colour, 9)
     return paper

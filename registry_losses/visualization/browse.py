@@ -112,7 +112,7 @@ def _tile(packed: Mapping[str, Any], classes: Sequence[str] | None, cell: int) -
     tile[_TITLE:] = image
     name = Path(str(sample.get('img_path') or sample.get('img_id'))).name
     height, width = packed['inputs'].shape[-2:]
-    write(tile, f'{name[-24:]} {width} x {height}', (0, 1), (_PAPER,) * 3, 8, inside=True)
+    write(tile, f'{name[-24:]} {width} x {height}', (0, 1), (_PAPER,) * 3, 8)
     return tile
 
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from ..errors import DataError
+from .labels import place_labels
 
 Colour = tuple[int, int, int]
 
@@ -48,41 +49,78 @@ def draw_boxes(
     text_height = text_height or max(7, round(longest / 45))
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     per_box = colours if isinstance(colours, list) else [colours] * len(boxes)
-    for i, box in enumerate(boxes):
-        if not np.isfinite(box).all():
-            continue
-        colour = per_box[i]
-        # Continuous edges to the pixels inside them; far-off ones would overflow OpenCV.
-        x1, y1, x2, y2 = np.clip(np.round(box), -(2**14), 2**14).astype(int).tolist()
-        cv2.rectangle(canvas, (x1, y1), (max(x2 - 1, x1), max(y2 - 1, y1)), colour, thickness)
-        if i < len(texts):
-            write(canvas, texts[i], (x1, y1), colour, text_height)
+    shown = np.isfinite(boxes).all(1).nonzero()[0].tolist()
+    # Continuous edges to the pixels inside them; far-off ones would overflow OpenCV.
+    edges = np.clip(np.round(boxes[shown]), -(2**14), 2**14)
+    for i, box in zip(shown, edges.astype(int).tolist()):
+        x1, y1, x2, y2 = box
+        cv2.rectangle(canvas, (x1, y1), (max(x2 - 1, x1), max(y2 - 1, y1)), per_box[i], thickness)
+    # Only now: the name of one box must not lie under the outline of the next.
+    named = [(i, box) for i, box in zip(shown, edges) if i < len(texts)]
+    if named:
+        sizes = np.array([label_size(texts[i], text_height) for i, _ in named])
+        size = (canvas.shape[1], canvas.shape[0])
+        places = place_labels(np.stack([box for _, box in named]), sizes, size)
+        for (i, _), place in zip(named, places):
+            put = _write_bare if place.bare else _write_filled
+            put(canvas, texts[i], (place.x, place.y), per_box[i], text_height)
     return canvas
 
 
+def label_size(text: str, height: int) -> tuple[int, int]:
+    """(width, height) in pixels of a label whose capitals are ``height`` high."""
+    scale, weight = height / _FONT_HEIGHT, max(1, height // 10)
+    (width, tall), base = cv2.getTextSize(text, _FONT, scale, weight)
+    pad = max(1, height // 6)
+    return width + 2 * pad, tall + base // 2 + 2 * pad
+
+
 def write(
+    canvas: np.ndarray, text: str, corner: tuple[int, int], colour: Colour, height: int
+) -> None:
+    """Write on a filled label, in place, its upper left corner at ``corner``."""
+    width, tall = label_size(text, height)
+    x = int(np.clip(corner[0], 0, max(canvas.shape[1] - width, 0)))
+    y = int(np.clip(corner[1], 0, max(canvas.shape[0] - tall, 0)))
+    _write_filled(canvas, text, (x, y), colour, height)
+
+
+def _write_filled(
+    canvas: np.ndarray, text: str, corner: tuple[int, int], colour: Colour, height: int
+) -> None:
+    x, y = corner
+    width, tall = label_size(text, height)
+    cv2.rectangle(canvas, (x, y), (x + width, y + tall), colour, -1)
+    _put(canvas, text, corner, height, _ink(colour))
+
+
+def _write_bare(
+    canvas: np.ndarray, text: str, corner: tuple[int, int], colour: Colour, height: int
+) -> None:
+    """Without a background: what lies below stays visible between the strokes."""
+    _put(canvas, text, corner, height, _ink(colour), extra=2)
+    _put(canvas, text, corner, height, colour)
+
+
+def _ink(colour: Colour) -> Colour:
+    """Black on light colours, white on dark ones (Rec. 601 luminance)."""
+    light = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140
+    return (0, 0, 0) if light else (255, 255, 255)
+
+
+def _put(
     canvas: np.ndarray,
     text: str,
     corner: tuple[int, int],
-    colour: Colour,
     height: int,
-    *,
-    inside: bool = False,
+    ink: Colour,
+    extra: int = 0,
 ) -> None:
-    """Write on a filled label, in place, above ``corner`` (below it where there is no room)."""
     scale, weight = height / _FONT_HEIGHT, max(1, height // 10)
-    (text_w, text_h), base = cv2.getTextSize(text, _FONT, scale, weight)
+    tall = cv2.getTextSize(text, _FONT, scale, weight)[0][1]
     pad = max(1, height // 6)
-    full_w, full_h = text_w + 2 * pad, text_h + base // 2 + 2 * pad
-    x = int(np.clip(corner[0], 0, max(canvas.shape[1] - full_w, 0)))
-    y = corner[1] if inside else corner[1] - full_h
-    y = int(np.clip(y, 0, max(canvas.shape[0] - full_h, 0)))
-    cv2.rectangle(canvas, (x, y), (x + full_w, y + full_h), colour, -1)
-    # Black on light labels, white on dark ones (Rec. 601 luminance).
-    light = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140
-    ink = (0, 0, 0) if light else (255, 255, 255)
-    origin = (x + pad, y + pad + text_h)
-    cv2.putText(canvas, text, origin, _FONT, scale, ink, weight, cv2.LINE_AA)
+    origin = (corner[0] + pad, corner[1] + pad + tall)
+    cv2.putText(canvas, text, origin, _FONT, scale, ink, weight + extra, cv2.LINE_AA)
 
 
 def label_texts(

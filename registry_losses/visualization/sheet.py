@@ -13,7 +13,7 @@ import torch
 from ..errors import DataError
 from ..evaluation.samples import annotations_of, persons_of, predictions_of
 from ..ops import bbox_overlaps
-from .draw import draw_boxes, image_of, label_texts, write, write_rgb
+from .draw import draw_boxes, image_of, label_size, label_texts, write, write_rgb
 from .person_sheet import draw_persons, match_persons, similarities
 
 _RIGHT = (60, 200, 90)
@@ -50,7 +50,7 @@ def draw_prediction_sheet(
         score_thr: Predictions below it are left out.
         iou_thr: Overlap of a right prediction, or a person's least similarity.
         columns: Pairs a row.
-        cell: Side of a panel in pixels.
+        cell: Longer side of an image in pixels.
         max_images: The first so many samples are drawn.
 
     Returns:
@@ -66,11 +66,15 @@ def draw_prediction_sheet(
     if not pairs:
         raise DataError('draw_prediction_sheet: expected at least one sample, got none')
     columns = min(columns, len(pairs))
+    width = max(left.shape[1] for left, _ in pairs)
     rows = []
     for begin in range(0, len(pairs), columns):
         row = pairs[begin : begin + columns]
-        row += [np.full_like(pairs[0], _PAPER)] * (columns - len(row))
-        rows.append(np.hstack(row))
+        # As high as this row's images and as wide as the widest of all: no blank quarters.
+        height = max(left.shape[0] for left, _ in row)
+        tiles = [_side_by_side(left, right, height, width) for left, right in row]
+        tiles += [np.full_like(tiles[0], _PAPER)] * (columns - len(tiles))
+        rows.append(np.hstack(tiles))
     sheet = np.vstack([*rows, _legend(rows[0].shape[1], score_thr)])
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +89,8 @@ def _pair(
     score_thr: float,
     iou_thr: float,
     cell: int,
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
+    """The panels of an image: ground truth, predictions."""
     pred, gt = predictions_of(sample), annotations_of(sample)
     persons = persons_of(sample)
     # Lowest scores first, so that a doubtful second opinion lies under the first one.
@@ -123,15 +128,17 @@ def _pair(
         )
     missed = int((~found).sum())
     wrong = int((~right).sum())
-    panels = [
+    return (
         _panel(left, f'ground truth: {len(found)}, missed: {missed}', cell),
         _panel(drawn, f'predictions: {len(right)}, wrong: {wrong}', cell),
-    ]
-    return np.pad(
-        np.hstack([panels[0], np.full((cell + 18, 2, 3), _PAPER, np.uint8), panels[1]]),
-        ((_GAP // 2, _GAP // 2), (_GAP, _GAP), (0, 0)),
-        constant_values=_PAPER,
     )
+
+
+def _side_by_side(left: np.ndarray, right: np.ndarray, height: int, width: int) -> np.ndarray:
+    paper = np.full((height + _GAP, 2 * width + 2 + 2 * _GAP, 3), _PAPER, np.uint8)
+    for x, panel in ((_GAP, left), (_GAP + width + 2, right)):
+        paper[_GAP // 2 : _GAP // 2 + panel.shape[0], x : x + panel.shape[1]] = panel
+    return paper
 
 
 def match_predictions(
@@ -166,9 +173,11 @@ def _fit(image: np.ndarray, cell: int) -> tuple[np.ndarray, float]:
 
 
 def _panel(image: np.ndarray, title: str, cell: int) -> np.ndarray:
-    panel = np.full((cell + 18, cell, 3), _PAPER, np.uint8)
-    write(panel, title, (0, 1), (_PAPER,) * 3, 9, inside=True)
-    panel[18 : 18 + image.shape[0], : image.shape[1]] = image
+    """A line of text above the image, which may be narrower."""
+    width = max(image.shape[1], min(label_size(title, 9)[0], cell))
+    panel = np.full((image.shape[0] + 18, width, 3), _PAPER, np.uint8)
+    write(panel, title, (0, 1), (_PAPER,) * 3, 9)
+    panel[18:, : image.shape[1]] = image
     return panel
 
 
@@ -182,6 +191,6 @@ def _legend(width: int, score_thr: float) -> np.ndarray:
         (_IGNORED, 'ignored'),
     ):
         cv2.rectangle(strip, (x, 7), (x + 12, 19), colour, -1)
-        write(strip, text, (x + 16, 4), (_PAPER,) * 3, 9, inside=True)
+        write(strip, text, (x + 16, 4), (_PAPER,) * 3, 9)
         x += 36 + 9 * len(text)
     return strip

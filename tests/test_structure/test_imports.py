@@ -19,13 +19,13 @@ FLOORS = (
     ('backbones', 'evaluation', 'pose'),
     ('necks', 'heads', 'visualization'),
     ('detectors',),
-    ('engine',),
+    ('engine', 'deploy'),
     ('testing',),  # of the commands, the pairing grid and the pages made of references
     ('commands',),
 )
 AROUND = {
-    'datasets', 'transforms', 'config', 'evaluation', 'visualization', 'engine', 'commands',
-    'testing', 'plugins',
+    'datasets', 'transforms', 'config', 'evaluation', 'visualization', 'engine', 'deploy',
+    'commands', 'testing', 'plugins',
 }  # fmt: skip
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 # Loading plugins for a config means importing what came with the package first.

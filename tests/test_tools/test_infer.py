@@ -17,6 +17,7 @@ from registry_losses.commands.detector import (
 )
 from registry_losses.commands.image_files import find_images, image_ids, picture_names
 from registry_losses.commands.infer import infer_main
+from registry_losses.commands.video_files import VideoReader, VideoWriter
 from registry_losses.config import load_config
 from registry_losses.datasets.metainfo import COCO_CLASSES
 from registry_losses.engine import build_model
@@ -261,3 +262,27 @@ def test_three_lines_of_python(trained, tmp_path):
     for wrong in (pixels[..., :2], pixels.astype(float), np.zeros((0, 4, 3), np.uint8)):
         with pytest.raises(DataError, match='image 0 of the call: expected'):
             detector(wrong)
+
+
+def test_a_video(trained, images, tmp_path, capsys):
+    """Every second of six frames, in batches, beside an image; a file that is no video."""
+    clip, out = images / 'more' / 'clip.mp4', tmp_path / 'out'
+    frame = cv2.imread(str(images / '7.png'))
+    with VideoWriter(clip, 10.0) as writer:
+        for i in range(6):
+            writer.add(np.roll(frame, 4 * i, axis=1))
+    rows = run(
+        trained, [images / '7.png', images / 'more'], out, '--every', '2', '--batch-size', '2'
+    )
+    found = json.loads((out / 'images.json').read_text())['images']
+    frames = [i for i in found if 'frame' in i]
+    assert [i['frame'] for i in frames] == [0, 2, 4] and len(found) == 5
+    assert len({i['id'] for i in found}) == 5 and len(rows) == 25
+    drawn = list(VideoReader(out / 'videos' / 'clip.mp4'))
+    assert len(drawn) == 3 and drawn[0][1].shape == (384, 384, 3)  # small frames are enlarged
+    assert np.abs(drawn[0][1].astype(int) - frame.repeat(3, 0).repeat(3, 1)).max() > 50
+    assert '5 images and frames, 25 detections' in capsys.readouterr().out
+    (images / 'more' / 'no.mp4').write_bytes(b'no video')
+    with pytest.raises(SystemExit):
+        run(trained, [images / 'more' / 'no.mp4'], tmp_path / 'none')
+    assert 'no.mp4: cannot be read as a video' in capsys.readouterr().err

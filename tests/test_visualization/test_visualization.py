@@ -19,6 +19,7 @@ from registry_losses.visualization import (
     read_scalars,
 )
 from registry_losses.visualization.draw import label_texts, write
+from registry_losses.visualization.labels import _overlaps, place_labels
 from registry_losses.visualization.sheet import _MISSED, _RIGHT, _WRONG, match_predictions
 
 
@@ -38,7 +39,7 @@ def test_texts():
     assert label_texts(labels, ('a', 'b'), scores) == ['b: 87%', 'a: 100%', '7: 10%']
     assert label_texts(labels, None) == ['1', '0', '7']
     canvas = np.zeros((30, 60, 3), np.uint8)
-    write(canvas, 'cat', (55, 2), (250, 250, 250), 9)  # no room right or above: moved inside
+    write(canvas, 'cat', (55, -4), (250, 250, 250), 9)  # no room right or above: moved inside
     ys, xs = np.nonzero(canvas[..., 0])
     assert xs.max() == 59 and ys.min() == 0 and (canvas == 0).any()
 
@@ -127,13 +128,42 @@ def test_the_highest_score_lies_on_top(tmp_path):
     )
     sheet = cv2.imread(str(draw_prediction_sheet([sample], tmp_path / 's.png', cell=128)))
     panel = sheet[4 + 18 : -4, 8 + 130 : 8 + 258, ::-1]
-    assert (panel == _RIGHT).all(2).any() and not (panel[38:] == _WRONG).all(2).any()
+    # The outline of the best one; the names of the others stand around it.
+    assert (panel[60, 16] == _RIGHT).all() and (panel[60, 46] != _WRONG).any()
     visualizer = DetVisualizer(min_side=64)
     visualizer.dataset_meta = dict(classes=('cat', 'dog'), palette=[(255, 0, 0), (0, 0, 255)])
     image, out = np.zeros((64, 64, 3), np.uint8), str(tmp_path / 'o.png')
     visualizer.add_datasample('x', image, sample, draw_gt=False, out_file=out)
-    drawn = cv2.imread(out)[22:40, ..., ::-1]
-    assert (drawn == (255, 0, 0)).all(2).any() and not (drawn == (0, 0, 255)).all(2).any()
+    assert (cv2.imread(out)[30, 8, ::-1] == (255, 0, 0)).all()
+
+
+def test_labels_hide_neither_small_objects_nor_each_other():
+    """A large box whose usual place for its name is taken by three small objects."""
+    small = [[20.0 + 16 * i, 29, 32 + 16 * i, 39] for i in range(3)]
+    boxes = np.array([[20.0, 40, 90, 90], *small])
+    sizes = np.array([[44, 10], *[[30, 10]] * 3])
+    labels = place_labels(boxes, sizes, (120, 100))
+    for i, (label, size) in enumerate(zip(labels, sizes)):
+        place = np.array([label.x, label.y, *([label.x, label.y] + size)], float)
+        assert place[0] >= 0 and place[2] <= 120 and place[1] >= 0 and place[3] <= 100
+        others = np.delete(boxes[1:], i - 1, axis=0) if i else boxes[1:]
+        assert not _overlaps(place[None], others).any(), i
+        rest = [np.array([o.x, o.y, *([o.x, o.y] + s)], float) for o, s in zip(labels, sizes)]
+        assert not _overlaps(place[None], np.array(rest[:i] + rest[i + 1 :])).any(), i
+        assert not label.bare
+    crowd = np.array([[x, y, x + 10.0, y + 10] for x in range(0, 60, 10) for y in range(0, 60, 10)])
+    names = place_labels(crowd, np.full((36, 2), (30, 10)), (60, 60))
+    assert all(name.bare for name in names)  # no room: written without a background
+
+
+def test_a_sheet_of_wide_images_has_no_blank_quarter(tmp_path):
+    sample = make_sample(tmp_path / 'a.png')
+    cv2.imwrite(str(tmp_path / 'a.png'), np.full((60, 120, 3), 30, np.uint8))
+    sheet = cv2.imread(str(draw_prediction_sheet([sample] * 2, tmp_path / 's.png', cell=128)))
+    assert sheet.shape[0] == 64 + 18 + 8 + 28
+    cv2.imwrite(str(tmp_path / 'a.png'), np.full((120, 60, 3), 30, np.uint8))
+    sheet = cv2.imread(str(draw_prediction_sheet([sample] * 2, tmp_path / 't.png', cell=512)))
+    assert sheet.shape[1] == 2 * (2 * 256 + 2 + 16)
 
 
 def test_visualizer_hands_pictures_to_its_backends(tmp_path):
