@@ -131,7 +131,7 @@ def draw_map_sheet(rows: Sequence[Mapping[str, np.ndarray]], path: str | Path) -
 
 def _title(text: str, width: int) -> np.ndarray:
     strip = np.full((_TITLE, width + 4, 3), _PAPER, np.uint8)
-    write(strip, text, (0, 1), (_PAPER,) * 3, 9, inside=True)
+    write(strip, text, (0, 1), (_PAPER,) * 3, 9)
     return strip
 
 
