@@ -1,4 +1,4 @@
-"""The contract on bare tensors: each hard case of the systems to come, by hand.
+"""The loss terms of every system on bare tensors: each hard case by hand.
 
 Every case states its priors, gts and pairs directly, and compares the scalar that a
 LossTerm yields with one computed here from the definition.
@@ -8,80 +8,20 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from bare_terms import bce, grid_priors, ground_truth, inputs, ints, pairs
 
 from registry_losses.coders import DeltaXYWHBBoxCoder
-from registry_losses.errors import ConfigError, PairingError
-from registry_losses.heads import (
-    LossInputs,
-    RetinaHead,
-    check_terms,
-    evaluate_terms,
-    row_losses,
-)
+from registry_losses.heads import evaluate_terms, row_losses
 from registry_losses.losses import (
     CrossEntropyLoss,
-    FocalLoss,
     GaussianFocalLoss,
-    GIoULoss,
     L1Loss,
     MSELoss,
     QualityFocalLoss,
     SmoothL1Loss,
 )
 from registry_losses.samplers import HardNegativeSampler
-from registry_losses.structures import (
-    Assignment,
-    Branch,
-    GroundTruth,
-    HeadOutput,
-    Level,
-    LossTerm,
-    Priors,
-    SoftEntries,
-)
-
-
-def ints(*values) -> Tensor:
-    return torch.tensor(values, dtype=torch.long)
-
-
-def grid_priors(*shapes, stride=8.0, base=1) -> Priors:
-    """Square priors of side ``stride`` on grids of the given (height, width)."""
-    boxes, levels = [], []
-    for height, width in shapes:
-        levels.append(Level(height, width, (stride, stride), ((stride, stride),) * base))
-        for y in range(height):
-            for x in range(width):
-                box = [x * stride, y * stride, (x + 1) * stride, (y + 1) * stride]
-                boxes += [box] * base
-    strides = torch.full((len(boxes), 2), stride)
-    return Priors(torch.tensor(boxes), strides, tuple(levels))
-
-
-def ground_truth(*images, size=(64, 64)) -> GroundTruth:
-    """Each image a list of (box, label)."""
-    boxes = [torch.tensor([b for b, _ in image]).reshape(-1, 4) for image in images]
-    labels = [ints(*[label for _, label in image]) for image in images]
-    return GroundTruth.from_lists(boxes, labels, [size] * len(images))
-
-
-def pairs(*rows, batch, num_priors, ignored=(), **options) -> Assignment:
-    """Each row (image, prior, gt)."""
-    image, prior, gt = ints(*rows).reshape(-1, 3).unbind(1)
-    mask = torch.zeros(batch, num_priors, dtype=torch.bool)
-    for i, n in ignored:
-        mask[i, n] = True
-    return Assignment(image, prior, gt, mask, **options)
-
-
-def inputs(output, priors, gt, assignment, num_classes=3, coder=None) -> LossInputs:
-    return LossInputs(output, priors, gt, assignment, coder, num_classes)
-
-
-def bce(logit: float, target: float) -> float:
-    p = 1 / (1 + math.exp(-logit))
-    return -(target * math.log(p) + (1 - target) * math.log(1 - p))
+from registry_losses.structures import Branch, HeadOutput, LossTerm, Priors, SoftEntries
 
 
 def test_ssd_mines_three_negatives_a_positive_in_each_image():
@@ -319,127 +259,3 @@ def test_a_branch_on_some_levels_only_charges_those():
     ]
     # The gt is the box of prior 2, so the code to reach is 0.
     assert loss.item() == pytest.approx(4 * 0.25, rel=1e-5)
-
-
-@pytest.mark.parametrize('num_images', [1, 3])
-def test_without_any_gt_every_term_is_finite_and_reaches_its_branch(num_images):
-    priors = grid_priors((2, 2))
-    gt = ground_truth(*[[] for _ in range(num_images)])
-    cls = torch.randn(num_images, 4, 3, requires_grad=True)
-    box = torch.randn(num_images, 4, 4, requires_grad=True)
-    ctr = torch.randn(num_images, 4, 1, requires_grad=True)
-    output = HeadOutput.of({'cls': cls, 'bbox': box, 'centerness': ctr})
-    sigmoid = CrossEntropyLoss(use_sigmoid=True)
-    terms = [
-        LossTerm('loss_cls', FocalLoss(), kind='classification', branch='cls'),
-        LossTerm('loss_bbox', GIoULoss(), kind='box_decoded', branch='bbox'),
-        LossTerm('loss_centerness', sigmoid, kind='centerness', branch='centerness'),
-    ]
-    empty = Assignment.empty(num_images, 4)
-    losses = evaluate_terms(terms, inputs(output, priors, gt, empty, coder=DeltaXYWHBBoxCoder()))
-    assert losses['loss_bbox'].item() == 0 and losses['loss_centerness'].item() == 0
-    sum(losses.values()).backward()
-    assert cls.grad.abs().sum() > 0
-    assert box.grad is not None and box.grad.abs().sum() == 0
-    assert ctr.grad is not None and ctr.grad.abs().sum() == 0
-
-
-def test_a_prior_outside_its_gt_has_centerness_zero_and_box_weight_one():
-    priors = grid_priors((1, 3))
-    gt = ground_truth([([0.0, 0, 8, 8], 0)])
-    assigned = pairs((0, 0, 0), (0, 2, 0), batch=1, num_priors=3)
-    codes = torch.zeros(1, 3, 4)
-    logits = torch.tensor([[[0.4], [0.0], [-0.7]]])
-    output = HeadOutput.of({'bbox': codes, 'centerness': logits})
-    sigmoid = CrossEntropyLoss(use_sigmoid=True)
-    terms = [
-        LossTerm('loss_centerness', sigmoid, kind='centerness', branch='centerness'),
-        LossTerm(
-            'loss_bbox',
-            L1Loss(),
-            kind='box_encoded',
-            branch='bbox',
-            normalizer='weight_sum',
-            pair_weight='centerness',
-        ),
-    ]
-    losses = evaluate_terms(terms, inputs(output, priors, gt, assigned, coder=DeltaXYWHBBoxCoder()))
-    want = (bce(0.4, 1.0) + bce(-0.7, 0.0)) / 2
-    assert losses['loss_centerness'].item() == pytest.approx(want, rel=1e-5)
-    # Prior 2 is two widths to the right: delta x = -2, weight 1; both weights are 1.
-    assert losses['loss_bbox'].item() == pytest.approx(2.0 / 2, rel=1e-5)
-
-
-def test_ignored_priors_charge_nothing():
-    priors = grid_priors((1, 3))
-    gt = ground_truth([([0.0, 0, 8, 8], 0)])
-    logits = torch.tensor([[[0.5], [9.0], [-0.5]]], requires_grad=True)
-    assigned = pairs((0, 0, 0), batch=1, num_priors=3, ignored=[(0, 1)])
-    sigmoid = CrossEntropyLoss(use_sigmoid=True)
-    term = LossTerm('loss_cls', sigmoid, kind='classification', branch='cls')
-    output = HeadOutput.of({'cls': logits})
-    loss = evaluate_terms([term], inputs(output, priors, gt, assigned, 1))['loss_cls']
-    loss.backward()
-    assert loss.item() == pytest.approx(bce(0.5, 1) + bce(-0.5, 0), rel=1e-5)
-    assert logits.grad[0, 1].item() == 0
-
-
-class LabelLoss(torch.nn.Module):
-    """A third party's loss that knows OpenMMLab's call and nothing of this package."""
-
-    def forward(self, pred, target, weight=None, avg_factor=None, reduction_override=None):
-        assert target.dtype == torch.long
-        loss = torch.nn.functional.cross_entropy(pred, target, reduction='none')
-        loss = loss if weight is None else loss * weight
-        return loss.sum() / avg_factor
-
-
-def test_a_label_loss_of_a_third_party_sees_labels_and_weights():
-    priors = grid_priors((1, 3))
-    gt = ground_truth([([0.0, 0, 8, 8], 1), ([0.0, 0, 4, 4], 0)])
-    logits = torch.randn(1, 3, 3)
-    # Two gts on prior 0: equal quality, so the smaller box gives the label.
-    assigned = pairs((0, 0, 0), (0, 0, 1), batch=1, num_priors=3, ignored=[(0, 2)])
-    term = LossTerm('loss_cls', LabelLoss(), kind='classification', branch='cls')
-    output = HeadOutput.of({'cls': logits})
-    loss = evaluate_terms([term], inputs(output, priors, gt, assigned, 2))['loss_cls']
-    ce = -logits.log_softmax(-1)[0]
-    assert loss.item() == pytest.approx(float(ce[0, 0] + ce[1, 2]) / 2, rel=1e-5)
-
-
-def test_a_loss_of_the_wrong_kind_is_refused():
-    term = LossTerm('loss_cls', GIoULoss(), kind='classification', branch='cls')
-    with pytest.raises(PairingError, match=r'GIoULoss serves box_decoded.*classification'):
-        check_terms([term])
-
-
-def test_a_term_with_an_unknown_normaliser_is_refused():
-    with pytest.raises(ConfigError, match="normalizer='positive' is none of"):
-        LossTerm('loss_cls', FocalLoss(), 'classification', 'cls', normalizer='positive')
-
-
-def test_allowed_border_counts_from_the_content_of_each_image():
-    """Anchors that cross the border take no part, also where no image is padded."""
-    head = RetinaHead(
-        2,
-        4,
-        feat_channels=4,
-        prior_generator=dict(type='AnchorGenerator', strides=[8], ratios=[1.0], scales=[2.0]),
-        bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
-        loss_cls=dict(type='FocalLoss'),
-        loss_bbox=dict(type='L1Loss'),
-        train_cfg=dict(
-            assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4),
-            allowed_border=0,
-        ),
-    ).train()
-    sizes = [(32, 32), (32, 16)]
-    gt = GroundTruth.from_lists(
-        [torch.tensor([[4.0, 4, 20, 20]])] * 2, [torch.zeros(1).long()] * 2, sizes
-    )
-    priors = head.loss_inputs(head([torch.zeros(2, 4, 4, 4)]), gt).priors
-    boxes = priors.boxes
-    for image, (height, width) in enumerate(sizes):
-        inside = (boxes[:, :2] >= 0).all(1) & (boxes[:, 2] < width) & (boxes[:, 3] < height)
-        assert torch.equal(priors.valid[image], inside)
-        assert image or 0 < inside.sum() < len(inside)

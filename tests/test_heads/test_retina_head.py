@@ -93,8 +93,3 @@ def test_predictions_lie_in_the_original_image(model):
     assert result.bboxes.shape[1] == 4 and len(result.scores) == len(result.labels)
     assert (result.bboxes >= 0).all() and (result.bboxes <= 64).all()
     assert (result.scores.diff() <= 0).all()
-
-
-def test_an_unknown_mode_is_refused(model):
-    with pytest.raises(ValueError, match="expected 'loss', 'predict' or 'tensor', got 'train'"):
-        model(torch.zeros(1, 3, 32, 32), mode='train')
