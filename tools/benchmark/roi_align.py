@@ -111,6 +111,8 @@ def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--mmcv-source', type=Path, help='folder of an unpacked mmcv source')
+    names = tuple(case[0] for case in CASES)
+    parser.add_argument('--cases', nargs='+', choices=names, default=names, help='default: all')
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--repeat', type=int, default=3)
     args = parser.parse_args()
@@ -121,6 +123,8 @@ def main() -> None:
     print('| regions | forward ms | backward ms | operator ms | ours / operator | peak / output |')
     print('|---|---|---|---|---|---|')
     for name, shape, number, stride, least, most in CASES:
+        if name not in args.cases:
+            continue
         features, rois = scene(shape, number, stride, least, most)
 
         def ours(f=features, r=rois, s=stride) -> Tensor:
@@ -150,7 +154,8 @@ def main() -> None:
         share = peak_mb(ours, device) / (out.numel() * 4e-6)
         print(
             f'| {name}: {number} of {shape[1]} channels | {forward:.0f} | {backward:.0f} '
-            f'| {theirs} | {ratio} | {share:.2f} |'
+            f'| {theirs} | {ratio} | {share:.2f} |',
+            flush=True,
         )
 
 
