@@ -277,7 +277,11 @@ def test_category_order_of_the_result_is_the_asked_one():
 
 def _rank(rank, port, folder, ann_file, results):
     os.environ.update(
-        MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE='2'
+        MASTER_ADDR='127.0.0.1',
+        MASTER_PORT=str(port),
+        RANK=str(rank),
+        WORLD_SIZE='2',
+        GLOO_SOCKET_IFNAME='lo',
     )
     torch.distributed.init_process_group('gloo')
     samples = random_samples(4, images=7)
@@ -300,7 +304,7 @@ def test_two_ranks_give_the_figures_of_one(tmp_path):
     samples = random_samples(4, images=7)
     ann_file = write_ann_file(tmp_path / 'a.json', samples)
     alone = evaluate(samples, ann_file=ann_file)
-    context = mp.get_context('spawn')
+    context = mp.get_context('fork')  # what takes seconds to import is imported once
     results = context.SimpleQueue()
     args = (port, str(tmp_path / 'collect'), ann_file, results)
     ranks = [context.Process(target=_rank, args=(r, *args)) for r in range(2)]
