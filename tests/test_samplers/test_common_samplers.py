@@ -1,13 +1,11 @@
-from dataclasses import replace
+"""All samplers: what they choose, where there is nothing, errors, OpenMMLab's form."""
+
 from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from registry_losses.errors import ConfigError, ShapeError
-from registry_losses.ops import bbox_overlaps
 from registry_losses.registry import TASK_UTILS
 from registry_losses.samplers import (
     HardNegativeSampler,
@@ -15,10 +13,7 @@ from registry_losses.samplers import (
     OHEMSampler,
     PseudoSampler,
     RandomSampler,
-    budget_samplers,
 )
-from registry_losses.samplers.budget_samplers import best_overlaps
-from registry_losses.samplers.keyed import hashes_at, image_keys, mix_, mix_int, prior_hashes
 from registry_losses.structures import Assignment, GroundTruth, Priors, SoftEntries
 
 SAMPLERS = {
@@ -125,163 +120,6 @@ def test_what_is_chosen_comes_from_what_there_was(name, seed):
             assert (len(now_positive), len(now_negative)) == budget(sampler, positive, negative)
 
 
-@settings(max_examples=50, deadline=None)
-@given(
-    seed=st.integers(0, 10**6), ratio=st.sampled_from([0, 0.5, 3]), least=st.sampled_from([0, 5])
-)
-def test_hard_negatives_equal_the_naive_loop(seed, ratio, least):
-    parts = scene(seed, n=40, ties=seed % 2 == 0)
-    after = run(HardNegativeSampler(ratio, least), parts)
-    for image in range(3):
-        positive, negative, _, _ = sets_of(parts[0], image)
-        count = max(least, int(ratio * len(positive)))
-        loss = parts[3][image].tolist()
-        wanted = sorted(negative, key=lambda flat_index: (-loss[flat_index], flat_index))[:count]
-        now_positive, now_negative, _, _ = sets_of(after, image)
-        assert now_positive == positive
-        assert now_negative == set(wanted)
-
-
-@settings(max_examples=50, deadline=None)
-@given(seed=st.integers(0, 10**6), num=st.integers(1, 30), upper=st.sampled_from([-1, 0, 1.5]))
-def test_ohem_equals_the_naive_loop(seed, num, upper):
-    parts = scene(seed, n=40, ties=seed % 2 == 0)
-    sampler = OHEMSampler(num, 0.4, neg_pos_ub=upper)
-    after = run(sampler, parts)
-    for image in range(3):
-        positive, negative, _, _ = sets_of(parts[0], image)
-        loss = parts[3][image].tolist()
-        counts = budget(sampler, positive, negative)
-        wanted = [
-            set(sorted(pool, key=lambda flat_index: (-loss[flat_index], flat_index))[:count])
-            for pool, count in zip((positive, negative), counts, strict=True)
-        ]
-        assert list(sets_of(after, image)[:2]) == wanted
-
-
-@settings(max_examples=50, deadline=None)
-@given(seed=st.integers(0, 10**6), step=st.integers(0, 2**40), num=st.integers(1, 30))
-def test_random_equals_the_naive_loop(seed, step, num):
-    """The priors in the order of a hash written in Python integers."""
-    parts = scene(seed, n=40)
-    sampler = RandomSampler(num, 0.4, seed=seed)
-    ids = torch.tensor([5, 2**35 + 1, 7])
-    after = run(sampler, parts, step=step, image_ids=ids)
-    for image in range(3):
-        base = 0
-        for word in (seed, 0, step & 0xFFFFFFFF, step >> 32):
-            base = mix_int(base ^ word)
-        low, high = int(ids[image]) & 0xFFFFFFFF, int(ids[image]) >> 32
-        first = mix_int(high ^ mix_int(low ^ base))
-        second = mix_int(first ^ 0x9E3779B9)
-
-        def key(flat_index, first=first, second=second):
-            value = mix_int((mix_int(flat_index ^ first) + second) & 0xFFFFFFFF)
-            return value - 2**32 if value >> 31 else value
-
-        positive, negative, _, _ = sets_of(parts[0], image)
-        counts = budget(sampler, positive, negative)
-        wanted = [
-            set(sorted(pool, key=key)[:count])
-            for pool, count in zip((positive, negative), counts, strict=True)
-        ]
-        assert list(sets_of(after, image)[:2]) == wanted
-
-
-def test_random_choice_is_uniform():
-    n, steps = 40, 1500
-    ignored = torch.zeros(1, n, dtype=torch.bool)
-    image = torch.zeros(10, dtype=torch.long)
-    assignment = Assignment(image, torch.arange(10), image, ignored, one_to_one=True)
-    parts = (assignment, Priors(torch.zeros(n, 4), torch.ones(n, 2)), scene(0, batch=1)[2], None)
-    sampler = RandomSampler(9, 4 / 9)
-    taken, together = torch.zeros(n), 0
-    for step in range(steps):
-        after = run(sampler, parts, step=step)
-        chosen = ~after.ignored[0]
-        taken += chosen
-        together += int(chosen[10] and chosen[11])
-    # Binomial: 0.4 and 1/6 of 1500, five standard deviations.
-    assert (taken[:10] / steps - 0.4).abs().max() < 5 * (0.4 * 0.6 / steps) ** 0.5
-    assert (taken[10:] / steps - 1 / 6).abs().max() < 5 * (5 / 36 / steps) ** 0.5
-    # Two given negatives are both among 5 of 30 in (5 * 4) / (30 * 29) of the steps.
-    assert abs(together / steps - 20 / 870) < 5 * (20 / 870 / steps) ** 0.5
-
-
-@pytest.mark.parametrize('name', ['random', 'balanced', 'balanced_floor'])
-def test_randomness_is_keyed_by_seed_step_and_image_alone(name):
-    parts = scene(1, doubles=False, soft=False, positives=0.5)
-    ids = torch.tensor([11, 12, 13])
-
-    def chosen(step=0, seed=0, order=(0, 1, 2)):
-        assignment, priors, gt, _ = parts
-        order = torch.tensor(order)
-        place = torch.full((3,), -1)
-        place[order] = torch.arange(len(order))
-        keep = place[assignment.image] >= 0
-        some = assignment.select(keep)
-        some = some.replace(image=place[some.image], ignored=assignment.ignored[order])
-        fields = ('boxes', 'labels', 'valid', 'points', 'groups', 'image_sizes')
-        fields += ('ignore_boxes', 'ignore_valid')
-        truth = replace(gt, **{field: getattr(gt, field)[order] for field in fields})
-        sampler = SAMPLERS[name]()
-        sampler.seed = seed
-        after = sampler(some, priors, truth, image_ids=ids[order], step=step)
-        return after.ignored
-
-    whole = chosen()
-    assert torch.equal(chosen(), whole)
-    assert torch.equal(chosen(order=(2, 0, 1)), whole[[2, 0, 1]])
-    assert torch.equal(chosen(order=(1,)), whole[[1]])
-    assert not torch.equal(chosen(step=1), whole)
-    assert not torch.equal(chosen(seed=1), whole)
-
-
-def test_balanced_draws_each_interval_alike():
-    """By hand: negatives with IoU .1, .3 and .5 (120, 20, 20 of them) in three intervals."""
-    counts = {0.1: 120, 0.3: 20, 0.5: 20}
-    rows = [[0, 0, 100 * share, 100] for share, count in counts.items() for _ in range(count)]
-    boxes = torch.tensor(rows)
-    truth = GroundTruth.from_lists(
-        [torch.tensor([[0.0, 0, 100, 100]])], [torch.zeros(1)], [(200, 200)]
-    )
-    priors = Priors(boxes, torch.ones(160, 2))
-    torch.testing.assert_close(best_overlaps(priors, truth)[0], boxes[:, 2] / 100)
-
-    def drawn(num, **options):
-        sampler = IoUBalancedNegSampler(num, 0, **options)
-        after = sampler(Assignment.empty(1, 160), priors, truth)
-        kept = ~after.ignored[0]
-        return [int(kept[part].sum()) for part in (slice(120), slice(120, 140), slice(140, 160))]
-
-    assert drawn(30) == [10, 10, 10]  # (0, 1/6], (1/6, 1/3], (1/3, 1/2]
-    assert drawn(90) == [50, 20, 20]  # the two short intervals give all they have
-    assert drawn(30, floor_thr=0.2, floor_fraction=0.5, num_bins=2)[0] == 15
-    assert drawn(60, floor_thr=0.2, num_bins=2) == [20, 20, 20]  # the floor fills up
-    assert drawn(30, floor_thr=0.2, num_bins=2) == [0, 15, 15]
-    assert drawn(500) == [120, 20, 20]
-
-
-def test_best_overlaps_equal_the_naive_maximum():
-    _, priors, truth, _ = scene(3)
-    valid = truth.valid.clone()
-    valid[1, 2:] = False
-    valid[2] = False
-    truth = replace(truth, valid=valid)
-    whole = best_overlaps(priors, truth)
-    for image in range(3):
-        boxes = truth.boxes[image][valid[image]]
-        wanted = torch.zeros(60)
-        if len(boxes):
-            wanted = bbox_overlaps(priors.boxes, boxes).amax(dim=1)
-        assert torch.equal(whole[image], wanted)
-    old, budget_samplers._BUDGET = budget_samplers._BUDGET, 1  # gt by gt
-    try:
-        assert torch.equal(best_overlaps(priors, truth), whole)
-    finally:
-        budget_samplers._BUDGET = old
-
-
 @pytest.mark.parametrize('name', SAMPLERS)
 @pytest.mark.parametrize('batch, n', [(2, 0), (2, 7)])
 def test_nothing_to_sample(name, batch, n):
@@ -296,30 +134,6 @@ def test_nothing_to_sample(name, batch, n):
     assert after.ignored.shape == (batch, n)
     if name in ('pseudo', 'random', 'balanced', 'balanced_floor', 'balanced_zero', 'ohem'):
         assert not after.ignored.any()
-
-
-def test_infinite_and_undefined_losses_come_first():
-    parts = scene(2, batch=1, n=30, positives=0)
-    parts[3][0, 3], parts[3][0, 8] = float('inf'), float('nan')
-    parts[0].ignored[:] = False
-    assignment = parts[0].replace(soft=None)
-    after = run(HardNegativeSampler(3, min_neg=2), (assignment, *parts[1:]))
-    assert (~after.ignored[0]).nonzero().squeeze(1).tolist() == [3, 8]
-
-
-def test_hashes():
-    values = torch.randint(-(2**31), 2**31 - 1, (2000,)).to(torch.int32)
-    wanted = [mix_int(v & 0xFFFFFFFF) for v in values.tolist()]
-    assert [v & 0xFFFFFFFF for v in mix_(values.clone()).tolist()] == wanted
-    keys = image_keys(3, 7, torch.tensor([0, 1, 2**33]))
-    hashes = prior_hashes(keys, 5000)
-    assert all(len(row.unique()) == 5000 for row in hashes)  # a bijection
-    assert not torch.equal(hashes[0], hashes[2])
-    image, flat_index = torch.tensor([2, 0, 2]), torch.tensor([4999, 0, 17])
-    assert torch.equal(hashes_at(keys, image, flat_index), hashes[image, flat_index])
-
-
-# OpenMMLab's form ---------------------------------------------------------------------
 
 
 def image_in_openmmlabs_form(seed=0, n=50, m=3):
