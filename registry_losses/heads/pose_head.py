@@ -297,6 +297,16 @@ class PoseHead(BaseModule):
 
     # Prediction -----------------------------------------------------------------------
 
+    def predict(
+        self,
+        feats: Sequence[Tensor],
+        batch_data_samples: Sequence[DetDataSample],
+        rescale: bool = True,
+    ) -> list[InstanceData]:
+        """Persons of a batch."""
+        metas = [sample.metainfo for sample in batch_data_samples]
+        return self.predict_by_feat(*self(feats), batch_img_metas=metas, rescale=rescale)
+
     @torch.no_grad()
     def predict_by_feat(
         self,

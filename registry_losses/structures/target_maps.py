@@ -9,6 +9,7 @@ Shapes: B images, N priors, R class rows, C classes, E entries, K positives.
 from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .class_targets import ClassTargets
@@ -88,10 +89,16 @@ def with_positives(
         ignored: ``(R,)`` bool.
         num_classes: C.
     """
-    dense = soft.new_zeros(ignored.shape[0], num_classes)
-    dense[:, : soft.shape[-1]] = soft.flatten(0, 1)
+    dense = soft.flatten(0, 1)
+    if soft.shape[-1] < num_classes:
+        dense = F.pad(dense, (0, num_classes - soft.shape[-1]))
+    else:
+        dense = dense.clone()
     place = rows * num_classes + labels
     flat = dense.view(-1)
     flat[place] = 0
     flat.scatter_reduce_(0, place, values.to(dense.dtype), 'amax')
-    return MapTargets(dense.masked_fill_(ignored[:, None], 0), place, ignored)
+    # A pass over the map, which is dear on a CPU; elsewhere it is looking that is.
+    if not ignored.is_cpu or bool(ignored.any()):
+        dense.masked_fill_(ignored[:, None], 0)
+    return MapTargets(dense, place, ignored)

@@ -63,6 +63,13 @@ def test_a_step_reaches_every_parameter(file, puppets):
     sum(losses.values()).backward()
     without = [n for n, p in model.named_parameters() if p.grad is None]
     assert not without
+    # And the way of a validation, with persons in pixels of the original images.
+    model.eval()
+    with torch.no_grad():
+        found = model.val_step(batch)
+    for sample in found:
+        persons = sample.pred_instances
+        assert persons.keypoints.shape == (len(persons.scores), 17, 2)
 
 
 @pytest.mark.parametrize('file', FILES)

@@ -170,10 +170,9 @@ def _gaussian_map(
     shape = (gt.batch_size, priors.num_priors, num_labels)
     soft = values.new_zeros(shape)
     # The positive cell itself is no soft entry of its own gt.
-    own = ((gaussians.cell == center).all(dim=-1) & gaussians.positive)[..., None, None]
-    middle = torch.zeros(side.shape[0], side.shape[0], dtype=torch.bool, device=side.device)
-    middle[gaussians.reach, gaussians.reach] = True
-    values = values.clamp_(max=_BELOW_ONE).masked_fill_(own & middle, 0)
+    own = (gaussians.cell == center).all(dim=-1) & gaussians.positive
+    values[..., gaussians.reach, gaussians.reach] *= ~own
+    values = values.clamp_(max=_BELOW_ONE)
     soft.view(-1).scatter_reduce_(0, place.reshape(-1), values.reshape(-1), 'amax')
     return SoftMap(soft if priors.valid is None else soft * priors.valid[..., None])
 
