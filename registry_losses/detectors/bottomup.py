@@ -75,9 +75,7 @@ class BottomupPoseEstimator(BaseDetector):
 
     def detect(self, feats: Sequence[Tensor], data_samples: Sequence[DetDataSample]) -> Sequence:
         """The persons of each image, in its original pixels."""
-        metas = [sample.metainfo for sample in data_samples]
-        maps = self.head(feats)
-        return self.head.predict_by_feat(*maps, batch_img_metas=metas, rescale=True)
+        return self.head.predict(feats, data_samples, rescale=True)
 
     def raw(self, feats: Sequence[Tensor], inputs: Tensor) -> Any:
         """The raw maps of the head."""
