@@ -3,9 +3,6 @@
 import json
 import multiprocessing
 import os
-import signal
-import subprocess
-import sys
 import time
 
 import cv2
@@ -188,19 +185,19 @@ def test_failure_while_drawing_leaves_nothing(tmp_path, monkeypatch):
 
 def test_killed_run_leaves_no_half_written_data(tmp_path):
     root = tmp_path / 'digits'
-    code = (
-        'import sys; from registry_losses.datasets import *\n'
-        'prepare_digits(sys.argv[1], DigitsSpec(num_train=100000), progress=False)'
+    many = (root, DigitsSpec(num_train=100000))
+    process = multiprocessing.get_context('fork').Process(
+        target=prepare_digits, args=many, kwargs=dict(progress=False)
     )
-    process = subprocess.Popen([sys.executable, '-c', code, str(root)])
+    process.start()
     try:
         deadline = time.time() + 60
         while not list(tmp_path.glob('.digits.tmp-*/train/000005.png')):
-            assert process.poll() is None and time.time() < deadline
-            time.sleep(0.05)
+            assert process.is_alive() and time.time() < deadline
+            time.sleep(0.02)
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
     assert not root.exists() and list(tmp_path.glob('.digits.tmp-*'))
     assert prepare_digits(root, SMALL, progress=False)  # the lock died with its holder
     assert sorted(p.name for p in tmp_path.iterdir()) == ['.digits.lock', 'digits']
