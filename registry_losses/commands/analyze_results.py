@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import base64
-import html
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -86,6 +84,7 @@ def analysis_page(
         draw_recall_groups,
     )
     from ..visualization.heat_map import draw_heat_map
+    from ..visualization.page import heading, page, paragraph, picture, table
 
     matched = match_results(results, iou_thr=args.iou_thr)
     curves: dict[str, tuple[Any, Any, float]] = {}
@@ -139,7 +138,11 @@ def analysis_page(
     )
     pictures = ['curves.png', 'errors.png', 'confusion.png', 'groups.png']
     path = out / 'analysis.html'
-    path.write_text(page_text(intro, tables, [out / name for name in pictures]), encoding='utf-8')
+    parts = [paragraph(intro)]
+    for title, head, body in tables:
+        parts += [heading(title), table(head, body)]
+    parts += [picture(out / name) for name in pictures]
+    path.write_text(page('Analysis', parts), encoding='utf-8')
     return path
 
 
@@ -157,38 +160,6 @@ def best_f1(recall: Any, precision: Any, scores: Any) -> tuple[float, float, flo
 def _above(result: dict, score_thr: float) -> dict:
     keep = result['scores'] >= score_thr
     return {**result, **{name: result[name][keep] for name in ('bboxes', 'scores', 'labels')}}
-
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
-  color: #222; background: #fff; }
-table { border-collapse: collapse; margin: .5rem 0 1.5rem; }
-td, th { padding: .2rem .8rem; border-bottom: 1px solid #ddd; text-align: right; }
-td:first-child, th:first-child { text-align: left; }
-img { max-width: 100%; display: block; margin: 1rem 0; }
-"""
-
-
-def page_text(
-    intro: str, tables: Sequence[tuple[str, list, list[list]]], pictures: Sequence[Path]
-) -> str:
-    """A page that needs no other file."""
-    parts = [
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Analysis</title>',
-        '<meta name="viewport" content="width=device-width">',
-        f'<style>{_STYLE}</style></head><body><h1>Analysis</h1><p>{html.escape(intro)}</p>',
-    ]
-    for title, header, rows in tables:
-        head = ''.join(f'<th>{html.escape(str(cell))}</th>' for cell in header)
-        body = ''.join(
-            '<tr>' + ''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row) + '</tr>'
-            for row in rows
-        )
-        parts.append(f'<h2>{html.escape(title)}</h2><table><tr>{head}</tr>{body}</table>')
-    for path in pictures:
-        data = base64.b64encode(path.read_bytes()).decode('ascii')
-        parts.append(f'<img alt="{path.stem}" src="data:image/png;base64,{data}">')
-    return '\n'.join(parts) + '</body></html>\n'
 
 
 def analyze_results_main(argv: Sequence[str] | None = None) -> None:

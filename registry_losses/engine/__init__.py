@@ -14,6 +14,7 @@ from .hooks import (
     ReportHook,
     YOLOXModeSwitchHook,
 )
+from .log_processor import LogProcessor
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from .optim import CPUAmpOptimWrapper, amp_optim_wrapper
 from .runner import Runner
@@ -33,6 +34,7 @@ __all__ = [
     'ExpMomentumEMA',
     'Interrupted',
     'IterBasedTrainLoop',
+    'LogProcessor',
     'NonFiniteLossHook',
     'PretrainedInit',
     'ProgressHook',

@@ -82,6 +82,8 @@ class CocoMetric(BaseMetric):
         self.outfile_prefix = outfile_prefix
         self.backend = backend
         self.backend_args = backend_args
+        self.class_ap: dict[str, dict[str, float]] = {}
+        """AP and AP50 of every class, of the last evaluation."""
         self._gt: CocoContent | None = None
 
     def result_names(self) -> list[str] | None:
@@ -155,11 +157,15 @@ class CocoMetric(BaseMetric):
             np.linspace(0.5, 0.95, 10) if self.iou_thrs is None else np.array(self.iou_thrs)
         )
         metrics = summarise(precision, recall, thresholds, self.max_dets)
+        half = np.flatnonzero(np.isclose(thresholds, 0.5))
+        self.class_ap = {}
+        for k, label in enumerate(labels):
+            found = precision[:, :, k, 0, -1]
+            self.class_ap[self._classes()[label]] = dict(
+                AP=mean_defined(found), AP50=mean_defined(found[half])
+            )
         if self.classwise:
-            names = [self._classes()[i] for i in labels]
-            for k, name in enumerate(names):
-                metrics[f'{name}_precision'] = mean_defined(precision[:, :, k, 0, -1])
-        print_log(_table(metrics), 'current')
+            metrics |= {f'{name}_precision': ap['AP'] for name, ap in self.class_ap.items()}
         return metrics
 
 
@@ -179,11 +185,6 @@ def summarise(
     for d, limit in enumerate(max_dets):
         metrics[f'bbox_AR@{limit}'] = mean_defined(recall[:, :, 0, d])
     return metrics
-
-
-def _table(metrics: Mapping[str, float]) -> str:
-    cells = [f'{k}: {"undefined" if np.isnan(v) else f"{v:.3f}"}' for k, v in metrics.items()]
-    return '  '.join(cells)
 
 
 def _check_images(path: str, gt: dict, results: Sequence[dict]) -> None:

@@ -192,10 +192,6 @@ class CocoKeypointMetric(BaseMetric):
         for a, area in enumerate(AREAS[1:], 1):
             metrics[f'keypoints_mAP_{area}'] = mean_defined(precision[:, :, a])
         metrics['keypoints_AR'] = mean_defined(recall[:, 0])
-        text = '  '.join(
-            f'{k}: {"undefined" if np.isnan(v) else f"{v:.3f}"}' for k, v in metrics.items()
-        )
-        print_log(text, 'current')
         return metrics
 
     def _ground_truth(self) -> dict:

@@ -55,6 +55,8 @@ class VOCMetric(BaseMetric):
             raise ConfigError(f"eval_mode: expected 'area' or '11points', got {eval_mode!r}")
         self.iou_thrs = [iou_thrs] if isinstance(iou_thrs, (int, float)) else list(iou_thrs)
         self.eval_mode = eval_mode
+        self.class_ap: dict[str, dict[str, float]] = {}
+        """AP of every class at each threshold, of the last evaluation."""
 
     def result_names(self) -> list[str]:
         """The names of the figures, without the prefix."""
@@ -70,7 +72,8 @@ class VOCMetric(BaseMetric):
         if classes is None:
             raise ConfigError("VOCMetric: the data set's metainfo has no 'classes'")
         results = usable(one_each(results), len(classes))
-        metrics = {}
+        metrics: dict[str, float] = {}
+        self.class_ap = {name: {} for name in classes}
         for threshold in self.iou_thrs:
             values = [
                 class_ap(results, label, threshold, mode=self.eval_mode)
@@ -78,7 +81,10 @@ class VOCMetric(BaseMetric):
             ]
             defined = [v for v in values if not np.isnan(v)]
             mean = float(np.mean(defined)) if defined else float('nan')
-            metrics[f'AP{round(threshold * 100):02d}'] = mean
+            figure = f'AP{round(threshold * 100):02d}'
+            metrics[figure] = mean
+            for name, value in zip(classes, values):
+                self.class_ap[name][figure] = value
             text = ', '.join(f'{c} {v:.3f}' for c, v in zip(classes, values))
             print_log(f'AP at IoU {threshold}: {text}', 'current')
         means = [v for v in metrics.values() if not np.isnan(v)]

@@ -28,8 +28,8 @@ def read_scalars(
             order of the restarts, or the work directory.
 
     A restarted run repeats the steps after its last checkpoint: the later log counts.
-    Validation lines take the step of the training line before them, since MMEngine
-    numbers them by epoch when the run does.
+    Where MMEngine numbers validations by epoch, as the run's own length, they take the step
+    of the training line before them.
     """
     if isinstance(logs, (str, Path)):
         logs = find_logs(logs) if Path(logs).is_dir() else [logs]
@@ -42,11 +42,13 @@ def read_scalars(
             for series in (*train.values(), *val.values()):
                 for old in [s for s in series if s >= begin]:
                     del series[old]
-        step = 0
+        step, by_epoch = 0, any('epoch' in line for line in lines if _is_train(line))
         for line in lines:
             is_train = _is_train(line)
             if is_train:
                 step = int(line.get('iter', line['step']))
+            elif not by_epoch and int(line['step']) >= step:
+                step = int(line['step'])
             target = train if is_train else val
             for key, value in line.items():
                 if isinstance(value, (int, float)) and key not in ('iter', 'step', 'epoch'):

@@ -1,13 +1,17 @@
 """Hooks: non-finite losses, the progress bar, rotation of checkpoints, the report."""
 
+import html
 import io
+import json
+import re
 import sys
 
 import pytest
 import torch
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, IterTimerHook
 
-from registry_losses.engine import NonFiniteLossHook, ProgressHook
+from registry_losses.commands.report import report_main
+from registry_losses.engine import LogProcessor, NonFiniteLossHook, ProgressHook
 from registry_losses.engine.hooks.non_finite import image_names
 from registry_losses.errors import NonFiniteLossError
 from registry_losses.structures import DetDataSample
@@ -86,7 +90,9 @@ def test_no_bar_elsewhere(tmp_path, toy_runner, capsys):
     hook = next(h for h in runner.hooks if isinstance(h, ProgressHook))
     runner.train()
     assert hook._progress is None
-    assert '\x1b[' not in capsys.readouterr().out.replace('\x1b[4;97mINFO\x1b[0m', '')
+    # The names of levels are coloured everywhere.
+    text = re.sub(r'(\x1b\[[\d;]+m)+(INFO|WARNING)\x1b\[0m', '', capsys.readouterr().out)
+    assert '\x1b[' not in text
 
 
 def test_rotation_writes_the_new_before_it_deletes_the_old(tmp_path, toy_runner, monkeypatch):
@@ -142,8 +148,21 @@ def test_the_report_ends_the_run(tmp_path, toy_runner, capsys):
     runner.train()
     assert (tmp_path / 'curves.png').stat().st_size > 5000
     text = capsys.readouterr().out
-    for name in ('Training is done', 'curves.png', 'epoch_3.pth', 'best_toy_mAP'):
+    for name in ('Training is done', 'curves.png', 'report.html', 'epoch_3.pth', 'best_toy_mAP'):
         assert name in text
+    page = (tmp_path / 'report.html').read_text()
+    record = json.loads(next(tmp_path.glob('*/run.json')).read_text())
+    assert record['seed'] == 3 and len(record['commit']) >= 40
+    for part in (record['command'], record['commit'], record['versions']['torch'], 'toy_project'):
+        assert html.escape(part) in page
+    # For a run of before, without a record: the same page again, and it says so.
+    next(tmp_path.glob('*/run.json')).unlink()
+    report_main([str(tmp_path), '--out', str(tmp_path / 'sub' / 'again.html')])
+    again = (tmp_path / 'sub' / 'again.html').read_text()
+    assert 'made by an earlier version' in again and again.split('<h2>')[1] == page.split('<h2>')[1]
+    with pytest.raises(SystemExit):
+        report_main([str(tmp_path / 'sub')])
+    assert 'no run of tools/train.py' in capsys.readouterr().err
 
 
 def test_a_default_hook_of_ours_is_left_out_by_none(tmp_path, toy_runner):
@@ -153,3 +172,43 @@ def test_a_default_hook_of_ours_is_left_out_by_none(tmp_path, toy_runner):
         for more in ({}, {'default_hooks.report': None})
     ]
     assert kinds[0] - kinds[1] == {'ReportHook'}
+
+
+def test_the_log_says_in_the_first_minute_how_long_it_will_take(tmp_path, toy_runner, capsys):
+    runner = toy_runner(tmp_path, **{'train_cfg.max_epochs': 5, 'default_hooks.logger.interval': 5})
+    runner.train()
+    text = re.sub(r'\x1b\[[\d;]*m', '', capsys.readouterr().out)
+    (found,) = re.findall(r'([\d.]+) s a step: the 10 steps to come take about (\d+) s', text)
+    assert float(found[0]) < 1
+    line = next(line for line in text.splitlines() if 'Epoch(train)' in line)
+    assert 'base_lr' not in line and len(line.split('INFO - ')[1]) < 120
+    assert type(runner.log_processor) is LogProcessor and re.search(r'loss: \d+\.\d{3}$', line)
+    # Each figure of a validation stands in one line of the log.
+    assert text.count('toy/mAP: ') == 5
+
+
+def test_bar_and_log_have_one_time_left(tmp_path, toy_runner, monkeypatch):
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, 'stdout', terminal)
+    runner = toy_runner(tmp_path, **{'default_hooks.logger.interval': 1})
+    hook = next(h for h in runner.hooks if isinstance(h, ProgressHook))
+    seen = []
+
+    def spy(self, runner, batch_idx, **_):
+        seen.append(hook._progress.tasks[0].fields['left'])
+
+    hook_after = type('After', (Hook,), dict(priority='LOWEST', after_train_iter=spy))()
+    runner.register_hook(hook_after)
+    # Steps of a minute, so that seconds can differ.
+    times = IterTimerHook._after_iter
+
+    def slow(self, runner, batch_idx, data_batch=None, outputs=None, mode='train'):
+        self.t -= 61.7 * (1 + batch_idx % 3)
+        times(self, runner, batch_idx, data_batch, outputs, mode)
+
+    monkeypatch.setattr(IterTimerHook, '_after_iter', slow)
+    runner.train()
+    log = next(tmp_path.glob('*/*.log')).read_text()
+    logged = re.findall(r'Epoch\(train\).*?eta: ([\d:]+)', log)
+    assert len(seen) == 18 and [s.removeprefix('left ') for s in seen] == logged
+    assert len(set(logged)) > 10

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from ...errors import RegistryLossesError
+from ...evaluation import CocoMetric, VOCMetric
 from ...registry import HOOKS
 from ...visualization import draw_prediction_sheet, plot_curves
 from ...visualization.names import picture_names
-
-# What a user wants to read first, in this order; the rest stands in the log.
-_HEADLINES = (
-    ('coco/bbox_mAP', 'COCO AP'),
-    ('coco/bbox_mAP_50', 'AP50'),
-    ('coco/keypoints_mAP', 'OKS AP'),
-    ('coco/keypoints_mAP_50', 'OKS AP50'),
-    ('voc/mAP', 'VOC mAP'),
-    ('voc/AP50', 'AP50'),
-)
+from ...visualization.report import CLASSES, HEADLINES, write_report
+from ..run_record import run_record, write_record
 
 
 @HOOKS.register_module()
@@ -67,11 +62,12 @@ class DrawPredictionsHook(Hook):
 
 @HOOKS.register_module()
 class ReportHook(Hook):
-    """Ends a training with two pictures and a summary.
+    """Ends a training with two pictures, a page and a summary.
 
     ``curves.png`` shows losses and validation figures, ``predictions.png`` images of
-    the last validation with predictions beside the ground truth; both lie in the work
-    directory. The summary states the last validation's figures and where everything is.
+    the last validation with predictions beside the ground truth, ``report.html`` both, the
+    AP of every class, and how the run was made; they lie in the work directory. The summary
+    states the last validation's figures and where everything is.
 
     Args:
         max_images: Images on the sheet, spread evenly over the validation set.
@@ -84,10 +80,32 @@ class ReportHook(Hook):
         self.max_images = max_images
         self.score_thr = score_thr
         self._samples: list[Any] = []
+        self._classes: list[dict[str, Any]] = []
+
+    def before_train(self, runner: Any) -> None:
+        """Note how the run is made."""
+        if is_main_process():
+            record = run_record(threads=torch.get_num_threads(), seed=runner.seed)
+            write_record(runner.log_dir, record)
 
     def before_val_epoch(self, runner: Any) -> None:
         """Forget the validation before."""
         self._samples = []
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Keep the AP of every class, which the log has not."""
+        if not is_main_process():
+            return
+        classes: dict[str, dict[str, float]] = {}
+        for metric in runner.val_evaluator.metrics:
+            if isinstance(metric, (CocoMetric, VOCMetric)):
+                for name, values in metric.class_ap.items():
+                    classes.setdefault(name, {}).update(values)
+        if classes:
+            self._classes.append(dict(step=runner.iter, classes=classes))
+            # As standard JSON: a figure that nothing defines is null there.
+            text = json.dumps(self._classes).replace('NaN', 'null')
+            (Path(runner.log_dir) / CLASSES).write_text(text, encoding='utf-8')
 
     def after_val_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -137,6 +155,10 @@ class ReportHook(Hook):
                 lines.append(f'Predictions: {path}')
             except (RegistryLossesError, OSError) as error:
                 runner.logger.warning(f'No sheet of predictions: {error}')
+        try:
+            lines.append(f'Report: {write_report(work_dir)}')
+        except (RegistryLossesError, OSError) as error:
+            runner.logger.warning(f'No report: {error}')
         return lines
 
 
@@ -148,6 +170,6 @@ def _figures(runner: Any) -> list[tuple[str, float]]:
     scalars = runner.message_hub.log_scalars
     return [
         (title, float(scalars[f'val/{name}'].current()))
-        for name, title in _HEADLINES
+        for name, title in HEADLINES
         if f'val/{name}' in scalars
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import sys
+from datetime import timedelta
 from typing import Any
 
 from mmengine.dist import is_main_process
@@ -17,7 +18,6 @@ from rich.progress import (
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
 from ...registry import HOOKS
@@ -27,10 +27,12 @@ from ...registry import HOOKS
 class ProgressHook(Hook):
     """Shows the progress of training, validation and testing in a terminal.
 
-    One bar counts the steps of the whole training, with the time left and the smoothed
-    loss; a second one appears while a validation runs. Log lines go on above the bars.
-    Where the output is no terminal (a file, a batch system) the hook does nothing: the
-    log's lines with their ``eta`` stay.
+    One bar counts the steps of the whole training, with the smoothed loss and the time left,
+    which is the log's ``eta``; a second one appears while a validation runs. Log lines go on
+    above the bars.
+    Where the output is no terminal (a file, a batch system) there is no bar: the log's lines
+    with their ``eta`` stay. In both, the log says once, in the first minute, how long a step
+    takes and the training will.
 
     Args:
         enabled: True or False to decide; None: only when stdout is a terminal.
@@ -40,24 +42,45 @@ class ProgressHook(Hook):
 
     def __init__(self, enabled: bool | None = None) -> None:
         self.enabled = enabled
+        self._begin, self._announced = 0, False
         self._progress: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._streams: list[tuple[logging.StreamHandler, Any]] = []
 
     def before_train(self, runner: Any) -> None:
         """Show the bar of the training, at the step of a resume."""
+        self._begin, self._announced = runner.iter, False
         self._open(runner)
         self._start('train', runner.max_iters, completed=runner.iter)
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Move the bar."""
+        """Move the bar; soon after the start, say how long it will take."""
+        self._announce(runner)
         if self._progress is None:
             return
         loss = runner.message_hub.log_scalars.get('train/loss')
-        note = '' if loss is None else f'loss {loss.mean(50):.4f}'
-        self._progress.update(self._tasks['train'], completed=runner.iter + 1, note=note)
+        note = '' if loss is None else f'loss {loss.mean(50):.3f}'
+        fields: dict[str, Any] = dict(note=note, left=f'left {_left(runner)}')
+        self._progress.update(self._tasks['train'], completed=runner.iter + 1, **fields)
+
+    def _announce(self, runner: Any) -> None:
+        """Once, when the pace is known: after 20 steps, or 20 seconds of slow ones."""
+        times = runner.message_hub.log_scalars.get('train/time')
+        if self._announced or times is None:
+            return
+        done = runner.iter + 1 - self._begin
+        # The first steps warm caches and choose algorithms.
+        pace = times.mean(max(done - 3, 1))
+        if done >= 20 or (done >= 3 and times.mean(done) * done >= 20):
+            self._announced = True
+            rest = runner.max_iters - runner.iter - 1
+            if rest > 0 and is_main_process():
+                runner.logger.info(
+                    f'{pace:.3f} s a step: the {rest:,} steps to come take about '
+                    f'{_duration(pace * rest)}, validations not counted'
+                )
 
     def after_train(self, runner: Any) -> None:
         """Leave the finished bar standing."""
@@ -100,8 +123,7 @@ class ProgressHook(Hook):
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn('left'),
-            TimeRemainingColumn(),
+            TextColumn('{task.fields[left]}'),
             TextColumn('{task.fields[note]}'),
             console=Console(force_terminal=True),
             refresh_per_second=4,
@@ -117,7 +139,7 @@ class ProgressHook(Hook):
 
     def _start(self, name: str, total: int, completed: int = 0) -> None:
         if self._progress is not None:
-            task = self._progress.add_task(name, total=total, completed=completed, note='')
+            task = self._progress.add_task(name, total=total, completed=completed, note='', left='')
             self._tasks[name] = task
 
     def _close(self) -> None:
@@ -127,3 +149,19 @@ class ProgressHook(Hook):
         for handler, stream in self._streams:
             handler.setStream(stream or sys.stdout)
         self._progress, self._tasks, self._streams = None, {}, []
+
+
+def _left(runner: Any) -> str:
+    """The time left, as the log has it."""
+    hub = runner.message_hub
+    eta = hub.get_info('eta') if 'eta' in hub.runtime_info else None
+    return '' if eta is None else str(timedelta(seconds=int(eta)))
+
+
+def _duration(seconds: float) -> str:
+    """Seconds, minutes or hours in words."""
+    if seconds < 100:
+        return f'{seconds:.0f} s'
+    if seconds < 100 * 60:
+        return f'{seconds / 60:.0f} min'
+    return f'{seconds / 3600:.1f} h'
