@@ -124,10 +124,16 @@ def run_command(
         if message:
             print(message, file=sys.stderr)
         _end(128 + getattr(stop, 'signal', signal.SIGINT))
-    except Exception:
+    except Exception as error:
         if not _in_group():
             raise
-        traceback.print_exc()
+        from ..engine.agreement import lost_rank
+
+        told = None if os.environ.get(TRACEBACK) else lost_rank(error)
+        if told is None:
+            traceback.print_exc()
+        else:
+            print(told, file=sys.stderr)
         _end(1)
     else:
         _leave_group()

@@ -3,7 +3,7 @@
 from .averaging import ExpMomentumEMA
 from .build import build_model
 from .checkpoint import find_resumable
-from .distributed import CPUDistributedDataParallel, init_distributed
+from .distributed import init_distributed
 from .hooks import (
     BiasWarmupHook,
     ChannelsLastHook,
@@ -17,6 +17,7 @@ from .hooks import (
 from .log_processor import LogProcessor
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from .optim import CPUAmpOptimWrapper, amp_optim_wrapper
+from .parallel import CPUDistributedDataParallel
 from .runner import Runner
 from .safe_loading import load_checkpoint_file, trust_checkpoints
 from .seeding import seed_step

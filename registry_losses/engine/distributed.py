@@ -14,18 +14,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmengine.model import MMDistributedDataParallel
 from torch import distributed as torch_dist
-from torch import nn
 
 from ..errors import ConfigError
-from ..registry import MODEL_WRAPPERS
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 DEFAULT_PORT = 29500
 # A rank may wait this many seconds for another, which may be evaluating or drawing data. A
 # rank that dies is noticed at once, by gloo itself or by the launcher.
 DEFAULT_TIMEOUT = 600
+_timeout = datetime.timedelta(seconds=DEFAULT_TIMEOUT)
 
 
 @dataclass(frozen=True)
@@ -47,38 +45,57 @@ def read_rendezvous(launcher: str, env: Mapping[str, str] | None = None) -> Rend
         env: The variables; the process's own by default.
 
     Raises:
-        ConfigError: If the launcher is unknown, or a variable it sets is missing: the
-            message names the variable and how the command should be started.
+        ConfigError: If the launcher is unknown, or a variable it sets is missing or no
+            number: the message names the variable and how the command should be started.
     """
     env = os.environ if env is None else env
     readers = {'pytorch': _from_torchrun, 'slurm': _from_slurm, 'mpi': _from_mpi}
     if launcher not in readers:
         raise ConfigError(f'launcher: expected one of {", ".join(LAUNCHERS)}, got {launcher!r}')
     try:
-        return readers[launcher](env)
+        meeting = readers[launcher](env)
     except KeyError as error:
         start = {'pytorch': 'torchrun (tools/dist_train.sh)', 'slurm': 'srun', 'mpi': 'mpirun'}
         raise ConfigError(
             f'launcher {launcher!r}: the environment variable {error.args[0]} is not set;'
             f' was the command started by {start[launcher]}?'
         ) from None
+    if meeting.rank >= meeting.world_size:
+        raise ConfigError(
+            f'launcher {launcher!r}: this process says it is rank {meeting.rank} of'
+            f' {meeting.world_size}: ranks count from 0'
+        )
+    return meeting
+
+
+def _number(env: Mapping[str, str], name: str, default: int | None = None) -> int:
+    """A variable that holds a whole number.
+
+    Raises:
+        KeyError: If it is not there, and has no default.
+        ConfigError: If it holds something else.
+    """
+    text = env[name] if default is None else env.get(name) or str(default)
+    if not re.fullmatch(r'\s*\d+\s*', text):
+        raise ConfigError(f'environment variable {name}: expected a whole number, got {text!r}')
+    return int(text)
 
 
 def _from_torchrun(env: Mapping[str, str]) -> Rendezvous:
-    rank = int(env['RANK'])
+    rank = _number(env, 'RANK')
     return Rendezvous(
         rank=rank,
-        world_size=int(env['WORLD_SIZE']),
-        local_rank=int(env.get('LOCAL_RANK', rank)),
+        world_size=_number(env, 'WORLD_SIZE'),
+        local_rank=_number(env, 'LOCAL_RANK', rank),
         address=env['MASTER_ADDR'],
-        port=int(env['MASTER_PORT']),
+        port=_number(env, 'MASTER_PORT'),
     )
 
 
 def _from_slurm(env: Mapping[str, str]) -> Rendezvous:
-    rank = int(env['SLURM_PROCID'])
+    rank = _number(env, 'SLURM_PROCID')
     # Two jobs on one node must not meet at one port: spread by job id.
-    port = env.get('MASTER_PORT') or str(DEFAULT_PORT + int(env.get('SLURM_JOB_ID', 0)) % 1000)
+    port = _number(env, 'MASTER_PORT', DEFAULT_PORT + _number(env, 'SLURM_JOB_ID', 0) % 1000)
     address = env.get('MASTER_ADDR')
     if not address:
         # Of the job step, where there is one: srun may use a part of the job's nodes.
@@ -86,10 +103,10 @@ def _from_slurm(env: Mapping[str, str]) -> Rendezvous:
         address = slurm_address(first_slurm_host(nodes))
     return Rendezvous(
         rank=rank,
-        world_size=int(env['SLURM_NTASKS']),
-        local_rank=int(env.get('SLURM_LOCALID', rank)),
+        world_size=_number(env, 'SLURM_NTASKS'),
+        local_rank=_number(env, 'SLURM_LOCALID', rank),
         address=address,
-        port=int(port),
+        port=port,
     )
 
 
@@ -100,19 +117,17 @@ def _from_mpi(env: Mapping[str, str]) -> Rendezvous:
         names = ('PMI_RANK', 'PMI_SIZE', 'MPI_LOCALRANKID')
     else:
         raise KeyError('OMPI_COMM_WORLD_RANK')
-    rank, size = int(env[names[0]]), int(env[names[1]])
-    local_rank = int(env.get(names[2], rank))
+    rank, size = _number(env, names[0]), _number(env, names[1])
+    local_rank = _number(env, names[2], rank)
     address = env.get('MASTER_ADDR')
     if address is None:
-        if int(env.get('OMPI_COMM_WORLD_LOCAL_SIZE', size)) != size:
+        if _number(env, 'OMPI_COMM_WORLD_LOCAL_SIZE', size) != size:
             raise KeyError('MASTER_ADDR')  # several hosts: only the user knows the first one
         address = '127.0.0.1'
-    port = env.get('MASTER_PORT')
-    if port is None:
-        # Open MPI's name of the job, the same on all ranks: two jobs on one host do not meet.
-        job = env.get('PMIX_NAMESPACE')
-        port = str(DEFAULT_PORT + (zlib.crc32(job.encode()) % 1000 if job else 0))
-    return Rendezvous(rank, size, local_rank, address, int(port))
+    # Open MPI's name of the job, the same on all ranks: two jobs on one host do not meet.
+    job = env.get('PMIX_NAMESPACE')
+    port = DEFAULT_PORT + (zlib.crc32(job.encode()) % 1000 if job else 0)
+    return Rendezvous(rank, size, local_rank, address, _number(env, 'MASTER_PORT', port))
 
 
 def first_slurm_host(nodelist: str) -> str:
@@ -181,7 +196,7 @@ def init_distributed(
 
     Raises:
         ConfigError: If the launcher's variables are missing, the address does not resolve,
-            or the port is taken.
+            the port is taken, or the other ranks have not come within the timeout.
     """
     meeting = read_rendezvous(launcher)
     if not resolves(meeting.address):
@@ -197,8 +212,9 @@ def init_distributed(
         MASTER_ADDR=meeting.address,
         MASTER_PORT=str(meeting.port),
     )
+    global _timeout
     timeout = DEFAULT_TIMEOUT if timeout is None else timeout
-    options['timeout'] = datetime.timedelta(seconds=timeout)
+    options['timeout'] = _timeout = datetime.timedelta(seconds=timeout)
     if torch.cuda.is_available():
         torch.cuda.set_device(meeting.local_rank % torch.cuda.device_count())
         backend = backend or 'nccl'
@@ -206,27 +222,24 @@ def init_distributed(
         backend = 'gloo'
     try:
         torch_dist.init_process_group(backend=backend, **options)
-    except torch_dist.DistNetworkError as error:
-        if 'EADDRINUSE' not in str(error):
-            raise
-        raise ConfigError(
-            f'launcher {launcher!r}: port {meeting.port} of {meeting.address}, at which the ranks'
-            ' meet, is taken by another process: set MASTER_PORT to a free one'
-        ) from error
+    except RuntimeError as error:
+        # By their text: PyTorch before 2.4 has no classes for these.
+        told = str(error).splitlines()[0]
+        if 'EADDRINUSE' in told or 'address already in use' in told.lower():
+            raise ConfigError(
+                f'launcher {launcher!r}: port {meeting.port} of {meeting.address}, at which the'
+                ' ranks meet, is taken by another process: set MASTER_PORT to a free one'
+            ) from error
+        if 'timed out' in told.lower() or 'timeout' in told.lower():
+            raise ConfigError(
+                f'launcher {launcher!r}: rank {meeting.rank} of {meeting.world_size} waited for'
+                f' {timeout:.0f} s (env_cfg.dist_cfg.timeout) at {meeting.address}:{meeting.port},'
+                f' and not all ranks came ({told}): were all {meeting.world_size} started, with'
+                ' this address and port, and what do the messages of the others say?'
+            ) from error
+        raise
 
 
-@MODEL_WRAPPERS.register_module()
-class CPUDistributedDataParallel(MMDistributedDataParallel):
-    """Distributed training of a model on the CPU.
-
-    Stands for MMEngine's wrapper, to which the runner always passes ``device_ids``:
-    PyTorch refuses them for a module that is not on a GPU.
-
-    Args:
-        module: The model.
-        device_ids: Ignored.
-        **options: As of ``torch.nn.parallel.DistributedDataParallel``.
-    """
-
-    def __init__(self, module: nn.Module, device_ids: Any = None, **options: Any) -> None:
-        super().__init__(module=module, device_ids=None, **options)
+def group_timeout() -> datetime.timedelta:
+    """How long a rank waits for another, for groups beside the first: PyTorch's is half an hour."""
+    return _timeout

@@ -12,6 +12,8 @@ from mmengine.model import is_model_wrapper
 from torch import distributed as torch_dist
 from torch import nn
 
+from .sharding import as_share_of, local_share
+
 
 def gather_gradients(runner: Any) -> list[dict[str, torch.Tensor]]:
     """The gradients of every rank that wait for their update; empty where none does.
@@ -23,7 +25,7 @@ def gather_gradients(runner: Any) -> list[dict[str, torch.Tensor]]:
     if counts <= 1 or getattr(wrapper, '_inner_count', 0) % counts == 0:
         return []
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    own = {n: p.grad.cpu() for n, p in model.named_parameters() if p.grad is not None}
+    own = {n: local_share(p.grad).cpu() for n, p in model.named_parameters() if p.grad is not None}
     if runner.world_size == 1:
         return [own]
     found: list[Any] | None = [None] * runner.world_size if is_main_process() else None
@@ -57,4 +59,5 @@ def restore_gradients(
     plain: Any = model.module if is_model_wrapper(model) else model
     for name, parameter in plain.named_parameters():
         if name in own:
-            parameter.grad = own[name].to(parameter.device, copy=True)
+            grad = own[name].to(parameter.device, copy=True)
+            parameter.grad = as_share_of(parameter, grad)

@@ -23,10 +23,13 @@ from torch import nn
 from ..config.schedule import resolve_shares, schedulers
 from ..errors import CheckpointError
 from ..registry import LOOPS, RUNNERS
+from . import sharding
+from .agreement import check_ranks_agree, training_settings
 from .checkpoint import ATOMIC_BACKEND, find_resumable
-from .distributed import CPUDistributedDataParallel, init_distributed
+from .distributed import init_distributed
 from .gradients import restore_gradients
 from .hooks import CheckClassesHook, StopValidationHook
+from .parallel import wrap_on_cpu
 from .resuming import follow_config, relocate_paths, settings_of
 from .safe_loading import fetch_checkpoint, load_checkpoint_file
 from .start_checks import check_batches, check_start, length_of
@@ -123,22 +126,28 @@ class Runner(_Runner):
         return logger
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Wrap for distributed training, on the CPU too.
+        """Wrap for distributed training, on the CPU too, or share the weights out.
 
         Stands for MMEngine passing ``device_ids`` to DistributedDataParallel and
-        converting batch norm to SyncBatchNorm, both of which PyTorch refuses on a CPU.
+        converting batch norm to PyTorch's SyncBatchNorm, both of which refuse a CPU.
         """
-        if not self.distributed or is_model_wrapper(model) or torch.cuda.is_available():
-            return super().wrap_model(model_wrapper_cfg, model)
-        if self.cfg.get('sync_bn') is not None:
-            self.logger.warning('sync_bn is ignored: SyncBatchNorm runs on GPUs only.')
-        options = dict(
-            broadcast_buffers=False,
-            find_unused_parameters=self.cfg.get('find_unused_parameters', False),
-        )
-        options.update(model_wrapper_cfg or {})
-        options.pop('type', None)
-        return CPUDistributedDataParallel(model, **options)
+        if self.distributed and not is_model_wrapper(model):
+            if sharding.asks_for_sharding(model_wrapper_cfg):
+                sharding.prepare_to_shard(model, self.cfg, trains=self._train_loop is not None)
+            if not torch.cuda.is_available():
+                return wrap_on_cpu(model, model_wrapper_cfg, self.cfg)
+        return super().wrap_model(model_wrapper_cfg, model)
+
+    def _init_model_weights(self) -> None:
+        if not sharding.is_sharded(self.model):
+            super()._init_model_weights()
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """Build the optimizer; one of a sharded model reads whole checkpoints."""
+        built = super().build_optim_wrapper(optim_wrapper)
+        if sharding.is_sharded(self.model):
+            sharding.share_out_optimizer(built)
+        return built
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the training loop; ``by_epoch`` chooses between our two."""
@@ -174,6 +183,7 @@ class Runner(_Runner):
         if getattr(self, '_train_loop', None) is not None:
             self.train_loop  # noqa: B018  (builds it)
             self.logger.info(f'Computing with {self.threads}')
+            check_ranks_agree(training_settings(self))
             for note in check_start(self):
                 self.logger.warning(note)
         return super().train()
@@ -309,13 +319,9 @@ class Runner(_Runner):
             meta['position'] = self.train_loop.position(epoch=meta['epoch'], iteration=meta['iter'])
         if backend_args is None and file_client_args is None and '://' not in str(out_dir):
             backend_args = dict(backend=ATOMIC_BACKEND)
-        super().save_checkpoint(
-            out_dir,
-            filename,
-            file_client_args,
-            save_optimizer,
-            save_param_scheduler and self.param_schedulers is not None,
-            meta,
-            by_epoch,
-            backend_args,
-        )
+        schedulers = save_param_scheduler and self.param_schedulers is not None
+        place = (out_dir, filename, file_client_args)
+        with sharding.whole_states(self.model, self.optim_wrapper if save_optimizer else None):
+            super().save_checkpoint(
+                *place, save_optimizer, schedulers, meta, by_epoch, backend_args
+            )

@@ -86,7 +86,7 @@ def load_checkpoint_file(
     if mmap:
         options['mmap'] = True
     try:
-        checkpoint = torch.load(path, **options)
+        checkpoint = torch.load(str(path), **options)  # a Path cannot be mapped before PyTorch 2.4
     except UnpicklingError as error:
         checkpoint = _load_with_stand_ins(path, options, error)
     except Exception as error:  # damaged bytes raise whatever they happen to mean
@@ -136,8 +136,8 @@ def _load_with_stand_ins(path: Path, options: dict[str, Any], error: Exception) 
     find = getattr(torch.serialization, 'get_unsafe_globals_in_checkpoint', None)
     if find is None:  # PyTorch < 2.6
         raise CheckpointError(
-            f'{path}: holds more than plain data, and PyTorch {torch.__version__} cannot read'
-            f' such a file safely; use PyTorch >= 2.6, or --trust-checkpoint. ({error})'
+            f'{path}: refused, for it holds more than plain data ({error}), which PyTorch'
+            f' {torch.__version__} cannot read safely: use PyTorch >= 2.6, or --trust-checkpoint'
         ) from error
     try:
         unknown = sorted(find(path))

@@ -22,6 +22,7 @@ from mmengine.hooks import CheckpointHook, EMAHook
 from torch import distributed as torch_dist
 from torch.utils.data import DataLoader
 
+from .distributed import group_timeout
 from .gradients import gather_gradients
 
 INTERRUPTED = 'interrupted_iter_{}.pth'
@@ -57,7 +58,8 @@ class StopSignals:
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._note)
         if get_world_size() > 1 and self._group is None:
-            self._group = torch_dist.new_group(backend='gloo')  # of the hosts, whatever trains
+            # Of the hosts, whatever trains.
+            self._group = torch_dist.new_group(backend='gloo', timeout=group_timeout())
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -209,7 +209,7 @@ def test_a_launcher_of_one_process_trains(launcher, tmp_path):
         mpi=dict(OMPI_COMM_WORLD_RANK='0', OMPI_COMM_WORLD_SIZE='1'),
     )[launcher]
     port = 29600 + (hash(str(tmp_path)) % 300)
-    done = run_tool(
+    run_tool(
         'train',
         CONFIG,
         '--work-dir',
@@ -222,7 +222,6 @@ def test_a_launcher_of_one_process_trains(launcher, tmp_path):
         python_path=HERE,
         env={**env, 'MASTER_PORT': str(port), 'MASTER_ADDR': '127.0.0.1'},
     )
-    assert 'sync_bn is ignored' in done.stdout
     assert final_state(tmp_path)['meta']['iter'] == 6
 
 

@@ -18,26 +18,18 @@ from torch import nn
 
 from registry_losses import load_parts
 from registry_losses.commands.train import train, train_parser
+from registry_losses.config import configs_folder
 from registry_losses.datasets import DigitsSpec, prepare_digits, prepare_puppets
 from registry_losses.registry import HOOKS
 
 BATCH, STEPS = 4, 10
+# Every small recipe: a new head comes in with its config.
 SYSTEMS = {
-    'retinanet': 'retinanet/retinanet_tiny_digits.py',
-    'fcos': 'fcos/fcos_tiny_digits.py',
-    'atss': 'atss/atss_tiny_digits.py',
-    'gfl': 'gfl/gfl_tiny_digits.py',
-    'ssd': 'ssd/ssd_tiny_digits.py',
-    'centernet': 'centernet/centernet_tiny_digits.py',
-    'yolov1': 'yolo/yolov1_tiny_digits.py',
-    'yolov3': 'yolo/yolov3_tiny_digits.py',
-    'yolov4': 'yolo/yolov4_tiny_digits.py',
-    'yolov5': 'yolo/yolov5_tiny_digits.py',
-    'faster_rcnn': 'faster_rcnn/faster_rcnn_tiny_digits.py',
-    'ae': 'associative_embedding/ae_tiny_puppets.py',
-    'openpose': 'openpose/openpose_tiny_puppets.py',
+    path.stem.partition('_tiny_')[0]: f'{path.parent.name}/{path.name}'
+    for kind in ('digits', 'puppets')
+    for path in sorted(configs_folder().glob(f'*/*_tiny_{kind}.py'))
 }
-POSE = ('ae', 'openpose')
+POSE = frozenset(name for name, path in SYSTEMS.items() if path.endswith('_puppets.py'))
 
 
 @HOOKS.register_module()
