@@ -4,6 +4,7 @@ Shapes: B images, N priors, M gts, K pairs, L levels, G gts that have candidates
 candidates per gt.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,8 +20,6 @@ from .base import BaseAssigner
 VARIANCE_FLOOR = 1e-6
 # Mean log likelihood may change by less than this when the fit has converged.
 TOLERANCE = 1e-3
-# Log densities that differ by less are equal.
-SAME_DENSITY = 1e-6
 _TINY = 10 * torch.finfo(torch.float64).eps
 
 
@@ -33,11 +32,18 @@ class Mixture:
     variance: Tensor
 
     def log_joint(self, values: Tensor) -> Tensor:
-        """``(G, P, 2)`` log of weight times density at ``values (G, P)``."""
-        offset = values[..., None] - self.mean[:, None]
-        variance = self.variance[:, None]
-        log_density = -0.5 * (torch.log(2 * torch.pi * variance) + offset * offset / variance)
-        return torch.log(self.weight)[:, None] + log_density
+        """``(G, P, 2)`` log of weight times density at ``values (G, P)``.
+
+        ``(v - m)^2`` is multiplied out, as scikit-learn has it: of two values on either side
+        of their mean, equally dense but for rounding, the same one then counts as denser.
+        """
+        x = values[..., None]
+        root = self.variance.rsqrt()[:, None]
+        precision = root * root
+        mean = self.mean[:, None]
+        square = mean * mean * precision - 2.0 * (x * (mean * precision)) + x * x * precision
+        log_density = -0.5 * (math.log(2 * math.pi) + square) + torch.log(root)
+        return log_density + torch.log(self.weight)[:, None]
 
 
 def fit_mixtures(values: Tensor, mask: Tensor, *, max_iters: int = 100) -> Mixture:
@@ -88,8 +94,8 @@ def _maximise(values: Tensor, resp: Tensor) -> Mixture:
     """The M step; ``resp (G, P, 2)``."""
     mass = resp.sum(dim=1) + _TINY
     mean = (resp * values[..., None]).sum(dim=1) / mass
-    offset = values[..., None] - mean[:, None]
-    variance = (resp * offset * offset).sum(dim=1) / mass + VARIANCE_FLOOR
+    square = (resp * (values * values)[..., None]).sum(dim=1) / mass
+    variance = (square - mean * mean).clamp(min=0) + VARIANCE_FLOOR
     return Mixture(mass / mass.sum(dim=1, keepdim=True), mean, variance)
 
 
@@ -103,9 +109,7 @@ def separate(values: Tensor, mask: Tensor) -> Tensor:
     joint = fit_mixtures(values, mask).log_joint(values)
     lower = (joint[..., 0] >= joint[..., 1]) & mask
     density = torch.where(lower, joint.logsumexp(dim=-1), -torch.inf)
-    # Two values are symmetric about their mean and equally dense: then the lower counts.
-    peak = density >= density.amax(dim=1, keepdim=True) - SAME_DENSITY
-    last = peak.to(torch.uint8).argmax(dim=1, keepdim=True)
+    last = density.argmax(dim=1, keepdim=True)
     position = torch.arange(values.shape[1], device=values.device)
     chosen = lower & (position <= last)
     # A mixture cannot be fitted to a single candidate: it is positive.
@@ -127,7 +131,8 @@ class PAAAssigner(BaseAssigner):
     Kim & Lee, Probabilistic Anchor Assignment with IoU Prediction for Object Detection,
     ECCV 2020, sections 3.2 and 3.3, algorithm 1, separation scheme (c). The losses come
     from the head, between the two steps (:meth:`refine`); OpenMMLab's form of the call
-    stops after the first, as OpenMMLab's PAAHead expects.
+    stops after the first, as OpenMMLab's PAAHead expects. A gt's only candidate is positive,
+    as in the authors' code (OpenMMLab's head drops it).
 
     In plain loops: :func:`registry_losses.testing.reference.assigners.paa`.
 

@@ -2,6 +2,7 @@
 
 from .base import BaseBBoxCoder
 from .center_net_bbox_coder import CenterNetBBoxCoder
+from .corner_bbox_coder import CornerBBoxCoder
 from .delta_xywh_bbox_coder import DeltaXYWHBBoxCoder
 from .distance_coders import DistancePointBBoxCoder, TBLRBBoxCoder
 from .mmyolo_coders import YOLOv5BBoxCoder, YOLOXBBoxCoder
@@ -10,6 +11,7 @@ from .yolo_bbox_coders import YOLOBBoxCoder, YOLOV1BBoxCoder, YOLOV5BBoxCoder
 __all__ = [
     'BaseBBoxCoder',
     'CenterNetBBoxCoder',
+    'CornerBBoxCoder',
     'DeltaXYWHBBoxCoder',
     'DistancePointBBoxCoder',
     'TBLRBBoxCoder',

@@ -33,7 +33,7 @@ KINDS = {
     'embedding': 'embeddings',
     'field': 'fields',
 }
-_OF_BOXES = ('retinanet', 'ssd', 'fcos', 'atss', 'gfl', 'rtmdet', 'centernet')
+_OF_BOXES = ('retinanet', 'ssd', 'fcos', 'atss', 'gfl', 'paa', 'tood', 'rtmdet', 'centernet')
 SYSTEMS = (*_OF_BOXES, 'yolov1', 'yolov3', 'yolov4', 'yolov5', 'yolox')
 
 _INTRO = """# What pairs with what

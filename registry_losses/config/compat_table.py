@@ -106,6 +106,12 @@ def _to_assigner(node: MutableMapping, key: str, value: Any) -> str:
     return f'moved to train_cfg.assigner.{key}'
 
 
+def _to_inner_assigner(node: MutableMapping, key: str, value: Any) -> str:
+    # mmdet's TOODHead hands the exponents to its assigner at every call.
+    _inner(node, 'assigner').setdefault(key, node.pop(key))
+    return f'moved to assigner.{key}'
+
+
 def _proposal_nums(node: MutableMapping, key: str, value: Any) -> str:
     numbers = tuple(node.pop(key) or ())
     if 'max_dets' not in accepted_keys(find_type(node['type'])).names or not numbers:
@@ -158,6 +164,11 @@ TABLE: tuple[Entry, ...] = (
         'num_dcn',
         _drop('deformable convolutions are not handled', harmless=lambda v: not v),
         'refused unless 0: no deformable convolutions',
+    ),
+    Entry(
+        'covariance_type',
+        _drop('losses are one number each', harmless=lambda v: v in ('diag', 'full', 'spherical')),
+        'dropped unless tied: losses are one number each',
     ),
     Entry(
         'dcn_on_last_conv',
@@ -287,16 +298,18 @@ TABLE: tuple[Entry, ...] = (
     ),
     Entry(
         'initial_epoch',
-        _refuse('an assigner that changes during training is not handled'),
-        'refused',
+        _refuse('this head has one assigner for the whole training; TOODHead has two'),
+        'refused but for TOODHead',
         'train_cfg',
     ),
     Entry(
         'initial_assigner',
-        _refuse('an assigner that changes during training is not handled'),
-        'refused',
+        _refuse('this head has one assigner for the whole training; TOODHead has two'),
+        'refused but for TOODHead',
         'train_cfg',
     ),
+    Entry('alpha', _to_inner_assigner, 'moved to train_cfg.assigner', 'train_cfg'),
+    Entry('beta', _to_inner_assigner, 'moved to train_cfg.assigner', 'train_cfg'),
     Entry('mask_size', _drop('instance masks are not handled'), 'dropped: no masks', 'train_cfg'),
     # test_cfg
     Entry(

@@ -8,6 +8,7 @@ from .dense_head import DenseHead
 from .fcos_head import FCOSHead
 from .gfl_head import GFLHead
 from .openpose_head import OpenPoseHead
+from .paa_head import PAAHead
 from .pose_head import PoseHead
 from .proposals import Proposals, propose
 from .retina_head import RetinaHead
@@ -20,6 +21,7 @@ from .terms.assigning import assign_and_sample
 from .terms.evaluation import evaluate_terms, row_losses
 from .terms.loss_inputs import LossInputs, centerness
 from .terms.pairing import Pairing, check_pairing, check_terms
+from .tood_head import TOODHead
 from .towers import ConvTower, LevelNormTower, build_tower
 from .yolo_head import YOLOHead, YOLOV3Head, YOLOV5Head
 from .yolov1_head import YOLOV1Head
@@ -37,6 +39,7 @@ __all__ = [
     'LevelNormTower',
     'LossInputs',
     'OpenPoseHead',
+    'PAAHead',
     'Pairing',
     'PoseHead',
     'Proposals',
@@ -49,6 +52,7 @@ __all__ = [
     'Shared2FCBBoxHead',
     'Shared4Conv1FCBBoxHead',
     'SingleRoIExtractor',
+    'TOODHead',
     'YOLOHead',
     'YOLOV1Head',
     'YOLOV3Head',

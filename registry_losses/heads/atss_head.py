@@ -11,7 +11,7 @@ from typing import Any
 
 from mmcv.cnn import Scale
 from torch import Tensor, nn
-from typing_extensions import Unpack
+from typing_extensions import NotRequired, Unpack
 
 from ..registry import MODELS
 from ..structures import LossTerm
@@ -28,6 +28,30 @@ _INIT = dict(
     override=dict(type='Normal', name='atss_cls', std=0.01, bias_prob=0.01),
 )
 _NORM = dict(type='GN', num_groups=32, requires_grad=True)
+
+
+class ATSSHeadOptions(BoxHeadOptions):
+    """What :class:`ATSSHead` takes beside the classes and channels, for heads that extend it.
+
+    Attributes:
+        loss_centerness: Loss of the third branch; None leaves the branch out.
+        stacked_convs: Layers of each tower.
+        feat_channels: Channels of the towers.
+        pred_kernel_size: Kernel of the last convolutions.
+        conv_cfg: Convolution of the towers, mmcv's.
+        norm_cfg: Norm of the towers, mmcv's.
+        norm_per_level: Give each of that many levels norms of its own.
+        init_cfg: Weight initialisation.
+    """
+
+    loss_centerness: NotRequired[Any]
+    stacked_convs: NotRequired[int]
+    feat_channels: NotRequired[int]
+    pred_kernel_size: NotRequired[int]
+    conv_cfg: NotRequired[dict | None]
+    norm_cfg: NotRequired[dict | None]
+    norm_per_level: NotRequired[int | None]
+    init_cfg: NotRequired[Any]
 
 
 @MODELS.register_module()

@@ -301,9 +301,15 @@ class DenseHead(BaseModule):
         cfg = self.test_cfg if cfg is None else cfg
         output, priors = self.reader.flatten(maps), self.reader.priors(maps)
         shapes = priors.boxes.new_tensor([meta['img_shape'][:2] for meta in batch_img_metas])
-        found, late = self.candidates(output, priors, shapes, cfg), self.clip_after_nms
+        found = self.candidates(output, priors, shapes, cfg)
         return detections(
-            found, batch_img_metas, cfg, rescale=rescale, with_nms=with_nms, clip_after_nms=late
+            found,
+            batch_img_metas,
+            cfg,
+            rescale=rescale,
+            with_nms=with_nms,
+            clip_after_nms=self.clip_after_nms,
+            after_nms=lambda kept: self.after_nms(kept, found, cfg),
         )
 
     def candidates(
@@ -320,3 +326,18 @@ class DenseHead(BaseModule):
     def every_box(self, output: HeadOutput, priors: Priors) -> tuple[Tensor, Tensor]:
         """Box ``(B, N, 4)`` and class scores ``(B, N, C)`` of every prior, nothing chosen."""
         return self.reader.boxes(output, priors), self.reader.ranking_scores(output, priors)
+
+    def after_nms(
+        self,
+        kept: list[InstanceData],
+        candidates: tuple[Tensor, Tensor, Tensor],
+        cfg: Mapping,
+    ) -> list[InstanceData]:
+        """The detections of each image, from those that NMS kept: as they are by default.
+
+        Args:
+            kept: B instances, best first, in pixels of the input.
+            candidates: What :meth:`candidates` returned.
+            cfg: The settings of the prediction.
+        """
+        return kept

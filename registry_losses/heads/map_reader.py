@@ -27,6 +27,7 @@ class MapReader:
         factor_loss: Its activation turns that branch into a probability.
         geometric: Assigners and samplers see the geometric mean of class score and factor
             in place of their product (YOLOX).
+        activated: Whether the class maps hold probabilities already.
     """
 
     prior_generator: Any
@@ -37,6 +38,7 @@ class MapReader:
     factor: str | None = None
     factor_loss: Any = None
     geometric: bool = False
+    activated: bool = False
 
     def flatten(self, maps: Maps) -> HeadOutput:
         """Raw maps to ``(B, N, D)`` branches."""
@@ -87,7 +89,9 @@ class MapReader:
 
     def scores(self, output: HeadOutput) -> Tensor:
         """``(B, rows, C)`` class probabilities, background removed, detached."""
-        return probabilities(output['cls'].detach(), self.class_loss)[..., : self.num_classes]
+        found = output['cls'].detach()
+        found = found.float() if self.activated else probabilities(found, self.class_loss)
+        return found[..., : self.num_classes]
 
     def prior_scores(self, output: HeadOutput, priors: Priors) -> Tensor:
         """``(B, N, C)``: :meth:`scores`, repeated where priors share a class vector."""

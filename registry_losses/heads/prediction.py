@@ -3,7 +3,7 @@
 Shapes: B images, n priors of a level, C classes, k candidates.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -88,6 +88,46 @@ def best_of_levels(
     return torch.cat(boxes, 1), torch.cat(scores, 1), torch.cat(labels, 1)
 
 
+def best_priors_of_levels(
+    reader: MapReader,
+    output: HeadOutput,
+    priors: Priors,
+    *,
+    limits: Tensor | None,
+    cfg: Mapping,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The best priors of each level with all their classes: PAA's choice.
+
+    A score is the square root of class probability times score factor; it ranks the priors
+    and is compared with the threshold.
+
+    Args:
+        reader: Reads scores and boxes.
+        output: The flat branches.
+        priors: The priors.
+        limits: ``(B, 2)`` height and width to clip to; None to clip nowhere.
+        cfg: ``score_thr`` and ``nms_pre``, the most priors of a level.
+
+    Returns:
+        boxes ``(B, k, 4)``, scores ``(B, k)`` (negative: empty), labels ``(B, k)``.
+    """
+    scores = reader.prior_scores(output, priors)
+    if reader.factor is not None:
+        scores = (scores * reader.factors(output)[..., None]).sqrt()
+    limit, chosen = cfg.get('nms_pre', -1), []
+    for start, size in zip(priors.level_starts, priors.level_sizes):
+        k = size if limit < 0 else min(limit, size)
+        best = scores[:, start : start + size].amax(dim=-1)
+        chosen.append(best.topk(k, dim=1).indices + start)
+    prior_index = torch.cat(chosen, dim=1)  # (B, n)
+    boxes = reader.boxes_at(output, priors, prior_index, limits=limits)
+    c = scores.shape[-1]
+    scores = scores.gather(1, prior_index[..., None].expand(-1, -1, c))  # (B, n, C)
+    scores = torch.where(scores > cfg.get('score_thr', 0.05), scores, -1.0)
+    labels = torch.arange(c, device=scores.device).expand_as(scores)
+    return boxes.repeat_interleave(c, dim=1), scores.flatten(1), labels.flatten(1)
+
+
 def best_of_all(
     reader: MapReader,
     output: HeadOutput,
@@ -137,6 +177,7 @@ def detections(
     rescale: bool,
     with_nms: bool,
     clip_after_nms: bool,
+    after_nms: Callable[[list[InstanceData]], list[InstanceData]] | None = None,
 ) -> list[InstanceData]:
     """The instances of each image among its candidates.
 
@@ -147,6 +188,7 @@ def detections(
         rescale: Give boxes in pixels of the original image.
         with_nms: False keeps every candidate.
         clip_after_nms: Clip what is kept to the image.
+        after_nms: Changes what NMS kept; not called without NMS.
     """
     results = suppress(
         *candidates,
@@ -154,6 +196,8 @@ def detections(
         max_per_img=cfg.get('max_per_img', 100) if with_nms else -1,
         min_bbox_size=cfg.get('min_bbox_size', -1),
     )
+    if with_nms and after_nms is not None:
+        results = after_nms(results)
     if rescale:
         rescale_instances(results, metas)
     if clip_after_nms:

@@ -16,6 +16,7 @@ from .iou import (
     siou,
 )
 from .nms import batched_nms, nms
+from .point_sampling import sample_at_offsets
 from .roi_align import roi_align
 from .suppression import Suppression, soft_nms
 
@@ -39,6 +40,7 @@ __all__ = [
     'nms',
     'nwd',
     'roi_align',
+    'sample_at_offsets',
     'siou',
     'soft_nms',
     'xyxy_to_cxcywh',

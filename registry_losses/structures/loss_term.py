@@ -35,7 +35,7 @@ Normalizer = Literal[
     'rank_sum',
 ]
 TargetQuality = Literal['assigned', 'one', 'iou', 'giou', 'diou', 'ciou']
-PairWeight = Literal['assigned', 'centerness', 'quality', 'score', 'box_scale', 'none']
+PairWeight = Literal['assigned', 'centerness', 'quality', 'score', 'iou', 'box_scale', 'none']
 
 PER_PRIOR_KINDS = ('classification', 'objectness', 'heatmap')
 BOX_KINDS = ('box_encoded', 'box_decoded', 'distribution')
@@ -76,12 +76,14 @@ class LossTerm:
         times_batch: Multiply by the number of images of all ranks (YOLOv5).
         level_weights: One weight a level, for ``level_mean``; 1 by default.
         target_quality: Value of a positive: the assignment's quality, 1, or an overlap of
-            the prediction with its gt (``iou``, ``giou``, ``diou``, ``ciou``), in [0, 1].
+            the prediction with its gt (``iou``, ``giou``, ``diou``, ``ciou``), in [0, 1]. Of
+            a ``centerness`` term an overlap takes the place of centreness (PAA); the other
+            two change nothing there.
         negative_weight: Weight of the rows without a positive (YOLOv1's lambda_noobj).
         pair_weight: Weight of a pair in box and centreness terms: the assignment's,
             times centreness, quality, the highest class score that the prior predicts
-            now (GFL) or YOLO's ``2 - w h`` (of the gt, in shares of
-            the image), or none.
+            now (GFL), the IoU of its predicted box with the gt (PAA) or YOLO's ``2 - w h``
+            (of the gt, in shares of the image), or none.
         one_per_prior: Keep one gt a prior: True by quality, then the smaller box;
             ``'last'`` by quality, then the last gt (CenterNet's sizes and offsets).
         columns: Slice [from, to) of the encoded vector that a ``box_encoded`` term

@@ -88,3 +88,43 @@ def test_what_is_translated_and_what_is_dropped(cfg):
     assert model.bbox_head.prior_generator.type == 'AnchorGenerator'
     assert 'anchor_generator' not in model.bbox_head
     assert set(model.train_cfg) == {'assigner', 'sampler', 'allowed_border'}
+
+
+def test_the_heads_of_two_assigners_and_of_candidates_build(cfg):
+    head = cfg.model.bbox_head
+    generator = dict(head.anchor_generator, ratios=[1.0], scales_per_octave=1)
+    common = dict(num_classes=80, in_channels=256, anchor_generator=generator,
+                  bbox_coder=head.bbox_coder, loss_bbox=dict(type='GIoULoss'))  # fmt: skip
+    cfg.model.type = 'TOOD'
+    cfg.model.bbox_head = dict(
+        common,
+        type='TOODHead',
+        anchor_type='anchor_free',
+        initial_loss_cls=dict(type='FocalLoss', use_sigmoid=True, activated=True),
+        loss_cls=dict(type='QualityFocalLoss', use_sigmoid=True, activated=True, beta=2.0),
+    )
+    cfg.model.train_cfg = dict(
+        initial_epoch=4,
+        initial_assigner=dict(type='ATSSAssigner', topk=9),
+        assigner=dict(type='TaskAlignedAssigner', topk=13),
+        alpha=2,
+        beta=5,
+        allowed_border=-1,
+    )
+    tood = build_model(cfg).bbox_head
+    assert (tood.assigner.alpha, tood.assigner.beta) == (2, 5)
+    assert type(tood.initial.assigner).__name__ == 'ATSSAssigner'
+    cfg.model.type = 'PAA'
+    cfg.model.bbox_head = dict(
+        common,
+        type='PAAHead',
+        reg_decoded_bbox=True,
+        score_voting=True,
+        topk=9,
+        covariance_type='diag',
+        loss_cls=dict(type='FocalLoss'),
+        loss_centerness=dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=0.5),
+    )
+    candidates = dict(type='MaxIoUAssigner', pos_iou_thr=0.1, neg_iou_thr=0.1, min_pos_iou=0)
+    cfg.model.train_cfg = dict(assigner=candidates)
+    assert type(build_model(cfg).bbox_head.assigner).__name__ == 'PAAAssigner'

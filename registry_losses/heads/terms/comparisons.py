@@ -94,10 +94,13 @@ def _objectness(term: LossTerm, inputs: LossInputs) -> Comparison:
 
 
 def _centerness(term: LossTerm, inputs: LossInputs) -> Comparison:
-    """Centreness of the positives."""
+    """Centreness of the positives, or how well their boxes fit."""
     pairs = inputs.pairs(term)
     pred, present = inputs.pred_at(term.branch, pairs)
-    target, _ = inputs.centerness_at(pairs)
+    if term.target_quality in ('assigned', 'one'):
+        target, _ = inputs.centerness_at(pairs)
+    else:
+        target = inputs.overlaps_at('bbox', pairs, term.target_quality)
     weight = _existing(None, present, pred)
     count = _count(term, inputs, pairs, pred, weight=weight)
     return Comparison((pred,), target[:, None], times_pairs(weight, inputs.gt, pairs), count)
@@ -174,6 +177,8 @@ def _pair_weight(term: LossTerm, inputs: LossInputs, pairs: Assignment) -> Tenso
         return pairs.weight * pairs.quality
     if term.pair_weight == 'score':
         return pairs.weight * inputs.best_scores_at(pairs)
+    if term.pair_weight == 'iou':
+        return pairs.weight * inputs.overlaps_at('bbox', pairs, 'iou')
     if term.pair_weight == 'box_scale':
         boxes, sizes = pairs.boxes_of(inputs.gt), inputs.gt.image_sizes[pairs.image]
         share = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) / sizes.prod(dim=1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from ...errors import ShapeError
 from ...heads import LossInputs, evaluate_terms
 from ...heads.terms.evaluation import unchanged_buffers
 from ...registry import MODELS
+from ...structures import Assignment
 from ...structures.loss_term import BOX_KINDS
 from .detectors import build
 from .idle import idle_parameters
@@ -120,20 +121,37 @@ def fixed_losses(subject: Subject, last: LossInputs, *, plainly: bool = False) -
     found, losses = subject.inputs_at(subject.scenes.plain, last), {}
     for term in subject.head.loss_terms:
         pairs = last.pairs(term)
-        if term.target_quality not in ('assigned', 'one'):
-            # An objectness that learns the overlap of the prediction with its gt.
-            overlaps = last.overlaps_at('bbox', pairs, term.target_quality)
-            pairs = pairs.replace(quality=overlaps)
-            term = replace(term, target_quality='assigned')
-        if term.pair_weight == 'score':
-            pairs = pairs.replace(weight=pairs.weight * last.best_scores_at(last.pairs(term)))
-            term = replace(term, pair_weight='assigned')
         # Terms that see one gt a prior choose it again, from the same pairs.
-        own = replace(found, assignment=pairs, _cache={})
+        own = _OfLastStep.of(found, last, pairs)
         if plainly:
             term = replace(term, loss=plain_of(term.loss))
         losses[term.name] = float(value_of(term, own).detach())
     return losses
+
+
+@dataclass(frozen=True, eq=False)
+class _OfLastStep(LossInputs):
+    """Outputs of one step beside the pairs, overlaps and scores of another.
+
+    Terms that learn the overlap of the prediction, or are weighted by it, then have the
+    same targets and weights before and after.
+    """
+
+    last: Any = None
+
+    @classmethod
+    def of(cls, found: LossInputs, last: LossInputs, pairs: Assignment) -> _OfLastStep:
+        """``found`` with the pairs of ``last``."""
+        own = {each.name: getattr(found, each.name) for each in fields(found)}
+        return cls(**{**own, 'assignment': pairs, '_cache': {}}, last=last)
+
+    def overlaps_at(self, branch: str, pairs: Assignment, mode: str) -> Tensor:
+        """Those of the last step."""
+        return self.last.overlaps_at(branch, pairs, mode)
+
+    def best_scores_at(self, pairs: Assignment) -> Tensor:
+        """Those of the last step."""
+        return self.last.best_scores_at(pairs)
 
 
 def plain_of(loss: Any) -> Any:

@@ -61,6 +61,15 @@ GRID_HEADS: Mapping[str, GridHead] = {
     'fcos': GridHead('fcos', _TOWER),
     'atss': GridHead('atss', _TOWER),
     'gfl': GridHead('gfl', _TOWER),
+    'paa': GridHead('paa', _TOWER),
+    # The assigner and the loss of a cell from the first step on.
+    'tood': GridHead(
+        'tood',
+        dict(
+            bbox_head=dict(_TOWER['bbox_head'], initial_loss_cls=None),
+            train_cfg=dict(initial_assigner=None),
+        ),
+    ),
     'yolox': GridHead(
         'yolox', dict(_TOWER, neck=dict(in_channels=[8, 16, 24], out_channels=16))
     ),

@@ -32,8 +32,7 @@ def paa(
         lower = [i for i in range(len(few)) if joint[i, 0] >= joint[i, 1]]
         if lower:
             density = np.logaddexp(joint[:, 0], joint[:, 1])
-            most = max(density[i] for i in lower)
-            last = next(i for i in lower if density[i] >= most - 1e-6)
+            last = max(lower, key=lambda i: density[i])
             kept += [few[i] for i in lower if i <= last]
     return sorted(pairs[i] for i in kept)
 
@@ -54,7 +53,8 @@ def two_gaussians(values: np.ndarray) -> np.ndarray:
         share = np.exp(joint - total[:, None])
         mass = share.sum(axis=0) + 10 * np.finfo(float).eps
         mean = (share * values[:, None]).sum(axis=0) / mass
-        variance = (share * (values[:, None] - mean) ** 2).sum(axis=0) / mass + 1e-6
+        square = (share * values[:, None] ** 2).sum(axis=0) / mass
+        variance = np.maximum(square - mean**2, 0) + 1e-6
         weight = mass / mass.sum()
         if abs(total.mean() - before) < 1e-3:
             break
@@ -65,5 +65,9 @@ def two_gaussians(values: np.ndarray) -> np.ndarray:
 def _log_joint(
     values: np.ndarray, weight: np.ndarray, mean: np.ndarray, variance: np.ndarray
 ) -> np.ndarray:
-    offset = values[:, None] - mean
-    return np.log(weight) - 0.5 * (np.log(2 * np.pi * variance) + offset**2 / variance)
+    # (v - m)^2 multiplied out, as scikit-learn does: which of two values on either side of
+    # their mean counts as denser is a matter of rounding.
+    x, root = values[:, None], 1 / np.sqrt(variance)
+    precision = root**2
+    square = mean**2 * precision - 2 * x * (mean * precision) + x**2 * precision
+    return np.log(weight) - 0.5 * (np.log(2 * np.pi) + square) + np.log(root)

@@ -1,0 +1,2 @@
+# TOOD on handwritten digits: minutes on a CPU.
+_base_ = ['../_base_/models/tood_tiny.py', '../_base_/tiny_digits.py']
