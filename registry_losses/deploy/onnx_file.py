@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import MissingDependencyError
+from ..errors import ConfigError, MissingDependencyError
 from ..ops import Suppression
 from .graph import OUTPUTS, InferenceGraph, require_exportable
 from .suppression import add_suppression, check_suppression
@@ -56,6 +56,11 @@ def export_onnx(
     model = require_exportable(model)
     cfg = model.bbox_head.test_cfg
     rule = None
+    if nms and getattr(model.bbox_head, 'score_voting', False):
+        raise ConfigError(
+            'bbox_head.score_voting: boxes that are voted on after NMS cannot be exported; set '
+            'model.bbox_head.score_voting=False, or export without NMS'
+        )
     if nms and cfg.get('nms'):
         rule = check_suppression(Suppression.of(cfg['nms']))
     onnx = import_onnx()
@@ -67,6 +72,8 @@ def export_onnx(
         graph = InferenceGraph(model, image_size, dense=not nms).eval()
         names = OUTPUTS if nms else OUTPUTS[:2]
         _trace(graph, path, image_size, names, opset)
+        with torch.no_grad():
+            count = graph(graph.limits.new_zeros(1, 3, *image_size[::-1]))[1].shape[1]
     finally:
         model.train(was_training)
     loaded = onnx.load(str(path))
@@ -77,6 +84,7 @@ def export_onnx(
         add_suppression(
             loaded,
             rule,
+            count=count,
             num_classes=model.bbox_head.num_classes,
             limit=limit,
             clip_to=image_size if model.bbox_head.clip_after_nms else None,

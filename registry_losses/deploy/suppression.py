@@ -62,6 +62,7 @@ def add_suppression(
     model: Any,
     rule: Suppression | None,
     *,
+    count: int,
     num_classes: int,
     limit: int,
     clip_to: tuple[int, int] | None,
@@ -72,6 +73,7 @@ def add_suppression(
         model: ``onnx.ModelProto`` with outputs ``boxes (B, k, 4)``, ``scores (B, k)``
             (negative: empty) and ``labels (B, k)``.
         rule: Plain NMS; None for none.
+        count: k, which the graph need not say.
         num_classes: C.
         limit: The most detections of an image; negative for k.
         clip_to: (W, H) to clip what is kept to.
@@ -79,7 +81,6 @@ def add_suppression(
     graph = model.graph
     nodes = _Nodes(graph)
     boxes, scores, labels = (_inner(graph, name) for name in OUTPUTS)
-    count = graph.output[1].type.tensor_type.shape.dim[1].dim_value
     limit = count if limit < 0 else min(limit, count)
     if rule is not None:
         scores = _suppress(nodes, rule, boxes, scores, labels, num_classes, limit)

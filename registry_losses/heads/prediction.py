@@ -115,8 +115,8 @@ def best_priors_of_levels(
     if reader.factor is not None:
         scores = (scores * reader.factors(output)[..., None]).sqrt()
     limit, chosen = cfg.get('nms_pre', -1), []
-    for start, size in zip(priors.level_starts, priors.level_sizes):
-        k = size if limit < 0 else min(limit, size)
+    sizes = [size if limit < 0 else min(limit, size) for size in priors.level_sizes]
+    for start, size, k in zip(priors.level_starts, priors.level_sizes, sizes):
         best = scores[:, start : start + size].amax(dim=-1)
         chosen.append(best.topk(k, dim=1).indices + start)
     prior_index = torch.cat(chosen, dim=1)  # (B, n)
@@ -125,7 +125,8 @@ def best_priors_of_levels(
     scores = scores.gather(1, prior_index[..., None].expand(-1, -1, c))  # (B, n, C)
     scores = torch.where(scores > cfg.get('score_thr', 0.05), scores, -1.0)
     labels = torch.arange(c, device=scores.device).expand_as(scores)
-    return boxes.repeat_interleave(c, dim=1), scores.flatten(1), labels.flatten(1)
+    boxes = boxes.unsqueeze(2).expand(-1, -1, c, -1)  # (B, n, C, 4)
+    return boxes.flatten(1, 2), scores.flatten(1), labels.flatten(1)
 
 
 def best_of_all(

@@ -3,7 +3,7 @@
 Shapes: B images, C classes, F channels, n layers, H x W cells; one prior a cell.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from typing_extensions import Unpack
 from ..coders import CornerBBoxCoder
 from ..coders.base import MAX_EXPONENT
 from ..errors import ConfigError, PairingError
-from ..losses.declared import declared, probabilities
+from ..losses.declared import declared
 from ..ops import sample_at_offsets
 from ..registry import MODELS, TASK_UTILS
 from ..structures import Assignment, HeadOutput, LossTerm, Priors
@@ -26,48 +26,14 @@ from .initial import prior_sides, start_rare_classes
 from .options import BoxHeadOptions
 from .phases import PHASE_KEYS, InitialPhase
 from .prediction import best_of_levels
+from .task_decomposition import LEAST_WIDTH, TaskDecomposition
 from .terms.assigning import assign_and_sample
 from .terms.loss_inputs import LossInputs
 from .terms.pairing import Pairing, check_pairing
 
 _NORM = dict(type='GN', num_groups=32, requires_grad=True)
-# Of hidden layers: behind a few ReLUs, all closed for all images, nothing would learn.
-_LEAST_WIDTH = 8
 _INIT = dict(type='Normal', layer='Conv2d', std=0.01)
-
-
-class TaskDecomposition(nn.Module):
-    """One task's view of the layers' outputs: each layer weighted, then mixed to F channels.
-
-    The weights follow from the outputs' means over the map (section 3.1, equations 1 to 3).
-
-    Args:
-        channels: F of each layer.
-        depth: n.
-        conv_cfg: Of the mixing convolution, mmcv's.
-        norm_cfg: Of the mixing convolution, mmcv's.
-    """
-
-    def __init__(
-        self, channels: int, depth: int, *, conv_cfg: dict | None, norm_cfg: dict | None
-    ) -> None:
-        super().__init__()
-        self.channels, self.depth = channels, depth
-        inside = channels * depth
-        narrow = max(channels // 8, _LEAST_WIDTH)
-        self.layer_attention = nn.Sequential(
-            nn.Conv2d(inside, narrow, 1), nn.ReLU(inplace=True), nn.Conv2d(narrow, depth, 1),
-            nn.Sigmoid(),
-        )  # fmt: skip
-        self.reduction_conv = ConvModule(
-            inside, channels, 1, conv_cfg=conv_cfg, norm_cfg=norm_cfg, bias=norm_cfg is None
-        )
-
-    def forward(self, feats: Tensor, mean: Tensor) -> Tensor:
-        """``(B, n F, H, W)`` and its mean ``(B, n F, 1, 1)`` to ``(B, F, H, W)``."""
-        by_layer = self.layer_attention(mean)  # (B, n, 1, 1)
-        weighted = feats.unflatten(1, (self.depth, self.channels)) * by_layer.unsqueeze(2)
-        return self.reduction_conv(weighted.flatten(1, 2))
+Align = Callable[[Tensor, Tensor], Tensor]
 
 
 @MODELS.register_module()
@@ -182,7 +148,7 @@ class TOODHead(DenseHead):
         self.tood_reg = nn.Conv2d(channels, 4, 3, padding=1)
 
         def from_all(outputs: int) -> nn.Sequential:
-            narrow = max(channels // 4, _LEAST_WIDTH)
+            narrow = max(channels // 4, LEAST_WIDTH)
             return nn.Sequential(
                 nn.Conv2d(channels * depth, narrow, 1),
                 nn.ReLU(inplace=True),
@@ -219,6 +185,13 @@ class TOODHead(DenseHead):
 
     def raw_maps(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
         """``(B, C, H, W)`` as ``loss_cls`` reads them, ``(B, 4, H, W)`` corners in strides."""
+        return self._maps(feats, self._logits)
+
+    def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
+        """:meth:`raw_maps` with class scores as probabilities, as OpenMMLab's head."""
+        return self._maps(feats, self._probabilities)
+
+    def _maps(self, feats: Sequence[Tensor], align: Align) -> tuple[list[Tensor], ...]:
         scores, boxes = [], []
         for level, x in enumerate(feats):
             layers = []
@@ -228,30 +201,29 @@ class TOODHead(DenseHead):
             joined = torch.cat(layers, dim=1)
             mean = F.adaptive_avg_pool2d(joined, 1)
             own = self.tood_cls(self.cls_decomp(joined, mean))
-            scores.append(self._aligned(own.float(), self.cls_prob_module(joined).float()))
+            scores.append(align(own.float(), self.cls_prob_module(joined).float()))
             raw = self.tood_reg(self.reg_decomp(joined, mean))
             boxes.append(self._moved(self._boxes(raw, level), self.reg_offset_module(joined)))
         return scores, boxes
 
-    def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
-        """:meth:`raw_maps` with class scores as probabilities, as OpenMMLab's head."""
-        scores, boxes = self.raw_maps(feats)
-        return [
-            probabilities(x.movedim(1, -1), self.loss_cls).movedim(-1, 1) for x in scores
-        ], boxes
-
-    def _aligned(self, own: Tensor, shared: Tensor) -> Tensor:
+    def _logits(self, own: Tensor, shared: Tensor) -> Tensor:
         """Class outputs ``(B, C, H, W)`` aligned by those of the cell ``(B, 1, H, W)``."""
         if self.class_activation == 'softmax':
             aligned = own[:, : self.num_classes] + F.logsigmoid(shared)
             return torch.cat((aligned, own[:, self.num_classes :]), dim=1)
-        log_mean = (F.logsigmoid(own) + F.logsigmoid(shared)) / 2
         if self.class_activation == 'identity':
-            return log_mean.exp()
-        # Its logit. 1 - p is 0 in float32 for logits beyond 17; the least number above 0
-        # instead keeps the quotient finite.
+            return self._probabilities(own, shared)
+        log_mean = (F.logsigmoid(own) + F.logsigmoid(shared)) / 2
+        # 1 - p is 0 in float32 for logits beyond 17; the least number above 0 in its place
+        # keeps the logit finite.
         rest = (-torch.expm1(log_mean)).clamp(min=torch.finfo(log_mean.dtype).tiny)
         return log_mean - rest.log()
+
+    def _probabilities(self, own: Tensor, shared: Tensor) -> Tensor:
+        """The geometric mean of both probabilities; of a softmax that of :meth:`_logits`."""
+        if self.class_activation == 'softmax':
+            return self._logits(own, shared).softmax(dim=1)
+        return ((F.logsigmoid(own) + F.logsigmoid(shared)) / 2).exp()
 
     def _boxes(self, raw: Tensor, level: int) -> Tensor:
         """``(B, 4, H, W)`` corners in strides, from what the last convolution gives."""

@@ -42,10 +42,11 @@ def test_a_score_is_the_geometric_mean_of_two_probabilities():
     # OpenMMLab's loss reads probabilities; the same node stands for logits here.
     built = head(initial_loss_cls=None, loss_cls=dict(type='QualityFocalLoss', activated=True))
     own, shared = torch.tensor([1.5, -2.0, 40.0, -90.0]), torch.tensor([-0.5, 3.0, 40.0, -90.0])
-    found = built._aligned(own.reshape(4, 1, 1, 1), shared.reshape(4, 1, 1, 1)).flatten()
-    found = found.sigmoid()
-    expected = (own.double().sigmoid() * shared.double().sigmoid()).sqrt()
-    assert found.tolist() == pytest.approx(expected.tolist(), rel=1e-5)
+    own, shared = own.reshape(4, 1, 1, 1), shared.reshape(4, 1, 1, 1)
+    found = built._logits(own, shared).flatten().sigmoid()
+    expected = (own.double().sigmoid() * shared.double().sigmoid()).sqrt().flatten().tolist()
+    assert found.tolist() == pytest.approx(expected, rel=1e-5)
+    assert built._probabilities(own, shared).flatten().tolist() == pytest.approx(expected, rel=1e-5)
 
 
 def test_forward_gives_probabilities_and_raw_maps_what_the_loss_reads():
