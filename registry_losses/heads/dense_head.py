@@ -25,7 +25,7 @@ from ..structures.loss_term import Kind
 from .building import build, pad_shapes
 from .layouts import Layout, Maps, SeparateMaps
 from .map_reader import MapReader, num_outputs
-from .prediction import best_of_levels, detections
+from .prediction import AfterNMS, best_of_levels, detections
 from .terms.assigning import assign_and_sample
 from .terms.evaluation import evaluate_terms
 from .terms.loss_inputs import LossInputs
@@ -75,6 +75,8 @@ class DenseHead(BaseModule):
     """Bins of each side where boxes are distributions; 0 where they are numbers."""
     clip_after_nms: bool = False
     """Whether boxes are clipped to the image only when they are chosen (YOLOv5)."""
+    after_nms: AfterNMS | None = None
+    """What becomes of the detections that NMS kept (PAA votes on their boxes)."""
     uses_valid_flags = True
     """Whether priors beyond an image's own padding are left out."""
     train_cfg_keys: tuple[str, ...] = ('assigner', 'sampler', 'allowed_border')
@@ -309,7 +311,7 @@ class DenseHead(BaseModule):
             rescale=rescale,
             with_nms=with_nms,
             clip_after_nms=self.clip_after_nms,
-            after_nms=lambda kept: self.after_nms(kept, found, cfg),
+            after_nms=self.after_nms,
         )
 
     def candidates(
@@ -326,18 +328,3 @@ class DenseHead(BaseModule):
     def every_box(self, output: HeadOutput, priors: Priors) -> tuple[Tensor, Tensor]:
         """Box ``(B, N, 4)`` and class scores ``(B, N, C)`` of every prior, nothing chosen."""
         return self.reader.boxes(output, priors), self.reader.ranking_scores(output, priors)
-
-    def after_nms(
-        self,
-        kept: list[InstanceData],
-        candidates: tuple[Tensor, Tensor, Tensor],
-        cfg: Mapping,
-    ) -> list[InstanceData]:
-        """The detections of each image, from those that NMS kept: as they are by default.
-
-        Args:
-            kept: B instances, best first, in pixels of the input.
-            candidates: What :meth:`candidates` returned.
-            cfg: The settings of the prediction.
-        """
-        return kept

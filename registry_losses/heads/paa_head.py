@@ -75,11 +75,8 @@ class PAAHead(ATSSHead):
         boxes, scores = super().every_box(output, priors)
         return boxes, scores if self.score_factor is None else scores.sqrt()
 
-    def after_nms(
-        self,
-        kept: list[InstanceData],
-        candidates: tuple[Tensor, Tensor, Tensor],
-        cfg: Mapping,
+    def after_nms(  # type: ignore[override]
+        self, kept: list[InstanceData], candidates: tuple[Tensor, Tensor, Tensor]
     ) -> list[InstanceData]:
         """Score voting; the detections are then ordered by class."""
         if not self.score_voting:

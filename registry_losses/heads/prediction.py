@@ -15,6 +15,9 @@ from ..structures import HeadOutput, Priors
 from .map_reader import MapReader
 
 
+AfterNMS = Callable[[list[InstanceData], tuple[Tensor, Tensor, Tensor]], list[InstanceData]]
+
+
 @dataclass(frozen=True, eq=False)
 class Candidates:
     """The priors of one or more levels that may become detections.
@@ -178,7 +181,7 @@ def detections(
     rescale: bool,
     with_nms: bool,
     clip_after_nms: bool,
-    after_nms: Callable[[list[InstanceData]], list[InstanceData]] | None = None,
+    after_nms: AfterNMS | None = None,
 ) -> list[InstanceData]:
     """The instances of each image among its candidates.
 
@@ -189,7 +192,8 @@ def detections(
         rescale: Give boxes in pixels of the original image.
         with_nms: False keeps every candidate.
         clip_after_nms: Clip what is kept to the image.
-        after_nms: Changes what NMS kept; not called without NMS.
+        after_nms: Makes the detections of what NMS kept, best first, and ``candidates``; not
+            called without NMS.
     """
     results = suppress(
         *candidates,
@@ -198,7 +202,7 @@ def detections(
         min_bbox_size=cfg.get('min_bbox_size', -1),
     )
     if with_nms and after_nms is not None:
-        results = after_nms(results)
+        results = after_nms(results, candidates)
     if rescale:
         rescale_instances(results, metas)
     if clip_after_nms:

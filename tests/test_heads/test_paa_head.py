@@ -94,5 +94,5 @@ def test_without_voting_detections_are_best_first():
     found = (boxes, torch.tensor([[0.5, 0.9]]), torch.tensor([[0, 1]]))
     kept = [InstanceData(bboxes=boxes[0].flip(0), scores=torch.tensor([0.9, 0.5]),
                          labels=torch.tensor([1, 0]))]  # fmt: skip
-    assert head(score_voting=False).after_nms(kept, found, {})[0].labels.tolist() == [1, 0]
-    assert head().after_nms(kept, found, {})[0].labels.tolist() == [0, 1]
+    assert head(score_voting=False).after_nms(kept, found)[0].labels.tolist() == [1, 0]
+    assert head().after_nms(kept, found)[0].labels.tolist() == [0, 1]
