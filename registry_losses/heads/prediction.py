@@ -14,7 +14,6 @@ from .. import ops
 from ..structures import HeadOutput, Priors
 from .map_reader import MapReader
 
-
 AfterNMS = Callable[[list[InstanceData], tuple[Tensor, Tensor, Tensor]], list[InstanceData]]
 
 
