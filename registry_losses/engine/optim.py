@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -113,3 +113,15 @@ def amp_optim_wrapper(
     if get_device() == 'cpu':
         return CPUAmpOptimWrapper(loss_scale=loss_scale, dtype=dtype or 'bfloat16', **common)
     return _DeviceAmpOptimWrapper(loss_scale=loss_scale, dtype=dtype, **common)
+
+
+def shared_once(optim_wrapper: Any) -> Any:
+    """The node of an ``optim_wrapper`` by which a parameter that layers share is updated once.
+
+    RTMDet's levels share convolutions. MMEngine puts such a parameter once for each name into
+    the groups of ``paramwise_cfg``, which PyTorch refuses, unless ``bypass_duplicate`` is set.
+    """
+    if not isinstance(optim_wrapper, Mapping) or not optim_wrapper.get('paramwise_cfg'):
+        return optim_wrapper
+    groups = {'bypass_duplicate': True, **optim_wrapper['paramwise_cfg']}
+    return type(optim_wrapper)({**optim_wrapper, 'paramwise_cfg': groups})

@@ -29,6 +29,7 @@ from .checkpoint import ATOMIC_BACKEND, find_resumable
 from .distributed import init_distributed
 from .gradients import restore_gradients
 from .hooks import CheckClassesHook, StopValidationHook
+from .optim import shared_once
 from .parallel import wrap_on_cpu
 from .resuming import follow_config, relocate_paths, settings_of
 from .safe_loading import fetch_checkpoint, load_checkpoint_file
@@ -144,7 +145,7 @@ class Runner(_Runner):
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """Build the optimizer; one of a sharded model reads whole checkpoints."""
-        built = super().build_optim_wrapper(optim_wrapper)
+        built = super().build_optim_wrapper(shared_once(optim_wrapper))
         if sharding.is_sharded(self.model):
             sharding.share_out_optimizer(built)
         return built
