@@ -87,8 +87,9 @@ def prepare_to_shard(model: nn.Module, cfg: Any, *, trains: bool) -> None:
             'model_wrapper_cfg: EMAHook copies the model, which FullyShard does not allow: leave'
             ' one of them out'
         )
-    if trains and hasattr(model, 'init_weights'):
-        model.init_weights()
+    set_weights: Any = getattr(model, 'init_weights', None)
+    if trains and set_weights is not None:
+        set_weights()
 
 
 def is_sharded(model: nn.Module) -> bool:

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.profiler import ProfilerActivity, profile
 
 from registry_losses.errors import ShapeError
 from registry_losses.ops import roi_align
 from registry_losses.ops.roi_align import _torchvision_roi_align
+from registry_losses.testing.memory import peak_bytes
 
 
 def bilinear(plane, y, x):
@@ -177,12 +177,5 @@ def test_holds_no_more_than_its_output_and_one_temporary_of_that_size(shape, num
         return roi_align(features, rois, 7, scale, backend='torch')
 
     size = call().numel() * 4
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        call()
-    now = most = 0
-    events = profiler.profiler.kineto_results.events()
-    for event in sorted(events, key=lambda item: item.start_ns()):
-        if event.name() == '[memory]':
-            now += event.nbytes()
-            most = max(most, now)
+    most = peak_bytes(call)
     assert size <= most <= 2 * size

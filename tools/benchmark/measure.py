@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.profiler import ProfilerActivity, profile
+
+from registry_losses.testing.memory import peak_bytes
 
 PASS_FLOATS = 8_000_000
 # More than any cache holds, so that what is read next comes from memory.
@@ -109,12 +110,4 @@ def peak_mb(call: Callable[[], Any], device: torch.device) -> float:
         call()
         return (torch.cuda.max_memory_allocated(device) - before) / 1e6
     call()  # caches are no part of it
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        call()
-    now = most = 0
-    events = profiler.profiler.kineto_results.events()
-    for event in sorted(events, key=lambda item: item.start_ns()):
-        if event.name() == '[memory]':
-            now += event.nbytes()
-            most = max(most, now)
-    return most / 1e6
+    return peak_bytes(call) / 1e6

@@ -15,6 +15,7 @@ from registry_losses.losses.fused import native as fused_native
 from registry_losses.losses.fused.negatives import PowerNegative
 from registry_losses.ops import native
 from registry_losses.structures import ClassTargets
+from registry_losses.testing.memory import peak_bytes
 
 from ..cases import CASES, names
 
@@ -156,8 +157,6 @@ def test_threads_change_nothing(used):
 
 @needs_compiler
 def test_takes_one_gradient_of_memory(used):
-    from torch.profiler import ProfilerActivity, profile
-
     x, target = problem(25_000, 80)
     x.requires_grad_()
     # Elements are values as large as the gradient.
@@ -168,13 +167,9 @@ def test_takes_one_gradient_of_memory(used):
     ):
         loss = LOSSES['focal'](compile=compiled, reduction=reduction)
         loss(x, target, avg_factor=1.0)
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-            torch.autograd.grad(loss(x, target, avg_factor=1.0).sum(), x)
-        now = most = 0
-        for event in sorted(profiler.profiler.kineto_results.events(), key=lambda e: e.start_ns()):
-            if event.name() == '[memory]':
-                now += event.nbytes()
-                most = max(most, now)
+        most = peak_bytes(
+            lambda loss=loss: torch.autograd.grad(loss(x, target, avg_factor=1.0).sum(), x)
+        )
         assert least * x.numel() * 4 <= most <= limit * x.numel() * 4
 
 
