@@ -11,9 +11,11 @@ config=$1
 checkpoint=$2
 processes=$3
 shift 3
+# shellcheck source=tools/check_launch.sh
+source "$(dirname "$0")/check_launch.sh"
 where=(--standalone)
 if [ "${NNODES:-1}" -gt 1 ]; then
-  where=(--node-rank="${NODE_RANK:?set NODE_RANK}" --master-addr="${MASTER_ADDR:?set MASTER_ADDR}" --master-port="${PORT:-29500}")
+  where=(--node-rank="$NODE_RANK" --master-addr="$MASTER_ADDR" --master-port="${PORT:-29500}")
 fi
 exec "${PYTHON:-python}" -m torch.distributed.run "${where[@]}" --nnodes="${NNODES:-1}" \
   --nproc-per-node="$processes" "$(dirname "$0")/test.py" "$config" "$checkpoint" --launcher pytorch "$@"

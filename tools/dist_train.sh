@@ -14,12 +14,13 @@ config=$1
 processes=$2
 shift 2
 restarts=${MAX_RESTARTS:-0}
+# shellcheck source=tools/check_launch.sh
+source "$(dirname "$0")/check_launch.sh"
 # A store of its own for each start: in a shared one a process that is started again can read the
 # address that another had before.
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 where=(--standalone)
 if [ "${NNODES:-1}" -gt 1 ]; then
-  : "${NODE_RANK:?set NODE_RANK}" "${MASTER_ADDR:?set MASTER_ADDR}"
   where=(--node-rank="$NODE_RANK" --master-addr="$MASTER_ADDR" --master-port="${PORT:-29500}")
   if [ "$restarts" -gt 0 ]; then
     # Hosts that meet anew: the one of rank 0 keeps the store, also where it is not known by name.

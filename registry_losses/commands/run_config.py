@@ -8,6 +8,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..config import load_config
+from ..engine.distributed import check_not_launched
 from ..engine.runner import Runner
 from ..registry import RUNNERS
 
@@ -18,6 +19,8 @@ def run_config(args: argparse.Namespace) -> Config:
     Raises:
         ConfigError: If the config is wrong, or an option does not fit it.
     """
+    if args.launcher == 'none':
+        check_not_launched()
     cfg = load_config(args.config, options=args.cfg_options)
     cfg.launcher = args.launcher
     if args.work_dir is not None:

@@ -68,6 +68,31 @@ def read_rendezvous(launcher: str, env: Mapping[str, str] | None = None) -> Rend
     return meeting
 
 
+# What each launcher says of the number of its processes, to them alone.
+_LAUNCHED = {
+    'pytorch': ('TORCHELASTIC_RUN_ID', 'WORLD_SIZE'),
+    'slurm': ('SLURM_STEP_NUM_TASKS', 'SLURM_STEP_NUM_TASKS'),
+    'mpi': ('OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_SIZE'),
+}
+
+
+def check_not_launched(env: Mapping[str, str] | None = None) -> None:
+    """Refuse a process that is one of several, and was not told which launcher started them.
+
+    Each would train by itself, and all would write into one work directory.
+
+    Raises:
+        ConfigError: Naming the option.
+    """
+    env = os.environ if env is None else env
+    for launcher, (sign, count) in _LAUNCHED.items():
+        if sign in env and env.get(count, '1').isdigit() and int(env.get(count, '1')) > 1:
+            raise ConfigError(
+                f'{count}={env[count]}: this is one of {env[count]} processes, each of which would'
+                f' train by itself into one work directory: add --launcher {launcher}'
+            )
+
+
 def _number(env: Mapping[str, str], name: str, default: int | None = None) -> int:
     """A variable that holds a whole number.
 

@@ -29,11 +29,12 @@ def start(
     options: Sequence[str] = (),
     processes: int = 1,
     before: Callable[[], None] = lambda: None,
+    config: Path = CONFIG,
 ) -> list[int]:
     """Start a training; return the ids of its processes, by rank."""
     work_dir.mkdir(parents=True, exist_ok=True)
     port, pids = free_port(), []
-    words = [str(CONFIG), '--work-dir', str(work_dir), *arguments]
+    words = [str(config), '--work-dir', str(work_dir), *arguments]
     words += ['--launcher', 'pytorch'] if processes > 1 else []
     words += ['--cfg-options', f'experiment_name=fork{time.time_ns()}', *options]
     for rank in range(processes):
