@@ -33,7 +33,18 @@ KINDS = {
     'embedding': 'embeddings',
     'field': 'fields',
 }
-_OF_BOXES = ('retinanet', 'ssd', 'fcos', 'atss', 'gfl', 'paa', 'tood', 'rtmdet', 'centernet')
+_OF_BOXES = (
+    'retinanet',
+    'ssd',
+    'fcos',
+    'atss',
+    'gfl',
+    'paa',
+    'tood',
+    'rtmdet',
+    'ppyoloe',
+    'centernet',
+)
 SYSTEMS = (*_OF_BOXES, 'yolov1', 'yolov3', 'yolov4', 'yolov5', 'yolox')
 
 _INTRO = """# What pairs with what

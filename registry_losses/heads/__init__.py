@@ -10,6 +10,7 @@ from .gfl_head import GFLHead
 from .openpose_head import OpenPoseHead
 from .paa_head import PAAHead
 from .pose_head import PoseHead
+from .ppyoloe_head import PPYOLOEHead
 from .proposals import Proposals, propose
 from .retina_head import RetinaHead
 from .roi_extractor import RoIAlign, SingleRoIExtractor
@@ -40,6 +41,7 @@ __all__ = [
     'LossInputs',
     'OpenPoseHead',
     'PAAHead',
+    'PPYOLOEHead',
     'Pairing',
     'PoseHead',
     'Proposals',

@@ -19,17 +19,13 @@ from ..errors import ConfigError, PairingError
 from ..losses.declared import declared
 from ..ops import sample_at_offsets
 from ..registry import MODELS, TASK_UTILS
-from ..structures import Assignment, HeadOutput, LossTerm, Priors
+from ..structures import HeadOutput, LossTerm, Priors
 from .building import build
-from .dense_head import DenseHead
 from .initial import prior_sides, start_rare_classes
 from .options import BoxHeadOptions
-from .phases import PHASE_KEYS, InitialPhase
+from .phases import PhasedHead
 from .prediction import best_of_levels
 from .task_decomposition import LEAST_WIDTH, TaskDecomposition
-from .terms.assigning import assign_and_sample
-from .terms.loss_inputs import LossInputs
-from .terms.pairing import Pairing, check_pairing
 
 _NORM = dict(type='GN', num_groups=32, requires_grad=True)
 _INIT = dict(type='Normal', layer='Conv2d', std=0.01)
@@ -37,7 +33,7 @@ Align = Callable[[Tensor, Tensor], Tensor]
 
 
 @MODELS.register_module()
-class TOODHead(DenseHead):
+class TOODHead(PhasedHead):
     """Shared layers, a view of them for each task, and predictions that the two tasks align.
 
     A class score is the geometric mean of its own probability and of one that all classes
@@ -78,8 +74,6 @@ class TOODHead(DenseHead):
         PairingError: Also if the two classification losses read different outputs.
     """
 
-    train_cfg_keys: tuple[str, ...] = (*DenseHead.train_cfg_keys, *PHASE_KEYS)
-
     def __init__(
         self,
         num_classes: int,
@@ -117,9 +111,6 @@ class TOODHead(DenseHead):
             init_cfg=init_cfg,
             **common,
         )
-        self.initial = InitialPhase.of(self.train_cfg, 'TOODHead')
-        if self.initial is not None:
-            check_pairing(self._initial_pairing(self.initial))
 
     def _init_layers(self) -> None:
         if set(self.prior_generator.num_base_priors) != {1}:
@@ -253,17 +244,7 @@ class TOODHead(DenseHead):
         crossed = (moved[:, :2] > moved[:, 2:]).any(dim=1, keepdim=True)
         return torch.where(crossed, boxes, moved)
 
-    # Phases ---------------------------------------------------------------------------
-
-    @property
-    def epoch(self) -> int | None:
-        """The epoch that decides who assigns; None: the one the Runner announces."""
-        return None if self.initial is None else self.initial.epoch
-
-    @epoch.setter
-    def epoch(self, value: int | None) -> None:
-        if self.initial is not None:
-            self.initial.epoch = value
+    # Losses ---------------------------------------------------------------------------
 
     def default_terms(self) -> tuple[LossTerm, ...]:
         """Classification by quality and boxes weighted by it, over the sums of qualities."""
@@ -279,27 +260,6 @@ class TOODHead(DenseHead):
         cls, box = self.loss_terms
         loss = self.loss_cls if self.initial_loss_cls is None else self.initial_loss_cls
         return replace(cls, loss=loss), replace(box, pair_weight='centerness')
-
-    def active_terms(self) -> tuple[LossTerm, ...]:
-        """The terms of this epoch."""
-        first = self.initial is not None and self.initial.is_on()
-        return self.initial_terms() if first else self.loss_terms
-
-    def assign(self, inputs: LossInputs, image_ids: Sequence | None = None) -> Assignment:
-        """The pairs of this epoch's assigner, after the sampler."""
-        if self.initial is None or not self.initial.is_on():
-            return super().assign(inputs, image_ids)
-        return assign_and_sample(
-            inputs,
-            assigner=self.initial.assigner,
-            sampler=self.sampler,
-            terms=self.initial_terms(),
-            predictions=lambda: self.reader.predictions(inputs.output, inputs.priors),
-            image_ids=image_ids,
-        )
-
-    def _initial_pairing(self, initial: InitialPhase) -> Pairing:
-        return replace(self.pairing(), terms=self.initial_terms(), assigner=initial.assigner)
 
     # Prediction -----------------------------------------------------------------------
 

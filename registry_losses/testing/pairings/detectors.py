@@ -76,6 +76,14 @@ GRID_HEADS: Mapping[str, GridHead] = {
     'rtmdet': GridHead(
         'rtmdet', dict(_TOWER, neck=dict(in_channels=[8, 16, 24], out_channels=16))
     ),
+    'ppyoloe': GridHead(
+        'ppyoloe',
+        dict(
+            bbox_head=dict(in_channels=16),
+            neck=dict(in_channels=[8, 16, 24], out_channels=16),
+            train_cfg=dict(initial_assigner=None),
+        ),
+    ),
     'ssd': GridHead('ssd', dict(bbox_head=dict(in_channels=(16, 16, 16)))),
     'centernet': GridHead('centernet', _TOWER),
     'yolov1': GridHead(

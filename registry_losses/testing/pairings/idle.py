@@ -28,7 +28,7 @@ def idle_parameters(head: nn.Module, found: LossInputs) -> tuple[str, ...]:
             continue
         if term.kind == 'objectness':
             probability = reader.factors(found.output)
-        elif hasattr(head, 'cls_convs'):
+        elif hasattr(head, 'cls_convs') or hasattr(head, 'cls_stems'):
             probability = reader.scores(found.output).amax(-1)
         else:
             continue
@@ -47,11 +47,13 @@ def idle_parameters(head: nn.Module, found: LossInputs) -> tuple[str, ...]:
             # YOLOX charges negatives with objectness alone; it stands beside the boxes.
             idle += [f'multi_level_cls_convs.{level}.', f'multi_level_conv_cls.{level}.']
             idle += [f'multi_level_conv_reg.{level}.', f'rtm_reg.{level}.']
+            idle += [f'reg_stems.{level}.', f'pred_reg.{level}.']
         if level not in positive:
             idle.append(f'scales.{level}.')
         if level not in charged:
             idle += [f'multi_level_reg_convs.{level}.', f'multi_level_conv_obj.{level}.']
             idle.append(f'rtm_cls.{level}.')
+            idle += [f'cls_stems.{level}.', f'pred_cls.{level}.']
             idle += [f'convs_bridge.{level}.', f'convs_pred.{level}.']
             idle.append(f'head_module.convs_pred.{level}.')
     return tuple(idle)
