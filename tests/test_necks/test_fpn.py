@@ -3,19 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from neck_table import pyramid
 
 from registry_losses.errors import ConfigError
 from registry_losses.necks import FPN
-
-
-def pyramid(widths, size=(40, 56), batch=2):
-    """Random maps, sizes halved and rounded up from level to level."""
-    torch.manual_seed(0)
-    maps = []
-    for width in widths:
-        maps.append(torch.randn(batch, width, *size))
-        size = tuple(-(-s // 2) for s in size)
-    return maps
 
 
 def naive_fpn(fpn: FPN, maps, start):
