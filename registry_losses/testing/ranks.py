@@ -160,6 +160,8 @@ def _worker(
     rank: int, ranks: int, folder: str, cases: Sequence[str], scenes: Sequence[str]
 ) -> None:
     """One rank: every case on every scene, in the same order as all other ranks."""
+    # A forked process has the hub of whoever forked it: see _reference.
+    MessageHub.get_instance(f'one of {ranks} ranks')
     torch.set_num_threads(1)
     torch_dist.init_process_group(
         'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=ranks
@@ -196,7 +198,11 @@ def _reference(case: str, name: str, ranks: int) -> dict[str, Tensor]:
 
 
 def rank_differences(
-    ranks: int, *, cases: Sequence[str] = CASES, scenes: Sequence[str] = (*SCENES, HUNDREDS)
+    ranks: int,
+    *,
+    cases: Sequence[str] = CASES,
+    scenes: Sequence[str] = (*SCENES, HUNDREDS),
+    start_method: str = 'spawn',
 ) -> dict[tuple[str, str], float]:
     """How far the averaged gradient of ``ranks`` processes is from that of one.
 
@@ -204,6 +210,7 @@ def rank_differences(
         ranks: W.
         cases: Of :data:`CASES`.
         scenes: Of :data:`SCENES`, :data:`HUNDREDS`, :data:`MANY`.
+        start_method: How the processes start; ``'fork'`` saves what takes seconds to import.
 
     Returns:
         (case, scene) to the norm of the difference over the norm of the one process's
@@ -215,7 +222,7 @@ def rank_differences(
             args=(ranks, folder, tuple(cases), tuple(scenes)),
             nprocs=ranks,
             join=False,
-            start_method='spawn',
+            start_method=start_method,
         )
         references = {
             (case, name): _reference(case, name, ranks) for case in cases for name in scenes

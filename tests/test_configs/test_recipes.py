@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from registry_losses.engine import ExpMomentumEMA, Runner
@@ -15,6 +16,7 @@ from registry_losses.registry import DATASETS
 from registry_losses.transforms import HSVJitter, MixUp, PhotoMetricDistortion, RandomAffine
 
 from .small_data import (
+    CONFIGS,
     assert_box_holds_its_colour,
     config_files,
     make_coco,
@@ -23,8 +25,11 @@ from .small_data import (
     pointed_at,
 )
 
-# Those that take about a second; the others are for `make test-slow`.
-QUICK = ('ssd/ssd300_vgg16_paper_voc.py', 'centernet/centernet_r18_coco.py')
+# Recipes that are run by default, each with the small model of its system.
+SMALL_MODELS = {
+    'ssd/ssd300_vgg16_paper_voc.py': 'ssd_tiny',
+    'centernet/centernet_r18_coco.py': 'centernet_tiny',
+}
 # These take over the pipelines of the config beside them.
 DERIVED = ('_paper_', '_improved_')
 # What changes colours; MixUp shows two images through each other, and its boxes are checked in
@@ -39,7 +44,10 @@ def by_speed(files, quick):
 
 PIPELINES = by_speed(config_files(digits=False), lambda f: not any(d in f for d in DERIVED))
 DIGITS = by_speed(config_files(digits=True), lambda f: f.startswith(('retinanet', 'yolo/yolov1')))
-RUNS = by_speed(config_files(digits=False), QUICK.__contains__)
+RUNS = [
+    *SMALL_MODELS.items(),
+    *(pytest.param(f, None, marks=pytest.mark.slow) for f in config_files(digits=False)),
+]
 
 
 @pytest.fixture(scope='module')
@@ -162,12 +170,16 @@ def short_run(file, roots, work_dir):
     return cfg
 
 
-@pytest.mark.parametrize('file', RUNS)
-def test_two_steps_and_an_evaluation(file, roots, tmp_path):
+@pytest.mark.parametrize(('file', 'small'), RUNS)
+def test_two_steps_and_an_evaluation(file, small, roots, tmp_path):
     """As the config stands: its data, optimizer, schedule, hooks, evaluation, checkpoint."""
     before_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     cfg = short_run(file, roots, tmp_path)
+    if small:
+        classes = cfg.model.bbox_head.num_classes
+        cfg.model = Config.fromfile(CONFIGS / '_base_' / 'models' / f'{small}.py').model
+        cfg.model.bbox_head.num_classes = classes
     runner = Runner.from_cfg(cfg)
     try:
         runner.train()

@@ -19,6 +19,8 @@ from registry_losses.testing.ranks import (
 
 ROUNDING = 5e-5
 HARDEST = ('objects on one rank', 'only ignore regions on a rank', 'an image less on a rank')
+# Of the scenes after the first, heads that count positives, weights, levels and regions.
+OF_EACH_KIND = ('retinanet', 'fcos', 'yolov5', 'roi')
 
 
 def term(normalizer: str, loss=None, **fields) -> LossTerm:
@@ -53,7 +55,9 @@ def test_an_image_has_the_same_key_in_every_process_and_batch():
 
 def test_two_ranks_equal_one_process():
     cases = tuple(case for case in CASES if case not in POSE_HEADS)
-    for key, difference in rank_differences(2, cases=cases, scenes=HARDEST).items():
+    found = rank_differences(2, cases=cases, scenes=HARDEST[:1], start_method='fork')
+    found |= rank_differences(2, cases=OF_EACH_KIND, scenes=HARDEST[1:], start_method='fork')
+    for key, difference in found.items():
         assert difference < ROUNDING, key
 
 

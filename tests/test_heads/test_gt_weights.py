@@ -24,7 +24,7 @@ from registry_losses.testing.pairings import (
 )
 from registry_losses.testing.pairings.gt_weights import gt_weight_problems
 
-ASSIGNERS = ('own', 'ATSSAssigner', 'SimOTAAssigner', 'TaskAlignedAssigner', 'CenterRegionAssigner')
+ASSIGNERS = ('own', 'SimOTAAssigner', 'TaskAlignedAssigner')
 
 
 @pytest.mark.parametrize('assigner', ASSIGNERS)

@@ -26,8 +26,8 @@ from registry_losses.testing.pairings.detectors import GRID_HEADS
 PLACES = list(dict.fromkeys(name for head in HEADS for name in places(head)))
 # Places of which only every so manieth loss is tried by default.
 THINNED = dict(
-    loss_conf=2, loss_centerness=2, loss_obj=4, loss_xy=4, loss_wh=4, loss_offset=4,
-    loss_heatmap=3, loss_background=8, loss_field=3,
+    loss_conf=5, loss_centerness=3, loss_obj=8, loss_xy=8, loss_wh=8, loss_offset=8,
+    loss_heatmap=5, loss_background=8, loss_field=3,
 )  # fmt: skip
 
 
@@ -48,7 +48,11 @@ def some_cells() -> list[Cell]:
                 continue
             # The same losses as of classes: a share of them is enough.
             able = [head for head in heads if rule_against(head, place, part) is None]
+            if place == 'loss_bbox' and part != 'L1Loss' and 'roi' in able[1:]:
+                able.remove('roi')  # it trains slowest by far
             picks = {able[(index * 2 + shift) % len(able)]}
+            if (place, part) == ('loss_bbox', 'L1Loss'):
+                picks.add('roi')
             if place == 'sampler':
                 picks.add(able[(index * 2 + shift + 5) % len(able)])
             chosen += [Cell(head, place, part) for head in sorted(picks)]
