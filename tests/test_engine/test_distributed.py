@@ -23,6 +23,7 @@ from registry_losses.testing.training import (
     weight_differences,
 )
 
+from . import forked
 from .conftest import CONFIG, HERE
 
 PORT_OF_JOB = 29500 + zlib.crc32(b'prterun-a@1') % 1000
@@ -58,22 +59,12 @@ def test_two_processes_resume_exactly(two_processes, tmp_path):
 
 
 def test_all_ranks_stop_at_a_loss_that_is_not_finite(tmp_path):
-    options = ['--cfg-options', 'model.nan_at=1007', 'custom_hooks.1.interval=2']
-    done = run_tool(
-        'train',
-        CONFIG,
-        '--work-dir',
-        tmp_path,
-        *options,
-        processes=2,
-        python_path=HERE,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode != 0
-    output = done.stdout + done.stderr
-    assert output.count('NonFiniteLossError') == 2, 'both ranks say so'
-    assert '1007' in output
+    options = ['model.nan_at=1007', 'custom_hooks.1.interval=2']
+    codes = forked.train(tmp_path, options=options, processes=2, timeout=120)
+    assert all(codes)
+    for rank in range(2):
+        output = forked.output(tmp_path, rank)
+        assert 'NonFiniteLossError' in output and '1007' in output, 'both ranks say so'
     assert not list(tmp_path.glob('*.pth'))
 
 
@@ -208,20 +199,15 @@ def test_a_launcher_of_one_process_trains(launcher, tmp_path):
         slurm=dict(SLURM_PROCID='0', SLURM_NTASKS='1', SLURM_NODELIST='localhost'),
         mpi=dict(OMPI_COMM_WORLD_RANK='0', OMPI_COMM_WORLD_SIZE='1'),
     )[launcher]
-    port = 29600 + (hash(str(tmp_path)) % 300)
-    run_tool(
-        'train',
-        CONFIG,
-        '--work-dir',
+    env.update(MASTER_PORT=str(forked.free_port()), MASTER_ADDR='127.0.0.1')
+    codes = forked.train(
         tmp_path,
         '--launcher',
         launcher,
-        '--cfg-options',
-        'train_cfg.max_epochs=1',
-        'sync_bn=torch',
-        python_path=HERE,
-        env={**env, 'MASTER_PORT': str(port), 'MASTER_ADDR': '127.0.0.1'},
+        options=['train_cfg.max_epochs=1', 'sync_bn=torch'],
+        before=lambda: os.environ.update(env),
     )
+    assert codes == [0], forked.output(tmp_path)
     assert final_state(tmp_path)['meta']['iter'] == 6
 
 

@@ -14,11 +14,11 @@ from registry_losses.errors import CheckpointError
 from registry_losses.testing.training import (
     assert_same_training_state,
     final_state,
-    run_tool,
     weight_differences,
 )
 
-from .conftest import CONFIG, HERE
+from . import forked
+from .conftest import CONFIG
 
 ITERATIONS = {
     'train_cfg': dict(_delete_=True, by_epoch=False, max_iters=18, val_interval=5),
@@ -43,10 +43,9 @@ def killed(work_dir, **kill):
         "[dict(type='EMAHook', momentum=0.1), dict(type='NonFiniteLossHook'),"
         f" dict(type='KillHook', marker='{work_dir}.killed', {hook})]"
     )
-    arguments = [CONFIG, '--work-dir', work_dir, '--cfg-options', f'custom_hooks={hooks}']
-    done = run_tool('train', *arguments, python_path=HERE, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
-    return arguments
+    option = f'custom_hooks={hooks}'
+    assert forked.train(work_dir, options=[option]) == [-signal.SIGKILL], forked.output(work_dir)
+    return [CONFIG, '--work-dir', work_dir, '--cfg-options', option]
 
 
 def test_kill_9_within_an_epoch_then_the_same_command_with_resume(tmp_path, uninterrupted):
