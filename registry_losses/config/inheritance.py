@@ -26,6 +26,7 @@ from mmengine.config import Config, ConfigDict
 
 from ..errors import ConfigError
 from .files import ConfigFile, parse_file
+from .formatted import FormattedConfig
 from .placeholders import is_base_placeholder
 from .type_names import with_type_names
 
@@ -42,7 +43,7 @@ def read_config(path: Path) -> Config:
     environment: dict[str, str] = {}
     for file in loaded.files:
         environment.update(file.environment)
-    return Config(values, cfg_text=texts, filename=str(path), env_variables=environment)
+    return FormattedConfig(values, cfg_text=texts, filename=str(path), env_variables=environment)
 
 
 @dataclass
