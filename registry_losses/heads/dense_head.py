@@ -12,11 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ..assigners import wrap_assigner
 from ..errors import ConfigError
 from ..losses.declared import declared
 from ..registry import MODELS, TASK_UTILS
@@ -24,21 +22,20 @@ from ..structures import Assignment, DetDataSample, GroundTruth, HeadOutput, Los
 from ..structures.loss_term import Kind
 from .building import build, pad_shapes
 from .layouts import Layout, Maps, SeparateMaps
+from .learning import LearningHead
 from .map_reader import MapReader, num_outputs
 from .prediction import AfterNMS, best_of_levels, detections
-from .terms.assigning import assign_and_sample
 from .terms.evaluation import evaluate_terms
 from .terms.loss_inputs import LossInputs
 from .terms.pairing import (
     Pairing,
     change_terms,
     check_pairing,
-    check_settings,
     kind_of_box_loss,
 )
 
 
-class DenseHead(BaseModule):
+class DenseHead(LearningHead):
     """Base class of the heads that predict on every cell of a feature pyramid.
 
     A subclass gives :meth:`_init_layers`, :meth:`forward` (raw maps, one sequence a
@@ -109,14 +106,7 @@ class DenseHead(BaseModule):
         for name, node in (extra_losses or {}).items():
             setattr(self, name, build(MODELS, node, name))
         self.cls_out_channels = num_outputs(num_classes, self.loss_cls)
-        self.train_cfg = dict(train_cfg or {})
-        self.test_cfg = dict(test_cfg or {})
-        check_settings(self, 'train_cfg', self.train_cfg, self.train_cfg_keys)
-        check_settings(self, 'test_cfg', self.test_cfg, self.test_cfg_keys)
-        assigner = build(TASK_UTILS, self.train_cfg.get('assigner'), 'assigner')
-        self.assigner = None if assigner is None else wrap_assigner(assigner)
-        sampler = self.train_cfg.get('sampler') or dict(type='PseudoSampler')
-        self.sampler = build(TASK_UTILS, sampler, 'sampler')
+        self._set_learning(train_cfg, test_cfg, self.test_cfg_keys)
         self._init_layers()
         self._changes = loss_terms or {}
         self.loss_terms = change_terms(self.default_terms(), self._changes, type(self).__name__)
@@ -242,19 +232,6 @@ class DenseHead(BaseModule):
             output, priors, gt, unassigned, coder, self.num_classes, class_loss=loss
         )
         return replace(inputs, assignment=self.assign(inputs, image_ids), _cache={})
-
-    def assign(self, inputs: LossInputs, image_ids: Sequence | None = None) -> Assignment:
-        """The pairs that this head learns: the assigner's, after the sampler."""
-        if self.assigner is None:
-            raise ConfigError(f'{type(self).__name__}: training needs train_cfg.assigner')
-        return assign_and_sample(
-            inputs,
-            assigner=self.assigner,
-            sampler=self.sampler,
-            terms=self.loss_terms,
-            predictions=lambda: self.reader.predictions(inputs.output, inputs.priors),
-            image_ids=image_ids,
-        )
 
     def pairing(self) -> Pairing:
         """The parts of this head that have to go together."""

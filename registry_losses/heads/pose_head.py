@@ -11,13 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
-from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ..assigners import wrap_assigner
 from ..assigners.ignore_regions import regions_not_annotated
-from ..errors import ConfigError
 from ..losses.declared import probabilities
 from ..pose.joints import joint_instances
 from ..pose.persons import Persons, as_instances
@@ -35,13 +32,13 @@ from ..structures.priors import Priors
 from ..structures.skeleton import Skeleton, find_skeleton
 from .building import build, pad_shapes
 from .layouts import Maps
-from .terms.assigning import assign_and_sample
+from .learning import LearningHead
 from .terms.evaluation import evaluate_terms
 from .terms.loss_inputs import LossInputs
-from .terms.pairing import Pairing, change_terms, check_pairing, check_settings
+from .terms.pairing import Pairing, change_terms, check_pairing
 
 
-class PoseHead(BaseModule):
+class PoseHead(LearningHead):
     """Base class of the heads that find joints and group them.
 
     A subclass gives :meth:`_init_layers`, :meth:`forward` (for each name of
@@ -67,7 +64,6 @@ class PoseHead(BaseModule):
 
     map_names: tuple[str, ...]
     """The maps of ``forward``, in order."""
-    train_cfg_keys: tuple[str, ...] = ('assigner', 'sampler')
     peak_keys: tuple[str, ...] = ('threshold', 'kernel', 'limit', 'refinement')
     """Keys of ``test_cfg`` that :func:`~registry_losses.pose.peaks.find_peaks` takes."""
     num_bins = 0
@@ -97,14 +93,7 @@ class PoseHead(BaseModule):
         self.loss_heatmap = build(MODELS, loss_heatmap, 'loss_heatmap')
         for name, node in (extra_losses or {}).items():
             setattr(self, name, build(MODELS, node, name))
-        self.train_cfg = dict(train_cfg or {})
-        self.test_cfg = dict(test_cfg or {})
-        check_settings(self, 'train_cfg', self.train_cfg, self.train_cfg_keys)
-        check_settings(self, 'test_cfg', self.test_cfg, (*self.peak_keys, *self.grouping_keys()))
-        assigner = build(TASK_UTILS, self.train_cfg.get('assigner'), 'assigner')
-        self.assigner = None if assigner is None else wrap_assigner(assigner)
-        sampler = self.train_cfg.get('sampler') or dict(type='PseudoSampler')
-        self.sampler = build(TASK_UTILS, sampler, 'sampler')
+        self._set_learning(train_cfg, test_cfg, (*self.peak_keys, *self.grouping_keys()))
         self._init_layers()
         self.loss_terms = change_terms(self.default_terms(), loss_terms or {}, type(self).__name__)
         check_pairing(self)
@@ -269,19 +258,6 @@ class PoseHead(BaseModule):
             region_ignored=ignored,
         )
         return replace(inputs, assignment=self.assign(inputs, image_ids), _cache={})
-
-    def assign(self, inputs: LossInputs, image_ids: Sequence | None = None) -> Assignment:
-        """Which priors learn which joints: the assigner's pairs, after the sampler."""
-        if self.assigner is None:
-            raise ConfigError(f'{type(self).__name__}: training needs train_cfg.assigner')
-        return assign_and_sample(
-            inputs,
-            assigner=self.assigner,
-            sampler=self.sampler,
-            terms=self.loss_terms,
-            predictions=lambda: self.predictions(inputs.output, inputs.priors),
-            image_ids=image_ids,
-        )
 
     def pairing(self) -> Pairing:
         """The parts of this head that have to go together."""

@@ -10,25 +10,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
-from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ..assigners import wrap_assigner
 from ..errors import ConfigError
-from ..registry import MODELS, TASK_UTILS
+from ..registry import MODELS
 from ..structures import Assignment, GroundTruth, HeadOutput, Priors
 from .building import build
+from .learning import LearningHead
 from .proposals import Proposals, chosen_priors, proposal_priors, with_gts
 from .roi_reader import RoIInputs, RoIReader
-from .terms.assigning import assign_and_sample
 from .terms.evaluation import evaluate_terms
 from .terms.loss_inputs import LossInputs
-from .terms.pairing import Pairing, check_pairing, check_settings
+from .terms.pairing import Pairing, check_pairing
 
 
 @MODELS.register_module()
-class RoIHead(BaseModule):
+class RoIHead(LearningHead):
     """Classifies proposals and refines their boxes.
 
     The gts stand before the proposals as priors (where the sampler's
@@ -48,7 +46,6 @@ class RoIHead(BaseModule):
         ConfigError: If ``train_cfg`` or ``test_cfg`` hold a key that nothing reads.
     """
 
-    train_cfg_keys: tuple[str, ...] = ('assigner', 'sampler')
     test_cfg_keys: tuple[str, ...] = ('score_thr', 'nms', 'max_per_img', 'nms_pre', 'min_bbox_size')
 
     def __init__(
@@ -62,14 +59,7 @@ class RoIHead(BaseModule):
         super().__init__(init_cfg=init_cfg)
         self.bbox_roi_extractor = build(MODELS, bbox_roi_extractor, 'bbox_roi_extractor')
         self.bbox_head = build(MODELS, bbox_head, 'bbox_head')
-        self.train_cfg = dict(train_cfg or {})
-        self.test_cfg = dict(test_cfg or {})
-        check_settings(self, 'train_cfg', self.train_cfg, self.train_cfg_keys)
-        check_settings(self, 'test_cfg', self.test_cfg, self.test_cfg_keys)
-        assigner = build(TASK_UTILS, self.train_cfg.get('assigner'), 'assigner')
-        self.assigner = None if assigner is None else wrap_assigner(assigner)
-        sampler = self.train_cfg.get('sampler') or dict(type='PseudoSampler')
-        self.sampler = build(TASK_UTILS, sampler, 'sampler')
+        self._set_learning(train_cfg, test_cfg, self.test_cfg_keys)
         self.loss_terms = self.bbox_head.loss_terms()
         check_pairing(self.pairing())
         self.reader = RoIReader(
@@ -192,18 +182,6 @@ class RoIHead(BaseModule):
             return replace(inputs, assignment=assignment, _cache={})
         priors, assignment = chosen_priors(priors, assignment)
         return self._inputs(self(feats, priors), priors, gt, assignment)
-
-    def assign(self, inputs: LossInputs, image_ids: Sequence | None = None) -> Assignment:
-        """The pairs that this head learns: the assigner's, after the sampler."""
-        assert self.assigner is not None, 'loss_inputs has asked for one'
-        return assign_and_sample(
-            inputs,
-            assigner=self.assigner,
-            sampler=self.sampler,
-            terms=self.loss_terms,
-            predictions=lambda: self.reader.predictions(inputs.output, inputs.priors),
-            image_ids=image_ids,
-        )
 
     def training_priors(self, proposals: Proposals, gt: GroundTruth) -> Priors:
         """The proposals, after the gts where the sampler asks for them."""
