@@ -9,6 +9,7 @@ import copy
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -122,7 +123,7 @@ def fixed_losses(subject: Subject, last: LossInputs, *, plainly: bool = False) -
     for term in subject.head.loss_terms:
         pairs = last.pairs(term)
         # Terms that see one gt a prior choose it again, from the same pairs.
-        own = _OfLastStep.of(found, last, pairs)
+        own = _beside(found, last, pairs)
         if plainly:
             term = replace(term, loss=plain_of(term.loss))
         losses[term.name] = float(value_of(term, own).detach())
@@ -130,7 +131,7 @@ def fixed_losses(subject: Subject, last: LossInputs, *, plainly: bool = False) -
 
 
 @dataclass(frozen=True, eq=False)
-class _OfLastStep(LossInputs):
+class _OfLastStep:
     """Outputs of one step beside the pairs, overlaps and scores of another.
 
     Terms that learn the overlap of the prediction, or are weighted by it, then have the
@@ -139,12 +140,6 @@ class _OfLastStep(LossInputs):
 
     last: Any = None
 
-    @classmethod
-    def of(cls, found: LossInputs, last: LossInputs, pairs: Assignment) -> _OfLastStep:
-        """``found`` with the pairs of ``last``."""
-        own = {each.name: getattr(found, each.name) for each in fields(found)}
-        return cls(**{**own, 'assignment': pairs, '_cache': {}}, last=last)
-
     def overlaps_at(self, branch: str, pairs: Assignment, mode: str) -> Tensor:
         """Those of the last step."""
         return self.last.overlaps_at(branch, pairs, mode)
@@ -152,6 +147,18 @@ class _OfLastStep(LossInputs):
     def best_scores_at(self, pairs: Assignment) -> Tensor:
         """Those of the last step."""
         return self.last.best_scores_at(pairs)
+
+
+@cache
+def _of_last_step(kind: type[LossInputs]) -> type:
+    """The inputs of a kind of head, as :class:`_OfLastStep` reads them."""
+    return dataclass(frozen=True, eq=False)(type(kind.__name__, (_OfLastStep, kind), {}))
+
+
+def _beside(found: LossInputs, last: LossInputs, pairs: Assignment) -> LossInputs:
+    """The outputs of ``found`` with the pairs of ``last``."""
+    own = {each.name: getattr(found, each.name) for each in fields(found)}
+    return _of_last_step(type(found))(**{**own, 'assignment': pairs, '_cache': {}}, last=last)
 
 
 def plain_of(loss: Any) -> Any:
