@@ -17,7 +17,6 @@ from ..structures import Assignment, LossTerm
 from .building import build
 from .dense_head import DenseHead
 from .options import BoxHeadOptions
-from .terms.assigning import assign_and_sample
 from .terms.loss_inputs import LossInputs
 from .terms.pairing import check_pairing
 
@@ -127,11 +126,4 @@ class PhasedHead(DenseHead):
         """The pairs of this step's assigner, after the sampler."""
         if self.initial is None or not self.initial.is_on():
             return super().assign(inputs, image_ids)
-        return assign_and_sample(
-            inputs,
-            assigner=self.initial.assigner,
-            sampler=self.sampler,
-            terms=self.initial_terms(),
-            predictions=lambda: self.reader.predictions(inputs.output, inputs.priors),
-            image_ids=image_ids,
-        )
+        return self._assign_by(self.initial.assigner, self.initial_terms(), inputs, image_ids)
