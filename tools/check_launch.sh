@@ -20,4 +20,7 @@ if [ "${NNODES:-1}" -gt 1 ]; then
   if [ "$NODE_RANK" -ge "$NNODES" ]; then
     refuse "NODE_RANK=$NODE_RANK: of NNODES=$NNODES hosts the last is $((NNODES - 1))"
   fi
+  if ! "${PYTHON:-python}" -c 'import socket, sys; socket.getaddrinfo(sys.argv[1], None)' "$MASTER_ADDR" 2>/dev/null; then
+    refuse "MASTER_ADDR=$MASTER_ADDR has no network address that this machine can find"
+  fi
 fi

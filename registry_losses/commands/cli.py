@@ -8,10 +8,13 @@ hands them to ``train``.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import logging
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -116,7 +119,9 @@ def run_command(
         # traceback matters, the variable shows it.
         if os.environ.get(TRACEBACK):
             raise
-        print(f'{type(error).__name__}: {error}\n({TRACEBACK}=1 shows where)', file=sys.stderr)
+        told = f'{type(error).__name__}: {error}'
+        print(f'{told}\n({TRACEBACK}=1 shows where)', file=sys.stderr)
+        _tell_torchrun(told)
         _end(1)
     except KeyboardInterrupt as stop:
         # A training has saved its state, and says where; see engine/stopping.py.
@@ -137,6 +142,14 @@ def run_command(
         _end(1)
     else:
         _leave_group()
+
+
+def _tell_torchrun(message: str) -> None:
+    """Let torchrun's summary, the last thing on the screen, name the cause."""
+    path = os.environ.get('TORCHELASTIC_ERROR_FILE')
+    if path:
+        with contextlib.suppress(OSError), open(path, 'w', encoding='utf-8') as file:
+            json.dump(dict(message=message, timestamp=int(time.time())), file)
 
 
 def _in_group() -> bool:

@@ -2,12 +2,18 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import time
 
 import pytest
 
-from registry_losses.testing.training import assert_same_training_state
+from registry_losses.engine import load_checkpoint_file
+from registry_losses.testing.training import (
+    assert_same_training_state,
+    final_state,
+    weight_differences,
+)
 
 from .forked import output, start, train
 
@@ -59,19 +65,54 @@ def test_a_signal_saves_the_last_step_and_says_how_to_go_on(
 
 
 @pytest.mark.slow
-def test_with_workers_mixed_precision_and_gradients_that_wait(tmp_path, uninterrupted):
+@pytest.mark.parametrize(('processes', 'dtype', 'step'), [(1, 'bfloat16', 8), (2, 'float16', 4)])
+def test_with_workers_mixed_precision_and_gradients_that_wait(
+    tmp_path, uninterrupted, processes, dtype, step
+):
     """In the middle of an epoch and of an update, the averaged weights beside it."""
     options = [
         'train_dataloader.num_workers=1',
         'train_dataloader.persistent_workers=True',
         'optim_wrapper.type=AmpOptimWrapper',
+        f'optim_wrapper.dtype={dtype}',
         'optim_wrapper.accumulative_counts=2',
     ]
     work_dir = tmp_path / 'run'
-    hook = f"dict(type='SignalHook', number=15, marker='{tmp_path}/sent', iteration=8)"
-    assert train(work_dir, options=[hooks(hook), *options]) == [143]
-    assert train(work_dir, '--resume', options=[hooks(), *options]) == [0]
-    assert_same_training_state(work_dir, uninterrupted(options=options))
+    hook = f"dict(type='SignalHook', number=15, marker='{tmp_path}/sent', iteration={step})"
+    stopped = train(work_dir, options=[hooks(hook), *options], processes=processes)
+    assert stopped == [143] * processes
+    assert load_checkpoint_file(work_dir / f'interrupted_iter_{step + 1}.pth')['gradients']
+    again = train(work_dir, '--resume', options=[hooks(), *options], processes=processes)
+    assert again == [0] * processes
+    whole = uninterrupted(processes, options=options)
+    assert_same_training_state(work_dir, whole)
+    if dtype == 'float16':
+        assert final_state(whole)['optimizer']['loss_scaler']['scale'] > 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('before', 'after'), [(2, 1), (1, 2), (2, 4)])
+def test_another_number_of_ranks_goes_on_at_the_same_sample(tmp_path, uninterrupted, before, after):
+    """Eight samples a step throughout, so that the weights are those of one process."""
+
+    def options(processes):
+        return [
+            'model.dropout=0.0',
+            f'train_dataloader.batch_size={8 // processes}',
+            'default_hooks.checkpoint.by_epoch=False',
+            'default_hooks.checkpoint.interval=4',  # epochs have three steps
+            'default_hooks.checkpoint.max_keep_ckpts=-1',
+        ]
+
+    source, work_dir = uninterrupted(before, options=options(before)), tmp_path / 'run'
+    work_dir.mkdir()
+    shutil.copy(source / 'iter_4.pth', work_dir)
+    words = dict(options=[hooks(), *options(after)], processes=after)
+    assert train(work_dir, '--resume', **words) == [0] * after
+    one, other = final_state(source), final_state(work_dir)
+    assert one['meta']['iter'] == other['meta']['iter'] == 9
+    for key in ('state_dict', 'ema_state_dict'):
+        assert weight_differences(one[key], other[key], atol=1e-5) == [], key
 
 
 def test_a_signal_in_a_validation(tmp_path, uninterrupted):
