@@ -137,11 +137,20 @@ def share_out_optimizer(optim_wrapper: Any) -> None:
     """Let the optimizer of sharded parameters load a state of whole tensors.
 
     Raises:
-        ConfigError: If there are several optimizers.
+        ConfigError: If there are several optimizers, or the losses are scaled: each rank would
+            look for overflows in its own share alone, and the scales would drift apart.
     """
     optimizer = getattr(optim_wrapper, 'optimizer', None)
     if optimizer is None:
         raise ConfigError('model_wrapper_cfg: FullyShard trains with one optimizer')
+    scaler = getattr(optim_wrapper, 'loss_scaler', None)
+    if scaler is not None and scaler.is_enabled():
+        if optim_wrapper.cast_dtype is not torch.bfloat16:
+            raise ConfigError(
+                'model_wrapper_cfg: FullyShard trains in float32 or with optim_wrapper.dtype='
+                "'bfloat16', not in float16"
+            )
+        optim_wrapper.loss_scaler = type(scaler)(enabled=False)  # bfloat16 needs no scale
     optimizer.register_load_state_dict_pre_hook(_share_out_state)
 
 

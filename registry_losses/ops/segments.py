@@ -42,8 +42,11 @@ def low_half(key: Tensor) -> Tensor:
 
 
 def float_bits(values: Tensor) -> Tensor:
-    """``(...)`` int64 that order as float32 values do that are not negative."""
-    return values.view(torch.int32).long()
+    """``(...)`` int64 that order as float32 values do that are not negative.
+
+    Double precision is rounded first.
+    """
+    return values.float().view(torch.int32).long()
 
 
 def score_of(key: Tensor) -> Tensor:

@@ -19,10 +19,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..engine import build_model
 from ..structures import DetDataSample
-from .pairings.detectors import CLASSES, HEADS, SIZE, head_config
+from .pairings.detectors import CLASSES, GRID_HEADS, HEADS, SIZE, head_config
 
 PER_RANK = 2
-POSE_HEADS = ('ae', 'openpose')
+POSE_HEADS = tuple(name for name, row in GRID_HEADS.items() if row.head == 'head')
 
 Batch = Sequence[DetDataSample]
 

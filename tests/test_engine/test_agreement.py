@@ -143,3 +143,27 @@ def test_processes_that_do_not_know_of_each_other_are_refused():
 
 def test_one_process_agrees_with_itself():
     check_ranks_agree(dict(model='any'))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('options', 'said'),
+    [
+        (['custom_hooks=[dict(type="EMAHook")]'], 'EMAHook copies the model'),
+        (
+            [
+                'custom_hooks=[]',
+                'optim_wrapper.type=AmpOptimWrapper',
+                'optim_wrapper.dtype=float16',
+            ],
+            'not in float16',
+        ),
+        (['custom_hooks=[]', 'model_wrapper_cfg.units=[head]'], "has no ['head']; it has"),
+    ],
+)
+def test_what_sharded_weights_do_not_go_with(tmp_path, options, said):
+    sharded = ["model_wrapper_cfg.type='FullyShard'", 'model_wrapper_cfg.units=[]']
+    sharded = [o for o in sharded if not any(o.split('=')[0] in more for more in options)]
+    codes = train(tmp_path, processes=2, options=[*sharded, *options], timeout=LIMIT)
+    assert codes == [1, 1]
+    assert said in output(tmp_path)

@@ -3,11 +3,13 @@
 Every training goes through what ``tools/train.py --launcher pytorch`` calls, with W ranks that
 share four images a step; what is random inside a model (dropout) is left out, and batch norms are
 frozen, since they count the images of their own rank. Everything is in double precision: in single
-precision rounding soon decides which of two equal anchors a gt gets, or which proposal NMS keeps.
+precision (PRECISION=single) rounding soon decides which of two equal anchors a gt gets, or which
+proposal NMS keeps.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from registry_losses.datasets import DigitsSpec, prepare_digits, prepare_puppets
 from registry_losses.registry import HOOKS
 
 BATCH, STEPS = 4, 10
+PRECISION = torch.float32 if os.environ.get('PRECISION') == 'single' else torch.float64
 # Every small recipe: a new head comes in with its config.
 SYSTEMS = {
     path.stem.partition('_tiny_')[0]: f'{path.parent.name}/{path.name}'
@@ -39,8 +42,9 @@ class FrozenNormsHook(Hook):
     def before_train(self, runner: Any) -> None:
         """Images arrive in single precision."""
         model = getattr(runner.model, 'module', runner.model)
-        assert next(model.parameters()).dtype == torch.float64
-        model.data_preprocessor.register_forward_hook(_double)
+        assert next(model.parameters()).dtype == PRECISION
+        if PRECISION == torch.float64:
+            model.data_preprocessor.register_forward_hook(_double)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Again before each step, for the loop sets the model to training."""
@@ -127,7 +131,7 @@ def main() -> None:
     """Train."""
     out, ranks, *names = sys.argv[1:]
     load_parts()
-    torch.set_default_dtype(torch.float64)
+    torch.set_default_dtype(PRECISION)
     for name in names:
         words = [f'registry_losses::{SYSTEMS[name]}', '--work-dir', f'{out}/{name}/run{ranks}']
         words += ['--launcher', 'pytorch', '--cfg-options', *options(name, Path(out), int(ranks))]
