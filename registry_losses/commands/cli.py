@@ -134,11 +134,11 @@ def run_command(
             raise
         from ..engine.agreement import lost_rank
 
-        told = None if os.environ.get(TRACEBACK) else lost_rank(error)
-        if told is None:
+        lost = None if os.environ.get(TRACEBACK) else lost_rank(error)
+        if lost is None:
             traceback.print_exc()
         else:
-            print(told, file=sys.stderr)
+            print(lost, file=sys.stderr)
         _end(1)
     else:
         _leave_group()

@@ -124,4 +124,5 @@ def shared_once(optim_wrapper: Any) -> Any:
     if not isinstance(optim_wrapper, Mapping) or not optim_wrapper.get('paramwise_cfg'):
         return optim_wrapper
     groups = {'bypass_duplicate': True, **optim_wrapper['paramwise_cfg']}
-    return type(optim_wrapper)({**optim_wrapper, 'paramwise_cfg': groups})
+    kind: Any = type(optim_wrapper)
+    return kind({**optim_wrapper, 'paramwise_cfg': groups})
