@@ -25,7 +25,7 @@ from registry_losses.datasets import DigitsSpec, prepare_digits, prepare_puppets
 from registry_losses.registry import HOOKS
 
 BATCH, STEPS = 4, 10
-DTYPE = torch.float32 if os.environ.get('PRECISION') == 'single' else torch.float64
+SINGLE = os.environ.get('PRECISION') == 'single'
 # Every small recipe: a new head comes in with its config.
 SYSTEMS = {
     path.stem.partition('_tiny_')[0]: f'{path.parent.name}/{path.name}'
@@ -42,8 +42,8 @@ class FrozenNormsHook(Hook):
     def before_train(self, runner: Any) -> None:
         """Images arrive in single precision."""
         model = getattr(runner.model, 'module', runner.model)
-        assert next(model.parameters()).dtype == DTYPE
-        if DTYPE == torch.float64:
+        assert next(model.parameters()).dtype == (torch.float32 if SINGLE else torch.float64)
+        if not SINGLE:
             model.data_preprocessor.register_forward_hook(_double)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
@@ -131,7 +131,7 @@ def main() -> None:
     """Train."""
     out, ranks, *names = sys.argv[1:]
     load_parts()
-    torch.set_default_dtype(DTYPE)
+    torch.set_default_dtype(torch.float32 if SINGLE else torch.float64)
     for name in names:
         words = [f'registry_losses::{SYSTEMS[name]}', '--work-dir', f'{out}/{name}/run{ranks}']
         words += ['--launcher', 'pytorch', '--cfg-options', *options(name, Path(out), int(ranks))]
