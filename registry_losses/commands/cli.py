@@ -106,8 +106,10 @@ def run_command(
     """
     args = parser.parse_args(argv)
     from .. import load_parts
+    from ..plugins import load_plugins
 
     load_parts()
+    load_plugins()  # so that names of installed plugins are known wherever a name may stand
     if getattr(args, 'trust_checkpoint', False):
         from ..engine import trust_checkpoints
 

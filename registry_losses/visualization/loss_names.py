@@ -11,16 +11,26 @@ from typing import Any
 import torch
 
 from ..errors import ConfigError
+from ..losses import BaseLoss
 from ..registry import MODELS
 
 
 def registered_losses() -> dict[str, type[torch.nn.Module]]:
     """Every loss of this package, by name."""
+    return {name: cls for name, cls in known_losses().items() if _is_ours(cls)}
+
+
+def known_losses() -> dict[str, type[torch.nn.Module]]:
+    """Every loss of this package, and those of plugins that are loaded, by name."""
     return {
         name: cls
         for name, cls in MODELS.module_dict.items()
-        if cls.__module__.startswith('registry_losses.losses')
+        if _is_ours(cls) or (isinstance(cls, type) and issubclass(cls, BaseLoss))
     }
+
+
+def _is_ours(cls: type) -> bool:
+    return cls.__module__.startswith('registry_losses.losses')
 
 
 def parse_loss(text: str) -> list[tuple[str, torch.nn.Module]]:
@@ -34,7 +44,7 @@ def parse_loss(text: str) -> list[tuple[str, torch.nn.Module]]:
             the loss refuses a value.
     """
     name, *parts = text.split(':')
-    known = registered_losses()
+    known = known_losses()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
         hint = f'; nearest: {", ".join(near)}' if near else ''

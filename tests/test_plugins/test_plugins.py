@@ -92,6 +92,17 @@ def test_an_installed_package_registers_and_trains(installed):
     assert 'trained' in done.stdout
 
 
+def test_the_tools_know_what_is_installed(installed, tmp_path):
+    """Without a config that names it: the loss plotter finds the plugin's loss."""
+    code = f"""
+from registry_losses.commands.plot_losses import plot_losses_main
+plot_losses_main(['LogCoshLoss', 'L1Loss', '--out', {str(tmp_path / 'l.png')!r}])
+"""
+    done = run(code, installed)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / 'l.png').stat().st_size > 5000
+
+
 def test_a_plugin_that_fails_is_named_and_does_not_stop_the_others(
     installed, tmp_path, monkeypatch
 ):

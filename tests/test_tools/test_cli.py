@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_losses.commands import cli, train
+from registry_losses.commands import cli, completion, train
 from registry_losses.commands import test as evaluate
 from registry_losses.engine.distributed import LAUNCHERS
 from registry_losses.errors import ConfigError
@@ -192,3 +192,36 @@ def test_mmcv_that_is_missing_is_named_in_both_forms(tmp_path):
     (tmp_path / 'mmcv.py').write_text('__version__ = "1.7.0"')
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
     assert "Found version '1.7.0'" in done.stderr
+
+
+def test_completion_knows_every_tool_and_completes(tmp_path):
+    """In bash itself: options, choices and files of two commands."""
+    pytest.importorskip('shtab', reason='pip install shtab')
+    assert tuple(TOOLS) == completion.TOOLS
+    script = tmp_path / 'completion.bash'
+    script.write_text(completion.completion_script('bash'))
+    (tmp_path / 'my_config.py').touch()
+
+    def completed(*words):
+        name = f'registry-losses-{words[0]}'
+        asked = ' '.join(f"'{word}'" for word in (name, *words[1:]))
+        code = f"""
+            source {script}
+            COMP_WORDS=({asked}); COMP_CWORD={len(words) - 1}
+            $(complete -p {name} | sed 's/.*-F \\([^ ]*\\).*/\\1/') {name}
+            printf '%s\\n' "${{COMPREPLY[@]}}"
+        """
+        done = subprocess.run(['bash', '-c', code], cwd=tmp_path, capture_output=True, text=True)
+        return done.stdout.split()
+
+    assert completed('train', '--re') == ['--resume']
+    assert set(completed('train', 'c.py', '--launcher', 's')) == {'slurm'}
+    assert 'my_config.py' in completed('train', 'my')
+    assert set(completed('new-config', '--system', 'yolov')) == {'yolov3', 'yolov4', 'yolov5'}
+
+
+def test_completion_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'shtab', None)
+    with pytest.raises(SystemExit):
+        completion.completion_main(['bash'])
+    assert "pip install 'registry_losses[completion]'" in capsys.readouterr().err
