@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import PairingError
 from ..registry import TASK_UTILS
 from ..structures import GroundTruth, Predictions, Priors
-from .candidates.centers import Region, inside_box
+from .candidates.centers import Region
 from .matching.dynamic_k import CostMatchingAssigner, Neighbourhood, PairTerms
 from .matching.pairs import Pairs, sum_over_classes
 from .openmmlab import AssignResult
@@ -110,6 +110,10 @@ class DynamicSoftLabelAssigner(CostMatchingAssigner):
         topk: IoUs summed for k.
         iou_weight: Weight of the IoU cost.
         quality: ``'iou'``, or ``'one'`` for hard class targets.
+        min_positives: The least number of positives a gt gets, if need be of its nearest
+            free priors (:func:`.matching.least_positives.fill_up`).
+        min_gt_size: Pixels; the sides of a gt count as at least so long where priors inside
+            it are looked for, so that a small gt finds some.
         ignore_iof_thr: See :class:`BaseAssigner`.
         ignore_wrt_candidates: See :class:`BaseAssigner`.
 
@@ -126,12 +130,16 @@ class DynamicSoftLabelAssigner(CostMatchingAssigner):
         iou_weight: float = 3.0,
         *,
         quality: str = 'iou',
+        min_positives: int = 0,
+        min_gt_size: float = 0.0,
         ignore_iof_thr: float | None = None,
         ignore_wrt_candidates: bool = True,
     ) -> None:
         super().__init__(
             topk,
             quality=quality,
+            min_positives=min_positives,
+            min_gt_size=min_gt_size,
             ignore_iof_thr=ignore_iof_thr,
             ignore_wrt_candidates=ignore_wrt_candidates,
         )
@@ -139,7 +147,7 @@ class DynamicSoftLabelAssigner(CostMatchingAssigner):
         self.iou_weight = iou_weight
 
     def _regions(self) -> tuple[Region, ...]:
-        return (inside_box,)
+        return (self._box,)
 
     def _neighbourhoods(self) -> tuple[Neighbourhood, ...]:
         # Slightly less, for rounding and for an IoU that rounds to more than 1.

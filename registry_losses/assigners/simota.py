@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..registry import TASK_UTILS
 from ..structures import GroundTruth, Predictions, Priors
-from .candidates.centers import Region, around_center, inside_both, inside_box
+from .candidates.centers import Region, around_center, inside_both
 from .matching.dynamic_k import CostMatchingAssigner, Neighbourhood, PairTerms
 from .matching.pairs import Pairs, sum_over_classes
 
@@ -98,6 +98,10 @@ class SimOTAAssigner(CostMatchingAssigner):
         iou_weight: Weight of the IoU cost.
         cls_weight: Weight of the class cost.
         quality: ``'iou'``, or ``'one'`` for hard class targets.
+        min_positives: The least number of positives a gt gets, if need be of its nearest
+            free priors (:func:`.matching.least_positives.fill_up`).
+        min_gt_size: Pixels; the sides of a gt count as at least so long where priors inside
+            it are looked for, so that a small gt finds some.
         ignore_iof_thr: See :class:`BaseAssigner`.
         ignore_wrt_candidates: See :class:`BaseAssigner`.
 
@@ -113,12 +117,16 @@ class SimOTAAssigner(CostMatchingAssigner):
         cls_weight: float = 1.0,
         *,
         quality: str = 'iou',
+        min_positives: int = 0,
+        min_gt_size: float = 0.0,
         ignore_iof_thr: float | None = None,
         ignore_wrt_candidates: bool = True,
     ) -> None:
         super().__init__(
             candidate_topk,
             quality=quality,
+            min_positives=min_positives,
+            min_gt_size=min_gt_size,
             ignore_iof_thr=ignore_iof_thr,
             ignore_wrt_candidates=ignore_wrt_candidates,
         )
@@ -127,10 +135,10 @@ class SimOTAAssigner(CostMatchingAssigner):
         self.cls_weight = cls_weight
 
     def _regions(self) -> tuple[Region, ...]:
-        return inside_box, around_center(self.center_radius)
+        return self._box, around_center(self.center_radius)
 
     def _near_region(self) -> Region:
-        return inside_both(inside_box, around_center(self.center_radius))
+        return inside_both(self._box, around_center(self.center_radius))
 
     def _neighbourhoods(self) -> tuple[Neighbourhood, ...]:
         # Slightly less than the term itself, for an IoU that rounds to more than 1.

@@ -17,11 +17,12 @@ from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from ..structures.assignment import order_of
 from .base import BaseAssigner
-from .candidates.centers import candidate_blocks, inside_box
+from .candidates.centers import box_of_at_least, candidate_blocks
 from .candidates.gt_rows import gt_rows
 from .candidates.predicted_overlaps import GROUPS, RUN_LENGTH, OverlapBlock, overlapping_blocks
 from .conflicts import best_of_all_gts, winners
 from .matching.alignment import ALIGNMENT_EPS, alignment, normalized_alignment, power
+from .matching.least_positives import check_small, fill_up
 from .matching.pairs import TINY_QUALITY, PairReader, Pairs
 from .openmmlab import AssignResult
 
@@ -70,6 +71,10 @@ class TaskAlignedAssigner(BaseAssigner):
         beta: Exponent of the IoU.
         inside_first: See above.
         use_ciou: Measure boxes by complete IoU, floored at 0 (YOLOv8).
+        min_positives: The least number of positives a gt gets, if need be of its nearest
+            free priors (:func:`.matching.least_positives.fill_up`).
+        min_gt_size: Pixels; the sides of a gt count as at least so long where priors inside
+            it are looked for, so that a small gt finds some.
         ignore_iof_thr: See :class:`BaseAssigner`.
         ignore_wrt_candidates: See :class:`BaseAssigner`.
 
@@ -88,13 +93,18 @@ class TaskAlignedAssigner(BaseAssigner):
         beta: float = 6.0,
         inside_first: bool = False,
         use_ciou: bool = False,
+        min_positives: int = 0,
+        min_gt_size: float = 0.0,
         ignore_iof_thr: float | None = None,
         ignore_wrt_candidates: bool = True,
     ) -> None:
         super().__init__(ignore_iof_thr=ignore_iof_thr, ignore_wrt_candidates=ignore_wrt_candidates)
         if topk < 1:
             raise ConfigError(f'topk: expected >= 1, got {topk}')
+        check_small(min_positives, min_gt_size)
         self.topk = topk
+        self.min_positives = min_positives
+        self.min_gt_size = min_gt_size
         self.alpha = alpha
         self.beta = beta
         self.inside_first = inside_first
@@ -111,6 +121,9 @@ class TaskAlignedAssigner(BaseAssigner):
         reader = PairReader(priors, gt, predictions)
         claimed = self._claims_inside(reader) if self.inside_first else self._claims(reader)
         pairs = self._one_gt_a_prior(reader, claimed)
+        if self.min_positives:
+            pairs = fill_up(reader, pairs, self.min_positives)
+            pairs = pairs.at(order_of(pairs.flat_index))
         overlaps = self._overlaps(reader, pairs)
         t = alignment(reader.scores(pairs), overlaps, self.alpha, self.beta)
         quality = normalized_alignment(t, overlaps, pairs.gt_at, b * gt.max_gts, self.eps)
@@ -151,8 +164,10 @@ class TaskAlignedAssigner(BaseAssigner):
         if t.numel():
             exists &= t[index] > 0
         pairs = pairs.at(index[exists])
-        inside = centers_inside(reader.points(pairs), reader.gt_boxes(pairs), margin=INSIDE_MARGIN)
-        return pairs.at(inside)
+        points, boxes = reader.points(pairs), reader.gt_boxes(pairs)
+        region = box_of_at_least(self.min_gt_size)
+        boxes = torch.cat(region(boxes, points, points), dim=-1)
+        return pairs.at(centers_inside(points, boxes, margin=INSIDE_MARGIN))
 
     def _promising(self, reader: PairReader, block: OverlapBlock) -> tuple[Tensor, Tensor, Tensor]:
         """``(T,)`` gt, counted over the batch, prior and power of the overlap of some pairs.
@@ -199,7 +214,8 @@ class TaskAlignedAssigner(BaseAssigner):
         """The best of the priors inside."""
         parts = []
         rows = gt_rows(reader.gt)
-        for _, found in candidate_blocks(reader.priors, rows, reader.gt, inside_box):
+        region = box_of_at_least(self.min_gt_size)
+        for _, found in candidate_blocks(reader.priors, rows, reader.gt, region):
             pairs = reader.pairs_of(found)
             t = alignment(
                 reader.scores(pairs), self._overlaps(reader, pairs), self.alpha, self.beta

@@ -133,14 +133,13 @@ def size_table(found: Inspection) -> Table:
     unreachable = unreachable_pairs(inputs)
     of_pair = counts.gt_size[inputs.assignment.image.numpy(), inputs.assignment.gt.numpy()]
     group = torch.from_numpy(size_group(of_pair))
-    rows = []
+    rows, without = [], counts.without_per_size()
     for index, (name, (gts, mean)) in enumerate(zip(SIZE_NAMES, counts.per_size())):
         if not gts:
             continue
         own = group == index
         beyond = '-' if unreachable is None else _share(unreachable[own])
-        without = counts.gts & (counts.per_gt == 0) & (size_group(counts.gt_size) == index)
-        rows.append((name, str(gts), f'{mean:.1f}', str(int(without.sum())), beyond))
+        rows.append((name, str(gts), f'{mean:.1f}', str(without[index]), beyond))
     total = '-' if unreachable is None else _share(unreachable)
     average = counts.positives / max(int(counts.gts.sum()), 1)
     everything = (str(int(counts.gts.sum())), f'{average:.1f}', str(counts.without), total)

@@ -78,6 +78,12 @@ class Counts:
             out.append((len(own), float(own.mean()) if len(own) else math.nan))
         return out
 
+    def without_per_size(self) -> list[int]:
+        """For each of :data:`SIZE_NAMES` the gts without a positive."""
+        alone = self.gts & (self.per_gt == 0)
+        group = size_group(self.gt_size)
+        return [int((alone & (group == i)).sum()) for i in range(len(SIZE_NAMES))]
+
     def plus(self, other: Counts) -> Counts:
         """The counts of two batches together."""
         return Counts(
@@ -124,13 +130,13 @@ class Table:
 
 
 def count_tables(counts: Mapping[str, Counts], strides: Sequence[str]) -> list[Table]:
-    """Tables for reading: in all, per level, per size of gt.
+    """Tables for reading: in all, per level, per size of gt, and gts left out per size.
 
     Args:
         counts: Name of the assigner to its counts.
         strides: What to call the levels.
     """
-    total, level, size = [], [], []
+    total, level, size, alone = [], [], [], []
     for name, count in counts.items():
         number = max(int(count.gts.sum()), 1)
         total.append(
@@ -145,8 +151,11 @@ def count_tables(counts: Mapping[str, Counts], strides: Sequence[str]) -> list[T
         )
         level.append((name, *(str(int(n)) for n in count.per_level)))
         size.append((name, *('-' if not n else f'{mean:.1f}' for n, mean in count.per_size())))
+        of_size = zip(count.per_size(), count.without_per_size())
+        alone.append((name, *(str(own) if n else '-' for (n, _), own in of_size)))
     numbers = [str(n) for n, _ in next(iter(counts.values())).per_size()] if counts else []
-    size.append(('(gts)', *numbers))
+    for rows in (size, alone):
+        rows.append(('(gts)', *numbers))
     return [
         Table(
             'In all',
@@ -158,6 +167,11 @@ def count_tables(counts: Mapping[str, Counts], strides: Sequence[str]) -> list[T
             'Positives per gt, by the square root of its area in pixels',
             ('assigner', *SIZE_NAMES),
             tuple(size),
+        ),
+        Table(
+            'Gts without a positive, by the square root of their area in pixels',
+            ('assigner', *SIZE_NAMES),
+            tuple(alone),
         ),
     ]
 

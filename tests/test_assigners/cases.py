@@ -118,12 +118,31 @@ ASSIGNERS = {
     ),
     'OTA': _case(OTAAssigner(), reference.ota, may_skip=True),
     'TaskAligned': _case(TaskAlignedAssigner(), reference.task_aligned, may_skip=True),
+    'TaskAligned small': _case(
+        TaskAlignedAssigner(inside_first=True, min_positives=3, min_gt_size=16),
+        reference.task_aligned,
+        inside_first=True,
+        min_positives=3,
+        min_gt_size=16,
+    ),
     'BatchTaskAligned': _case(
         BatchTaskAlignedAssigner(), reference.task_aligned, inside_first=True, may_skip=True
     ),
     'Hungarian': Case(HungarianAssigner()),
     'PAA': _case(PAAAssigner(), reference.max_iou, 0.1, 0.1, ordered=True),
     'SimOTA': _case(SimOTAAssigner(), reference.simota),
+    'SimOTA small': _case(
+        SimOTAAssigner(min_positives=4, min_gt_size=20),
+        reference.simota,
+        min_positives=4,
+        min_gt_size=20,
+    ),
+    'DynamicSoftLabel small': _case(
+        DynamicSoftLabelAssigner(min_positives=2, min_gt_size=12),
+        reference.dynamic_soft_label,
+        min_positives=2,
+        min_gt_size=12,
+    ),
     'DynamicSoftLabel': _case(
         DynamicSoftLabelAssigner(), reference.dynamic_soft_label, may_skip=True
     ),

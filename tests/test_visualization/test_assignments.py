@@ -114,11 +114,13 @@ def test_counts_and_tables():
     assert [n for n, _ in counts.per_size()] == [0, 2, 0, 0, 0]
     both = counts.plus(counts)
     assert both.per_gt.tolist() == [[3, 0], [3, 0]] and both.positives == 6
-    total, level, size = count_tables({'ours': both}, ['stride 8', 'stride 32'])
+    total, level, size, alone = count_tables({'ours': both}, ['stride 8', 'stride 32'])
     assert total.rows == (('ours', '6', '1.5', '2', '4', '2'),)
     assert level.rows == (('ours', '4', '2'),)
     assert size.rows[0] == ('ours', '-', '1.5', '-', '-', '-')
     assert size.rows[1] == ('(gts)', '0', '4', '0', '0', '0')
+    assert counts.without_per_size() == [0, 1, 0, 0, 0]
+    assert alone.rows[0] == ('ours', '-', '2', '-', '-', '-') and alone.rows[1] == size.rows[1]
     table = gt_table({'ours': counts}, ['one'], [['cat', 'dog']])
     assert table.rows == (('one', '0', 'cat', '28', '3'), ('one', '1', 'dog', '22', '0'))
     assert table.markdown().splitlines()[2:5] == [

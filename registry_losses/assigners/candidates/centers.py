@@ -84,6 +84,20 @@ def inside_box(boxes: Tensor, points: Tensor, strides: Tensor) -> tuple[Tensor, 
     return boxes[..., :2].expand(*shape, 2), boxes[..., 2:].expand(*shape, 2)
 
 
+def box_of_at_least(side: float) -> Region:
+    """The box, each of its sides at least ``side`` pixels long about the same centre."""
+    if side <= 0:
+        return inside_box
+
+    def region(boxes: Tensor, points: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
+        low, high = inside_box(boxes, points, strides)
+        short, middle = high - low < side, (low + high) * 0.5
+        half = 0.5 * side
+        return torch.where(short, middle - half, low), torch.where(short, middle + half, high)
+
+    return region
+
+
 def around_center(radius: float) -> Region:
     """A square of ``radius`` strides to each side of the gt's position."""
 

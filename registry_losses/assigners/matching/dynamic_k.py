@@ -23,11 +23,12 @@ from ...ops.iou import bbox_overlaps
 from ...ops.segments import count_of, segment_topk
 from ...structures import Assignment, GroundTruth, Predictions, Priors
 from ..base import BaseAssigner
-from ..candidates.centers import Candidates, Region, candidate_blocks
+from ..candidates.centers import Candidates, Region, box_of_at_least, candidate_blocks
 from ..candidates.coverage import covered_priors
 from ..candidates.gt_rows import GtRows, gt_rows
 from ..candidates.predicted_overlaps import sum_of_top_overlaps
 from ..conflicts import LowestOffers, best_of_all_gts
+from .least_positives import check_small, fill_up
 from .pairs import TINY_QUALITY, PairReader, Pairs
 
 
@@ -65,6 +66,8 @@ class CostMatchingAssigner(BaseAssigner):
         topk: How many of its best IoUs are summed for a gt's k.
         quality: Class target of a positive: ``'iou'``, of the prediction and the gt, as
             in YOLOX and RTMDet, or ``'one'``.
+        min_positives: The least k, and the least number of positives that a gt is left with.
+        min_gt_size: Pixels that a side of a gt counts at least, for :attr:`_box`.
         ignore_iof_thr: See :class:`BaseAssigner`.
         ignore_wrt_candidates: See :class:`BaseAssigner`.
     """
@@ -81,6 +84,8 @@ class CostMatchingAssigner(BaseAssigner):
         topk: int,
         *,
         quality: str = 'iou',
+        min_positives: int = 0,
+        min_gt_size: float = 0.0,
         ignore_iof_thr: float | None = None,
         ignore_wrt_candidates: bool = True,
     ) -> None:
@@ -89,8 +94,16 @@ class CostMatchingAssigner(BaseAssigner):
             raise ConfigError(f"quality: expected 'iou' or 'one', got {quality!r}")
         if topk < 1:
             raise ConfigError(f'the number of IoUs summed for k: expected >= 1, got {topk}')
+        check_small(min_positives, min_gt_size)
         self.topk = topk
         self.quality = quality
+        self.min_positives = min_positives
+        self.min_gt_size = min_gt_size
+
+    @property
+    def _box(self) -> Region:
+        """A gt's box, where priors inside it are looked for."""
+        return box_of_at_least(self.min_gt_size)
 
     @abstractmethod
     def _regions(self) -> tuple[Region, ...]:
@@ -117,10 +130,12 @@ class CostMatchingAssigner(BaseAssigner):
         covered = covered_priors(priors, rows, gt, self._regions())
         summed = covered if self.sums_over_regions else priors.valid
         totals = sum_of_top_overlaps(predictions.boxes, gt, summed, self.topk)
-        k = totals.long().clamp(min=1).minimum(covered.sum(dim=1)[:, None]) * gt.valid
+        k = totals.long().clamp(min=max(1, self.min_positives))
+        k = k.minimum(covered.sum(dim=1)[:, None]) * gt.valid
         terms = self._terms(priors, gt, predictions, covered)
-        matching = _Matching(terms, covered, k, self.topk)
+        matching = _Matching(terms, covered, k, max(self.topk, self.min_positives))
         pairs = matching.run(rows, self._neighbourhoods())
+        pairs = fill_up(terms, pairs, self.min_positives)
         overlaps = terms.overlaps(pairs)
         ones = torch.ones_like(overlaps)
         return Assignment(

@@ -7,13 +7,20 @@ from .simota import Costs, dynamic_k
 
 
 def dynamic_soft_label(
-    image: Image, soft_center_radius: float = 3.0, topk: int = 13, iou_weight: float = 3.0
+    image: Image,
+    soft_center_radius: float = 3.0,
+    topk: int = 13,
+    iou_weight: float = 3.0,
+    min_positives: int = 0,
+    min_gt_size: float = 0.0,
 ) -> Answer:
     """SimOTA's matching with a class cost that knows the quality of the box.
 
     Lyu et al., RTMDet, arXiv:2212.07784, section 3.3, equations 1 to 4.
     """
-    taking_part = [n for n in image.priors if any(image.inside_box(n, g) for g in image.gts)]
+    taking_part = [
+        n for n in image.priors if any(image.inside_box(n, g, side=min_gt_size) for g in image.gts)
+    ]
     costs: Costs = {}
     for n in taking_part:
         others = sum(_softplus(p) * p * p for p in map(float, image.scores[n]))
@@ -28,7 +35,7 @@ def dynamic_soft_label(
             distance = math.hypot(dx, dy) / image.strides[n, 0]
             center = 10.0 ** (distance - soft_center_radius)
             costs[n, g] = F(classes) + F(box) + F(center)
-    return dynamic_k(image, taking_part, costs, topk)
+    return dynamic_k(image, taking_part, costs, topk, min_positives=min_positives)
 
 
 def _softplus(p: float) -> float:

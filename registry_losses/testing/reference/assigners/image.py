@@ -98,16 +98,48 @@ class Image:
                 best, owner = self.iou[prior, g], g
         return best, owner
 
-    def inside_box(self, prior: int, gt: int, margin: float = 0.0) -> bool:
-        """Whether a prior's centre lies more than ``margin`` pixels inside a gt's box."""
-        (x, y), (x1, y1, x2, y2) = self.centers[prior], self.gt_boxes[gt]
-        return bool(min(x - x1, y - y1, x2 - x, y2 - y) > F(margin))
+    def inside_box(self, prior: int, gt: int, margin: float = 0.0, side: float = 0.0) -> bool:
+        """Whether a prior's centre lies more than ``margin`` pixels inside a gt's box.
+
+        The sides of the box count as at least ``side`` pixels long.
+        """
+        inside = []
+        for axis in (0, 1):
+            at, low, high = self.centers[prior, axis], *self.gt_boxes[gt, [axis, axis + 2]]
+            if high - low < F(side):
+                middle = (low + high) * F(0.5)
+                low, high = middle - F(0.5 * side), middle + F(0.5 * side)
+            inside.append(min(at - low, high - at) > F(margin))
+        return all(inside)
 
     def near_center(self, prior: int, gt: int, radius: float) -> bool:
         """Whether it lies within ``radius`` strides of the gt's position on each axis."""
         reach = F(radius) * self.strides[prior]
         low, high = self.points[gt] - reach, self.points[gt] + reach
         return bool(np.all((self.centers[prior] > low) & (self.centers[prior] < high)))
+
+    def fill_up(self, owner: dict[int, int], least: int) -> None:
+        """Give every gt at least so many priors, the nearest that have no gt; changes ``owner``.
+
+        All gts that are short choose at once; of those that choose one prior the nearest
+        gets it, then the lower. What is beyond the 64 nearest is too far.
+        """
+        offset = self.centers[:, None] - self.points[None]
+        distance = offset[..., 0] * offset[..., 0] + offset[..., 1] * offset[..., 1]
+        near = {
+            g: sorted(self.priors, key=lambda n: (distance[n, g], n))[: max(least, 64)]
+            for g in self.gts
+        }
+        while True:
+            chosen: dict[int, list[int]] = {}
+            for g in self.gts:
+                free = [n for n in near[g] if n not in owner]
+                if free and list(owner.values()).count(g) < least:
+                    chosen.setdefault(free[0], []).append(g)
+            if not chosen:
+                return
+            for n, gts in chosen.items():
+                owner[n] = min(gts, key=lambda g: (distance[n, g], g))
 
     def nearest(self, gt: int) -> int:
         """The prior whose centre is nearest to the gt's position."""

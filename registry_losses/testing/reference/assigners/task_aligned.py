@@ -9,6 +9,8 @@ def task_aligned(
     alpha: float = 1.0,
     beta: float = 6.0,
     inside_first: bool = False,
+    min_positives: int = 0,
+    min_gt_size: float = 0.0,
 ) -> Answer:
     """Each gt takes the priors whose score and box agree best.
 
@@ -19,7 +21,8 @@ def task_aligned(
     for n in image.priors:
         for g in image.gts:
             t[n, g] = float(image.score(n, g)) ** alpha * float(image.predicted_iou[n, g]) ** beta
-            inside[n, g] = image.inside_box(n, g, margin=0 if inside_first else 0.01)
+            margin = 0 if inside_first else 0.01
+            inside[n, g] = image.inside_box(n, g, margin=margin, side=min_gt_size)
     takers: dict[int, list[int]] = {}
     for g in image.gts:
         candidates = [n for n in image.priors if inside[n, g] or not inside_first]
@@ -32,6 +35,7 @@ def task_aligned(
         owner[n] = gts[0]
         if len(gts) > 1:
             owner[n] = min(rivals, key=lambda g: (-image.predicted_iou[n, g], g))
+    image.fill_up(owner, min_positives)
     answer = image.answer(owner, set())
     for g in set(owner.values()):
         # A gt's alignments, scaled so that the largest is its largest IoU.
