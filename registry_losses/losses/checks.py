@@ -186,7 +186,8 @@ def check_probabilities(owner: object, pred: Tensor) -> None:
     """
     if not may_read(pred) or pred.numel() == 0:
         return
-    low, high = (float(end) for end in pred.detach().aminmax())
+    # In float32: before PyTorch 2.2 half precision has no aminmax on a CPU.
+    low, high = (float(end) for end in pred.detach().float().aminmax())
     if low < 0 or high > 1:
         raise DataError(
             f'{owner_name(owner)}: pred: expected probabilities from 0 to 1, got {low:g} to '

@@ -64,7 +64,9 @@ def oks_loss(
             got = tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__
             raise ShapeError(f'{name}: expected {tuple(shape)}, got {got}')
     pred, target, area = in_float(pred), like_pred(target, pred), like_pred(area, pred)
-    variance = (2 * pred.new_tensor(sigmas)).square()
+    # Not new_tensor, which torch.func of PyTorch 2.1 refuses.
+    spreads = torch.tensor(sigmas, dtype=pred.dtype, device=pred.device)
+    variance = (2 * spreads).square()
     spread = 2 * area[:, None].clamp(min=1) * variance  # (K, V)
     similarity = torch.exp(-(pred - target).square().sum(-1) / spread)
     if visible is None:

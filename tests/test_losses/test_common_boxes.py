@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmengine.utils import digit_version
 from torch.autograd import gradcheck
 
 from .cases import CASES, names
@@ -87,6 +88,9 @@ def test_wrong_shapes_state_both(name):
         build(name)(torch.zeros(3, 4), torch.zeros(2, 4))
 
 
+@pytest.mark.skipif(
+    digit_version(torch.__version__) < (2, 4), reason='PyTorch traces no dataclasses before 2.4'
+)
 @pytest.mark.parametrize('name', ALL)
 def test_can_be_traced_whole(name):
     """``torch.compile`` finds nothing that it would have to leave to Python."""
