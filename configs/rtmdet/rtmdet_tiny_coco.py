@@ -1,9 +1,8 @@
 # RTMDet-tiny on COCO with the recipe of its paper (section 3.4, table 10), in mmdet's form
 # (rtmdet_tiny_8xb32-300e_coco): 300 epochs, batch 256 (8 processes of 32), AdamW 0.004, 1,000
-# steps of warm-up, cosine from the middle, mosaic and mixup until the last 20 epochs,
-# averaged weights.
+# steps of warm-up, cosine from the middle, mosaic and mixup with images that passed before
+# until the last 20 epochs, averaged weights.
 # Different here:
-# * mosaic and mixup load their partners anew (there: from a cache of past images);
 # * images are scaled by the random affine after the mosaic (there: resized, then cropped);
 # * batch norm is not synchronised unless sync_bn='torch' is set.
 _base_ = [
@@ -20,7 +19,13 @@ _last = 20
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
-    dict(type='Mosaic', img_scale=_size, pad_val=114.0),
+    dict(
+        type='CachedMosaic',
+        img_scale=_size,
+        pad_val=114.0,
+        max_cached_images=20,
+        random_pop=False,
+    ),
     dict(
         type='RandomAffine',
         max_rotate_degree=0.0,
@@ -31,7 +36,15 @@ train_pipeline = [
         border=(-_size[0] // 2, -_size[1] // 2),
         border_val=(114, 114, 114),
     ),
-    dict(type='MixUp', img_scale=_size, ratio_range=(1.0, 1.0), pad_val=114.0, prob=0.5),
+    dict(
+        type='CachedMixUp',
+        img_scale=_size,
+        ratio_range=(1.0, 1.0),
+        pad_val=114.0,
+        prob=0.5,
+        max_cached_images=10,
+        random_pop=False,
+    ),
     dict(type='HSVJitter', hue_delta=0.015, saturation_delta=0.7, value_delta=0.4),
     dict(type='RandomFlip', prob=0.5),
     # Nothing to do but for the last epochs, whose images come as they are.

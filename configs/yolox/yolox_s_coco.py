@@ -1,9 +1,8 @@
 # YOLOX-s on COCO with the recipe of its paper (sections 2 and 2.1), in mmdet's form
 # (yolox_s_8xb8-300e_coco): 300 epochs, batch 64 (8 processes of 8), nesterov SGD 0.01, five
 # epochs of quadratic warm-up, cosine, mosaic, random affine and mixup until the last 15
-# epochs, which add L1; averaged weights.
+# epochs, which add L1; 480 to 800 pixels, drawn anew every 10 steps; averaged weights.
 # Different here:
-# * all images are 640 x 640 (there the whole batch is resized at random, 480 to 800);
 # * the warm-up is a line, and the last epochs keep the least rate by the cosine itself.
 _base_ = [
     '../_base_/models/yolox_s.py',

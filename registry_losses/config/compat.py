@@ -32,6 +32,7 @@ TYPE_NAMES: Mapping[str, str] = {
     'StandardRoIHead': 'RoIHead',
     'RetinaSepBNHead': 'RetinaHead',
     'DetLocalVisualizer': 'DetVisualizer',
+    'BatchSyncRandomResize': 'BatchRandomResize',
 }
 """OpenMMLab's names of what is one class here."""
 
@@ -120,7 +121,12 @@ def translate_config(cfg: Config) -> list[str]:
 def _translate_type(path: str, node: MutableMapping, notes: list[str]) -> None:
     name = node.get('type')
     # Outside of a detector such a name is a mistake: ATSS for ATSSAssigner.
-    alone = name in ('DetLocalVisualizer', 'StandardRoIHead', 'RetinaSepBNHead')
+    alone = name in (
+        'DetLocalVisualizer',
+        'StandardRoIHead',
+        'RetinaSepBNHead',
+        'BatchSyncRandomResize',
+    )
     detector = path == 'model' or 'backbone' in node or alone
     if detector and isinstance(name, str) and name in TYPE_NAMES and find_type(name) is None:
         node['type'] = TYPE_NAMES[name]

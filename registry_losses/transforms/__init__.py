@@ -1,6 +1,7 @@
 """Transforms of image and annotations, random ones keyed by (seed, epoch, sample index)."""
 
 from .affine import RandomAffine
+from .cached_mix import CachedMixUp, CachedMosaic
 from .colour import (
     HSVJitter,
     PhotoMetricDistortion,
@@ -18,6 +19,8 @@ from .resize import LetterResize, RandomChoiceResize, RandomResize, Resize
 
 __all__ = [
     'CachedLoadImage',
+    'CachedMixUp',
+    'CachedMosaic',
     'Expand',
     'HSVJitter',
     'KeyedTransform',

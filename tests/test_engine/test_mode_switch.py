@@ -41,7 +41,7 @@ def test_it_switches_where_the_last_epochs_begin(epoch, switched):
 
 
 def test_a_pipeline_without_the_transforms_is_refused():
-    with pytest.raises(ConfigError, match='has none of Mosaic, RandomAffine, MixUp'):
+    with pytest.raises(ConfigError, match='has none of Mosaic, RandomAffine, MixUp, Cached'):
         YOLOXModeSwitchHook(2).before_train_epoch(runner_at(9, (Flip,)))
     with pytest.raises(ConfigError, match='at least 1'):
         YOLOXModeSwitchHook(0)

@@ -32,7 +32,13 @@ class YOLOXModeSwitchHook(Hook):
     def __init__(
         self,
         num_last_epochs: int = 15,
-        skip_type_keys: Sequence[str] = ('Mosaic', 'RandomAffine', 'MixUp'),
+        skip_type_keys: Sequence[str] = (
+            'Mosaic',
+            'RandomAffine',
+            'MixUp',
+            'CachedMosaic',
+            'CachedMixUp',
+        ),
     ) -> None:
         if num_last_epochs < 1:
             raise ConfigError(
