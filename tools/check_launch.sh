@@ -1,5 +1,5 @@
 # What dist_train.sh and dist_test.sh check before torchrun starts, whose own errors are tracebacks.
-# Reads processes, NNODES, NODE_RANK and PORT.
+# Reads processes, NNODES, NODE_RANK, PORT, MAX_RESTARTS and RDZV_TIMEOUT.
 refuse() {
   echo "$0: $1" >&2
   exit 2
@@ -9,7 +9,7 @@ whole='^[0-9]+$'
 if ! [[ $processes =~ $whole && $processes -gt 0 || $processes =~ ^(auto|gpu|cpu)$ ]]; then
   refuse "expected the number of processes, got '$processes'"
 fi
-for name in NNODES NODE_RANK PORT MAX_RESTARTS; do
+for name in NNODES NODE_RANK PORT MAX_RESTARTS RDZV_TIMEOUT; do
   if [[ -n ${!name:-} && ! ${!name} =~ $whole ]]; then
     refuse "$name: expected a whole number, got '${!name}'"
   fi

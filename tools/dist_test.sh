@@ -15,7 +15,8 @@ shift 3
 source "$(dirname "$0")/check_launch.sh"
 where=(--standalone)
 if [ "${NNODES:-1}" -gt 1 ]; then
-  where=(--node-rank="$NODE_RANK" --master-addr="$MASTER_ADDR" --master-port="${PORT:-29500}")
+  where=(--node-rank="$NODE_RANK" --master-addr="$MASTER_ADDR" --master-port="${PORT:-29500}"
+    --rdzv-conf="timeout=${RDZV_TIMEOUT:-600}")
 fi
 exec "${PYTHON:-python}" -m torch.distributed.run "${where[@]}" --nnodes="${NNODES:-1}" \
   --nproc-per-node="$processes" "$(dirname "$0")/test.py" "$config" "$checkpoint" --launcher pytorch "$@"

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -157,3 +158,45 @@ def test_sigterm_to_torchrun_saves(tmp_path, small_digits, one_process):
     assert list((tmp_path / 'run').glob('interrupted_iter_*.pth')), log.read_text()[-3000:]
     call([*DIST_TRAIN, '2', *words], env={})
     assert_same_weights(tmp_path / 'run', one_process)
+
+
+@pytest.mark.parametrize('restarts', ['0', '1'])
+def test_a_host_that_never_comes(restarts, tmp_path, small_digits):
+    _, *words = train_words(tmp_path / 'run', small_digits, processes=2)
+    host = dict(NNODES='2', NODE_RANK='0', MASTER_ADDR='127.0.0.1', PORT=str(free_port()))
+    begin = time.monotonic()
+    env = dict(host, RDZV_TIMEOUT='10', MAX_RESTARTS=restarts)
+    done = call([*DIST_TRAIN, '1', *words], env=env, check=False)
+    assert done.returncode != 0
+    assert re.search('waiting for clients|RendezvousTimeoutError', done.stderr), done.stderr[-2000:]
+    assert time.monotonic() - begin < 90, 'ten seconds, and starting Python on a loaded machine'
+
+
+@pytest.mark.parametrize(
+    ('processes', 'env', 'said'),
+    [
+        ('0', {}, "expected the number of processes, got '0'"),
+        ('two', {}, "expected the number of processes, got 'two'"),
+        ('1', dict(NNODES='2'), "set NODE_RANK to this host's number"),
+        ('1', dict(NNODES='2', NODE_RANK='1'), 'set MASTER_ADDR'),
+        (
+            '1',
+            dict(NNODES='2', NODE_RANK='2', MASTER_ADDR='::1'),
+            'of NNODES=2 hosts the last is 1',
+        ),
+        ('1', dict(NNODES='2', NODE_RANK='1', MASTER_ADDR='nowhere.invalid'), 'no network address'),
+        ('1', dict(PORT='a'), "PORT: expected a whole number, got 'a'"),
+    ],
+)
+@pytest.mark.parametrize('script', ['train', 'test'])
+def test_wrong_numbers_are_named_before_torchrun_starts(script, processes, env, said):
+    words = [CONFIG, *(['a.pth'] if script == 'test' else []), processes]
+    done = call(['bash', TOOLS / f'dist_{script}.sh', *words], env=env, check=False, timeout=30)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+def test_the_summary_of_torchrun_names_the_cause(tmp_path):
+    done = call([*DIST_TRAIN[:2], 'nowhere.py', '2', '--work-dir', tmp_path], check=False)
+    assert "ConfigError: no config file 'nowhere.py'" in done.stderr.rpartition('Root Cause')[2]
