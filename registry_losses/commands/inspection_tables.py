@@ -34,6 +34,9 @@ def pairing_table(head: Any, model_cfg: Mapping) -> Table:
         assigner=head.assigner,
         sampler=head.sampler,
     )
+    initial = getattr(head, 'initial', None)
+    if initial is not None:
+        parts['initial_assigner'] = initial.assigner
     for name, part in parts.items():
         kind = '-' if part is None else type(part).__name__
         if name == 'prior_generator' and part is None:

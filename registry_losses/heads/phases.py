@@ -58,14 +58,15 @@ class InitialPhase:
         return cls(wrap_assigner(build(TASK_UTILS, node, 'initial_assigner')), until)
 
     def is_on(self) -> bool:
-        """Whether the training is still in its first part; outside of trainings it is."""
+        """Whether a training is still in its first part; outside of trainings nothing is."""
         if self.epoch is not None:
             return self.epoch < self.until
         hub = MessageHub.get_current_instance()
         if self.until < 1:
             done, whole = hub.get_info('iter', 0) or 0, hub.get_info('max_iters', 0) or 0
-            return done < self.until * whole or not whole
-        return (hub.get_info('epoch', 0) or 0) < self.until
+            return done < self.until * whole
+        epoch = hub.get_info('epoch', None)
+        return epoch is not None and epoch < self.until
 
 
 class PhasedHead(DenseHead):

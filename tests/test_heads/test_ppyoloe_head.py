@@ -86,6 +86,7 @@ def test_refusals():
         initial_epoch=2,
     )
     built = head(train_cfg=phase)
+    built.epoch = 1
     assert built.initial.is_on() and built.active_terms() == built.loss_terms
     built.epoch = 2
     assert not built.initial.is_on()
