@@ -12,6 +12,9 @@ from .reading import accepted_keys, find_type
 Action = Callable[[MutableMapping, str, Any], str]
 """Changes the node that holds a key; returns what it did. Raises ConfigError to refuse."""
 
+Move = Callable[[Callable[[], MutableMapping], str, Any], str]
+"""Puts a head's value where its train_cfg is, be it the detector's or its own; likewise."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -23,12 +26,14 @@ class Entry:
         effect: One line for the documentation.
         holder: Where it is looked for: 'component' (beside a ``type``), 'train_cfg' or
             'test_cfg' (below one).
+        move: In place of the action, for a value that goes to the train_cfg.
     """
 
     key: str
-    action: Action
+    action: Action | None
     effect: str
     holder: str = 'component'
+    move: Move | None = None
 
 
 def _drop(reason: str, *, harmless: Callable[[Any], bool] = lambda v: True) -> Action:
@@ -58,7 +63,8 @@ def _rename(new: str) -> Action:
     return action
 
 
-def _inner(node: MutableMapping, key: str) -> MutableMapping:
+def inner_node(node: MutableMapping, key: str) -> MutableMapping:
+    """The node below a key, made where there is none."""
     # ConfigDict.setdefault stores a copy of what it returns.
     if node.get(key) is None:
         node[key] = {}
@@ -70,7 +76,7 @@ def _decoded_boxes(node: MutableMapping, key: str, value: Any) -> str:
     del node[key]
     if not value:
         return "dropped: the loss's own kind decides (encoded boxes for L1 and its kin)"
-    _inner(_inner(node, 'loss_terms'), 'loss_bbox').setdefault('kind', 'box_decoded')
+    inner_node(inner_node(node, 'loss_terms'), 'loss_bbox').setdefault('kind', 'box_decoded')
     return "translated to loss_terms.loss_bbox.kind='box_decoded'"
 
 
@@ -82,11 +88,22 @@ def _merge_head_module(node: MutableMapping, key: str, value: Any) -> str:
     return 'merged into the head: layers and losses are one class here'
 
 
-def _flatten_mmyolo_assigner(node: MutableMapping, key: str, value: Any) -> str:
-    assigner = _inner(_inner(node, 'train_cfg'), 'assigner')
-    assigner.setdefault('type', 'YOLOV5Assigner')
-    assigner.setdefault(key, node.pop(key))
-    return f'moved to train_cfg.assigner.{key}'
+def _to_assigner(name: str) -> Move:
+    # Heads of OpenMMLab that assign by themselves; here their assigner has these settings.
+    def move(settings: Callable[[], MutableMapping], key: str, value: Any) -> str:
+        assigner = inner_node(settings(), 'assigner')
+        kind = assigner.setdefault('type', name)
+        if str(kind).rpartition('.')[2] != name:
+            raise ConfigError(
+                f'it is a setting of {name}, but train_cfg.assigner is {kind}; remove one of them'
+            )
+        if assigner.setdefault(key, value) != value:
+            raise ConfigError(
+                f'{value!r} stands against {assigner[key]!r} in train_cfg.assigner; keep one'
+            )
+        return f'moved to train_cfg.assigner.{key}'
+
+    return move
 
 
 def _iou_mode(node: MutableMapping, key: str, value: Any) -> str:
@@ -98,17 +115,9 @@ def _iou_mode(node: MutableMapping, key: str, value: Any) -> str:
     return f'translated to type={names[value]!r}'
 
 
-def _to_assigner(node: MutableMapping, key: str, value: Any) -> str:
-    # mmdet's FCOSHead assigns by itself; here its assigner has these settings.
-    assigner = _inner(_inner(node, 'train_cfg'), 'assigner')
-    assigner.setdefault('type', 'FCOSAssigner')
-    assigner.setdefault(key, node.pop(key))
-    return f'moved to train_cfg.assigner.{key}'
-
-
 def _to_inner_assigner(node: MutableMapping, key: str, value: Any) -> str:
     # mmdet's TOODHead hands the exponents to its assigner at every call.
-    _inner(node, 'assigner').setdefault(key, node.pop(key))
+    inner_node(node, 'assigner').setdefault(key, node.pop(key))
     return f'moved to assigner.{key}'
 
 
@@ -133,14 +142,18 @@ def _is_linear(value: Any) -> bool:
     return value is None or (str(value.get('type', 'Linear')).endswith('Linear') and len(value) < 2)
 
 
+def _moved(key: str, assigner: str) -> Entry:
+    return Entry(key, None, 'moved to train_cfg.assigner', move=_to_assigner(assigner))
+
+
 TABLE: tuple[Entry, ...] = (
     # heads
     Entry('anchor_generator', _rename('prior_generator'), 'renamed to prior_generator'),
     Entry('loss_center_heatmap', _rename('loss_cls'), 'renamed to loss_cls'),
     Entry('reg_decoded_bbox', _decoded_boxes, "True: loss_terms.loss_bbox.kind='box_decoded'"),
     Entry('head_module', _merge_head_module, 'merged into the head'),
-    Entry('prior_match_thr', _flatten_mmyolo_assigner, 'moved to train_cfg.assigner'),
-    Entry('near_neighbor_thr', _flatten_mmyolo_assigner, 'moved to train_cfg.assigner'),
+    _moved('prior_match_thr', 'YOLOV5Assigner'),
+    _moved('near_neighbor_thr', 'YOLOV5Assigner'),
     Entry('featmap_strides', _drop('the prior generator has them'), 'dropped: see the priors'),
     Entry('num_base_priors', _drop('the prior generator has it'), 'dropped: see the priors'),
     Entry(
@@ -200,9 +213,9 @@ TABLE: tuple[Entry, ...] = (
     Entry('mask_head', _refuse('instance masks are not handled'), 'refused: no masks'),
     Entry('mask_roi_extractor', _refuse('instance masks are not handled'), 'refused: no masks'),
     # mmdet's AnchorHead and FCOSHead
-    Entry('regress_ranges', _to_assigner, 'moved to train_cfg.assigner'),
-    Entry('center_sampling', _to_assigner, 'moved to train_cfg.assigner'),
-    Entry('center_sample_radius', _to_assigner, 'moved to train_cfg.assigner'),
+    _moved('regress_ranges', 'FCOSAssigner'),
+    _moved('center_sampling', 'FCOSAssigner'),
+    _moved('center_sample_radius', 'FCOSAssigner'),
     Entry('num_ins', _rename('norm_per_level'), 'renamed to norm_per_level'),
     Entry(
         'stacked_convs',

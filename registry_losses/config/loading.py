@@ -16,7 +16,7 @@ from .compat import translate_config
 from .inheritance import import_reason, read_config
 from .locations import resolve_config
 from .schedule import Length, follow_length
-from .sources import check_variables
+from .sources import check_variables, helpers_of
 
 
 def load_config(
@@ -53,7 +53,7 @@ def load_config(
         print_log(f'config: {note}', logger='current')
     if check:
         check_variables(cfg, options or {})
-        translate_config(cfg)
+        translate_config(cfg, helpers=helpers_of(cfg))
         check_config(cfg)
     return cfg
 

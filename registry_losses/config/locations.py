@@ -47,6 +47,8 @@ def resolve_config(name: str | os.PathLike) -> Path:
         folder, relative = path.parent, path.name
     if path.is_file():
         return path
+    if not path.name:
+        raise ConfigError(f'expected a config file, got {text!r}')
     renamed = path.with_name(path.name.replace('_seed_', '_paper_'))
     if renamed.is_file():
         warnings.warn(

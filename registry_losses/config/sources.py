@@ -19,7 +19,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ..errors import ConfigError, nearest_names
-from .compat import OLD_TOP_LEVEL_KEYS
+from .compat import DROPPED_TOP_LEVEL_KEYS, OLD_TOP_LEVEL_KEYS
 from .files import parse_file
 
 # Read by MMEngine's runner from the config itself, beside the arguments of its constructor.
@@ -38,6 +38,9 @@ TOP_LEVEL_KEYS = frozenset(
     name for name in inspect.signature(Runner.__init__).parameters if name not in ('self', 'cfg')
 ) | frozenset(_READ_BY_THE_RUNNER)
 """The keys that the runner reads."""
+
+
+_OPENMMLAB_KEYS = OLD_TOP_LEVEL_KEYS.keys() | DROPPED_TOP_LEVEL_KEYS.keys()
 
 
 @dataclass
@@ -71,7 +74,7 @@ def check_variables(cfg: Config, options: Mapping[str, Any]) -> None:
     source = _read(Path(cfg.filename)) if cfg.filename else None
     problems = []
     for key in cfg:
-        if key in TOP_LEVEL_KEYS or key.startswith('_') or key in OLD_TOP_LEVEL_KEYS:
+        if key in TOP_LEVEL_KEYS or key.startswith('_') or key in _OPENMMLAB_KEYS:
             continue
         given = [o for o in options if o.split('.')[0] == key]
         problem = _option_problem(given[0]) if given else _problem(key, cfg, source)
@@ -80,6 +83,12 @@ def check_variables(cfg: Config, options: Mapping[str, Any]) -> None:
             problems.append(problem + (f' Nearest: {", ".join(near)}.' if near else ''))
     if problems:
         raise ConfigError('\n'.join(problems))
+
+
+def helpers_of(cfg: Config) -> frozenset[str]:
+    """Top-level keys that other lines of the config's files read."""
+    source = _read(Path(cfg.filename)) if cfg.filename else None
+    return frozenset(key for key in cfg if source is not None and not _problem(key, cfg, source))
 
 
 def _option_problem(option: str) -> str:

@@ -147,6 +147,11 @@ class TestVariables:
     def test_read_in_the_same_file(self, check):
         check("data_root = 'a/'\ntrain_dataloader = dict(batch_size=len(data_root))")
 
+    def test_whatever_its_name(self, check):
+        """``optimizer`` and ``data`` were keys of OpenMMLab once; here they are variables."""
+        text = "optimizer = dict(type='SGD', lr=0.1)\noptim_wrapper = dict(optimizer=optimizer)"
+        assert check(text).optim_wrapper.optimizer.lr == 0.1
+
     def test_read_from_a_base(self, check):
         text = "_base_ = 'one.py'\nload_from = _base_.name\n"
         assert check(text, one="name = 'x.pth'").load_from == 'x.pth'
@@ -218,3 +223,5 @@ def test_resolve_config(tmp_path):
     (tmp_path / 'right.py').touch()
     with pytest.raises(ConfigError, match=r'Nearest: right\.py'):
         resolve_config(tmp_path / 'righ.py')
+    with pytest.raises(ConfigError, match="expected a config file, got ''"):
+        resolve_config('')

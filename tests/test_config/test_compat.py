@@ -8,6 +8,7 @@ from registry_losses.config import OLD_TOP_LEVEL_KEYS, TABLE, describe_table, lo
 from registry_losses.config.compat import REFUSED_TYPES, TYPE_NAMES
 from registry_losses.config.reading import find_type
 from registry_losses.errors import ConfigError
+from registry_losses.registry import MODELS
 
 from .test_check import model
 
@@ -60,9 +61,9 @@ def test_mmyolo_box_loss(check, mode, name):
 
 
 def test_mmyolo_assignment_moves_to_the_assigner(check):
-    head = check(model('prior_match_thr=3., near_neighbor_thr=.4')).model.bbox_head
+    detector = check(model('prior_match_thr=3., near_neighbor_thr=.4')).model
     assigner = dict(type='YOLOV5Assigner', prior_match_thr=3.0, near_neighbor_thr=0.4)
-    assert head.train_cfg.assigner == assigner
+    assert detector.train_cfg.assigner == assigner
 
 
 def test_a_key_that_the_class_reads_is_left_alone(check):
@@ -81,7 +82,7 @@ def test_detector_names(check):
 
 @pytest.mark.parametrize('key', OLD_TOP_LEVEL_KEYS)
 def test_keys_of_the_2_x_era_name_their_place(check, key):
-    with pytest.raises(ConfigError, match=rf'{key}: (write|use|test-time)'):
+    with pytest.raises(ConfigError, match=rf'{key}: (write|use)'):
         check(f'{key} = dict()')
 
 
@@ -156,10 +157,75 @@ def test_arguments_of_mmdets_anchor_heads():
         load_config(
             'registry_losses::ssd/ssd_tiny_digits', options={'model.bbox_head.stacked_convs': 2}
         )
+
+
+FCOS = 'registry_losses::fcos/fcos_r50_fpn_coco'
+
+
+def test_settings_of_an_assigner_join_those_of_the_detector():
     options = {'model.bbox_head.center_sampling': True, 'model.bbox_head.center_sample_radius': 2.0}
-    cfg = load_config('registry_losses::fcos/fcos_r50_fpn_coco', options=options)
-    moved = cfg.model.bbox_head.train_cfg.assigner
-    assert (moved.center_sampling, moved.center_sample_radius) == (True, 2.0)
+    model = load_config(FCOS, options=options).model
+    assert model.train_cfg.assigner.center_sample_radius == 2.0
+    assert 'train_cfg' not in model.bbox_head
+    options = {
+        'model.bbox_head.center_sampling': True,
+        'model.train_cfg.assigner.center_sampling': False,
+    }
+    with pytest.raises(ConfigError, match='center_sampling: True stands against False in train'):
+        load_config(FCOS, options=options)
+    options['model.train_cfg.assigner'] = dict(type='ATSSAssigner')
+    del options['model.train_cfg.assigner.center_sampling']
+    with pytest.raises(ConfigError, match=r'a setting of FCOSAssigner, but .* is ATSSAssigner'):
+        load_config(FCOS, options=options)
+
+
+def mmdet_head(name, **keys):
+    """A detector with a head as mmdet writes it: no priors, no coder."""
+    node = dict(type=name, num_classes=4, in_channels=8, feat_channels=8, stacked_convs=1, **keys)
+    return dict(type='SingleStageDetector', backbone=dict(type='OpenModule'), bbox_head=node)
+
+
+@pytest.mark.parametrize('assigner', [None, 'MaxIoUAssigner', 'ATSSAssigner'])
+def test_fcos_as_mmdet_writes_it(check, assigner):
+    """The head of mmdet makes priors, coder and losses, and never reads train_cfg.assigner."""
+    detector = mmdet_head(
+        'FCOSHead', strides=[8, 16, 32], norm_on_bbox=True, norm_cfg=dict(type='BN')
+    )
+    if assigner != 'ATSSAssigner':
+        detector['bbox_head'].update(center_sampling=True, regress_ranges=[(-1, 64)] * 3)
+    if assigner:
+        detector['train_cfg'] = dict(assigner=dict(type=assigner), pos_weight=-1, debug=False)
+        if assigner == 'MaxIoUAssigner':
+            detector['train_cfg']['assigner'].update(pos_iou_thr=0.5, neg_iou_thr=0.4)
+    model = check(f'model = {detector!r}').model
+    head = MODELS.build({**model.bbox_head, 'train_cfg': model.train_cfg})
+    assert head.prior_generator.strides == [(8, 8), (16, 16), (32, 32)]
+    assert head.bbox_coder.normalize_by_stride
+    assert type(head.loss_centerness).__name__ == 'CrossEntropyLoss'
+    if assigner == 'ATSSAssigner':  # chosen for this project: left alone
+        assert type(head.assigner).__name__ == 'ATSSAssigner'
+    else:
+        assert type(head.assigner).__name__ == 'FCOSAssigner'
+        assert head.assigner.center_sampling and head.assigner.regress_ranges[2] == (-1, 64)
+
+
+def test_yolox_as_mmdet_writes_it(check):
+    loss = dict(type='CrossEntropyLoss', use_sigmoid=True, reduction='sum', loss_weight=1.0)
+    detector = mmdet_head('YOLOXHead', strides=(8, 16, 32), loss_cls=loss, loss_obj=loss)
+    detector.update(type='YOLOX', train_cfg=dict(assigner=dict(type='SimOTAAssigner')))
+    model = check(f'model = {detector!r}').model
+    head = MODELS.build({**model.bbox_head, 'train_cfg': model.train_cfg})
+    assert head.bbox_coder.from_corner and head.loss_cls.reduction == 'mean'
+    assert head.loss_bbox.loss_weight == 5.0
+
+
+def test_what_mmdets_runtime_files_bear(check):
+    """Without ``draw`` its hook draws nothing; test-time augmentation waits for its --tta."""
+    hooks = "default_hooks = dict(visualization=dict(type='DetVisualizationHook'{}))"
+    cfg = check(hooks.format('') + "\ntta_model = dict(type='DetTTAModel')\ncudnn_benchmark = True")
+    assert cfg.default_hooks.visualization is None and 'tta_model' not in cfg
+    with pytest.raises(ConfigError, match=r'visualization: .* write dict.*DrawPredictionsHook'):
+        check(hooks.format(', draw=True'))
 
 
 def test_retina_sep_bn_head_and_anchor_head(tmp_path):
