@@ -1,6 +1,6 @@
 # OpenPose on puppets with CornerNet's focal loss in place of the squared error: a loss that
 # reads the positives of any assigner, Gaussian targets or none. Another assigner is one line:
-# --cfg-options "model.head.train_cfg.assigner=dict(type='SimOTAAssigner')".
+# --cfg-options "model.train_cfg.assigner=dict(type='SimOTAAssigner')".
 _base_ = ['./openpose_tiny_puppets.py']
 
 _focal = dict(type='GaussianFocalLoss', use_sigmoid=True, loss_weight=0.02)

@@ -85,13 +85,15 @@ def limb_fields(
     index, x, y = index[on_limb], x[on_limb], y[on_limb]  # sync: which cells are covered
     owner = image[index] * num_limbs + limb[index]
     cell = y * width + x
-    covering = total.new_zeros(b * num_limbs * plane)
-    place = owner * plane + cell
-    covering.index_add_(0, place, torch.ones_like(place, dtype=torch.float32))
-    share = unit[index].float() / covering[place][:, None]
-    place = 2 * owner * plane + cell
-    total.view(-1).index_add_(0, place, share[:, 0])
-    total.view(-1).index_add_(0, place + plane, share[:, 1])
+    place = 2 * owner * plane + cell  # of x; y lies a plane behind
+    flat = total.view(-1)
+    # How many limbs cover each cell, counted where the field will stand: another map of this
+    # size would cost more than all the rest.
+    flat.index_add_(0, place, torch.ones_like(place, dtype=torch.float32))
+    share = unit[index].float() / flat[place][:, None]
+    flat[place] = 0
+    flat.index_add_(0, place, share[:, 0])
+    flat.index_add_(0, place + plane, share[:, 1])
     return total
 
 

@@ -113,55 +113,72 @@ def joint_instances(
     Raises:
         DataError: If a sample lacks keypoints or ``img_shape``; names the image.
     """
-    boxes, labels, points, groups, ignore, sizes = [], [], [], [], [], []
-    weights: list[Tensor | None] = []
+    persons = [_persons(sample, i) for i, sample in enumerate(samples)]
+    if not persons:
+        return GroundTruth.from_lists([], [], [], device=device)
+    sizes = [tuple(sample.metainfo['img_shape'][:2]) for sample in samples]
+    counts = [len(each.bboxes) for each in persons]
+    # All persons of the batch at once: image by image would be some twenty calls each.
+    joints, seen = skeleton_joints(
+        torch.cat([each.keypoints.float() for each in persons]),
+        torch.cat([each.keypoints_visible for each in persons]),
+        skeleton,
+    )
+    boxes = torch.cat([each.bboxes.float().reshape(-1, 4) for each in persons])
+    where = joints.device
+    image = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)).to(where)
+    limit = torch.tensor(sizes, dtype=torch.float32).flip(1).to(where)[image]  # width, height
+    labelled = (seen > 0) & ((joints >= 0) & (joints <= limit[:, None])).all(dim=-1)
+    person, joint = labelled.nonzero(as_tuple=True)
+    side = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(dim=1).sqrt() * joint_scale
+    half = side.clamp(min=min_side)[person, None] / 2
+    at = joints[person, joint]
+    number = torch.cat([torch.arange(n) for n in counts]).to(where)  # within the image
+    in_image = torch.bincount(image[person], minlength=len(counts)).tolist()
+    weights = [each.get('weights') for each in persons]
+    filled = fill_weights(weights, [each.bboxes for each in persons])
+    # What has a box but no joint is a person nobody annotated.
+    masked = torch.cat([_in_mask(p, n, s) for p, n, s in zip(persons, counts, samples)])
+    unlabelled = ~(seen > 0).any(dim=1) & ~masked
+    regions = list(boxes[unlabelled].split(_counts(unlabelled, image, len(counts))))
     for i, sample in enumerate(samples):
-        name = sample.metainfo.get('img_path') or sample.metainfo.get('img_id', i)
-        instances = sample.get('gt_instances')
-        if instances is None or 'keypoints' not in instances or 'bboxes' not in instances:
-            raise DataError(
-                f'image {name}: gt_instances needs keypoints and bboxes to train; is '
-                'LoadAnnotations set to with_keypoints=True?'
-            )
-        if 'img_shape' not in sample.metainfo:
-            raise DataError(f'image {name}: the sample has no img_shape (height, width)')
-        height, width = sample.metainfo['img_shape'][:2]
-        joints, seen = skeleton_joints(
-            instances.keypoints.float(), instances.keypoints_visible, skeleton
-        )
-        limit = joints.new_tensor([width, height])
-        labelled = (seen > 0) & ((joints >= 0) & (joints <= limit)).all(dim=-1)
-        person, joint = labelled.nonzero(as_tuple=True)
-        person_boxes = instances.bboxes.float().reshape(-1, 4)
-        extent = (person_boxes[:, 2:] - person_boxes[:, :2]).clamp(min=0)
-        side = (joint_scale * extent.prod(dim=1).sqrt()).clamp(min=min_side)[person]
-        at = joints[person, joint]
-        boxes.append(torch.cat((at - side[:, None] / 2, at + side[:, None] / 2), dim=1))
-        labels.append(joint)
-        points.append(at)
-        groups.append(person)
-        given = instances.get('weights')
-        weights.append(None if given is None else torch.as_tensor(given).float()[person])
-        sizes.append((height, width))
-        # What has a box but no joint is a person nobody annotated.
-        unlabelled = ~(seen > 0).any(dim=1) & ~_in_mask(instances, len(seen), sample)
-        regions = [person_boxes[unlabelled]]
         ignored = sample.get('ignored_instances')
-        if ignored is not None and 'bboxes' in ignored:
+        if ignored is not None and 'bboxes' in ignored and len(ignored.bboxes):
             crowds = ignored.bboxes.float().reshape(-1, 4)
-            regions.append(crowds[~_in_mask(ignored, len(crowds), sample)])
-        ignore.append(torch.cat(regions))
+            crowds = crowds[~_in_mask(ignored, len(crowds), sample)]
+            regions[i] = torch.cat((regions[i], crowds))
     return GroundTruth.from_lists(
-        boxes,
-        labels,
+        torch.cat((at - half, at + half), dim=1).split(in_image),
+        joint.split(in_image),
         sizes,
-        ignore_boxes=ignore,
-        points=points,
-        groups=groups,
+        ignore_boxes=regions,
+        points=at.split(in_image),
+        groups=number[person].split(in_image),
         ignore_mask=_ignore_mask(samples),
-        weights=fill_weights(weights, boxes),
+        weights=None if filled is None else torch.cat(filled).float()[person].split(in_image),
         device=device,
     )
+
+
+def _persons(sample, index: int) -> InstanceData:
+    """The annotated persons of a sample, checked."""
+    name = sample.metainfo.get('img_path') or sample.metainfo.get('img_id', index)
+    instances = sample.get('gt_instances')
+    if instances is None or 'keypoints' not in instances or 'bboxes' not in instances:
+        raise DataError(
+            f'image {name}: gt_instances needs keypoints and bboxes to train; is '
+            'LoadAnnotations set to with_keypoints=True?'
+        )
+    if 'img_shape' not in sample.metainfo:
+        raise DataError(f'image {name}: the sample has no img_shape (height, width)')
+    return instances
+
+
+def _counts(chosen: Tensor, image: Tensor, num_images: int) -> list[int]:
+    """How many of the persons of each image are chosen."""
+    if not bool(chosen.any()):
+        return [0] * num_images
+    return torch.bincount(image[chosen], minlength=num_images).tolist()
 
 
 def _in_mask(instances: InstanceData, count: int, sample) -> Tensor:

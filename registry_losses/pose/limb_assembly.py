@@ -6,6 +6,8 @@ Shapes: Q peaks of an image, T pairs.
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 
 @dataclass(eq=False)
@@ -30,9 +32,45 @@ class Group:
 
 
 def join(joint: np.ndarray, a: np.ndarray, b: np.ndarray, mean: np.ndarray) -> list[Group]:
-    """Join the chosen pairs, given from the most certain down."""
-    groups = [Group([i], 1 << kind) for i, kind in enumerate(joint.tolist())]
-    owner = list(groups)
+    """Join the chosen pairs, given from the most certain down.
+
+    Peaks that hang together and are all of different kinds are one person in whatever order
+    they are joined; only where two are of one kind does the order decide.
+    """
+    part = _hanging_together(len(joint), a, b)
+    num_parts = int(part.max()) + 1 if len(part) else 0
+    kinds = int(joint.max()) + 1 if len(joint) else 0
+    doubled = np.bincount(part * kinds + joint, minlength=num_parts * kinds) > 1
+    disputed = doubled.reshape(num_parts, kinds).any(axis=1)
+    strength = np.bincount(part[a], weights=mean, minlength=num_parts).tolist()
+    order = np.argsort(part, kind='stable')
+    starts = np.searchsorted(part[order], np.arange(num_parts + 1))
+    bits = np.left_shift(np.int64(1), joint)[order]
+    masks = np.bitwise_or.reduceat(bits, starts[:-1]).tolist() if num_parts else []
+    peaks, ends = order.tolist(), starts.tolist()
+    groups = []
+    for i in range(num_parts):
+        mine = peaks[ends[i] : ends[i + 1]]
+        if not disputed[i]:
+            groups.append(Group(mine, masks[i], strength[i]))
+    if disputed.any():
+        rows = disputed[part[a]]
+        groups += _join_in_order(disputed[part].nonzero()[0], joint, a[rows], b[rows], mean[rows])
+    return groups
+
+
+def _hanging_together(count: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``(count,)`` which of the parts that pairs connect each peak is in."""
+    graph = coo_matrix((np.ones(len(a), np.int8), (a, b)), shape=(count, count))
+    return connected_components(graph, directed=False)[1]
+
+
+def _join_in_order(
+    chosen: np.ndarray, joint: np.ndarray, a: np.ndarray, b: np.ndarray, mean: np.ndarray
+) -> list[Group]:
+    """Pair by pair: two groups become one unless both have a joint of the same kind."""
+    groups = {i: Group([i], 1 << int(joint[i])) for i in chosen.tolist()}
+    owner = dict(groups)
     for first, second, value in zip(a.tolist(), b.tolist(), mean.tolist()):
         one, other = owner[first], owner[second]
         if one is other:
@@ -41,7 +79,7 @@ def join(joint: np.ndarray, a: np.ndarray, b: np.ndarray, mean: np.ndarray) -> l
             one, other = _unite(one, other, value)
             for peak in other.peaks:
                 owner[peak] = one
-    return [group for i, group in enumerate(groups) if owner[i] is group]
+    return [group for i, group in groups.items() if owner[i] is group]
 
 
 def _unite(one: Group, other: Group, value: float) -> tuple[Group, Group]:

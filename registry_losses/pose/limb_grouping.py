@@ -131,14 +131,14 @@ def _integrals(
     needed = int(np.ceil(settings.agreeing * settings.samples - 1e-6))
 
     def along(pairs: np.ndarray, at: np.ndarray) -> np.ndarray:
-        """The field along the pairs at some of the samples, ``(t, s)``."""
-        step_x, step_y = dx[pairs][:, None], dy[pairs][:, None]
-        x = np.rint(xa[pairs][:, None] + at * step_x).astype(np.int32)
-        y = np.rint(ya[pairs][:, None] + at * step_y).astype(np.int32)
+        """The field along the pairs at some of the samples, ``(s, t)``."""
+        step_x, step_y = dx[pairs], dy[pairs]
+        x = np.rint(xa[pairs] + at[:, None] * step_x).astype(np.int32)
+        y = np.rint(ya[pairs] + at[:, None] * step_y).astype(np.int32)
         place = y * np.int32(width) + x
-        place += (2 * plane * limb[pairs]).astype(np.int32)[:, None]
+        place += (2 * plane * limb[pairs]).astype(np.int32)
         value = flat.take(place) * step_x + flat.take(place + np.int32(plane)) * step_y
-        return value / length[pairs][:, None]
+        return value / length[pairs]
 
     mean = np.zeros(len(limb), np.float32)
     rows = kept.nonzero()[0]
@@ -146,14 +146,14 @@ def _integrals(
     spread = np.linspace(0, settings.samples - 1, settings.samples - needed + 3)[1:-1]
     few = steps[np.unique(spread.astype(int))]
     if len(rows) and len(few) == settings.samples - needed + 1:
-        rows = rows[(along(rows, few) > settings.sample_thr).any(axis=1)]
+        rows = rows[(along(rows, few) > settings.sample_thr).any(axis=0)]
     kept[:] = False
     if len(rows):
         values = along(rows, steps)
-        mean[rows] = values.mean(axis=1)
+        mean[rows] = values.mean(axis=0)
         # Without this a person as wide as the image would win by chance.
         mean[rows] += np.minimum(0.5 * longest / np.maximum(length[rows], 1e-6) - 1, 0)
-        agree = (values > settings.sample_thr).sum(axis=1) >= needed
+        agree = (values > settings.sample_thr).sum(axis=0) >= needed
         kept[rows] = agree & (mean[rows] > settings.score_thr)
     return mean, kept
 
@@ -167,12 +167,17 @@ def _assign(
     limbs: Sequence[tuple[int, int]],
 ) -> np.ndarray:
     """Index of the pairs that the optimal assignment of each limb chooses."""
-    chosen = []
+    # Where no candidate of a limb has a choice, every pair that counts is taken.
+    disputed = mean <= 0
+    for end in (a, b):
+        key = limb * (int(starts[-1]) + 1) + end
+        disputed |= np.bincount(key)[key] > 1 if len(key) else False
+    contested = np.bincount(limb[disputed], minlength=len(limbs)) > 0
+    chosen = [(~contested[limb]).nonzero()[0]]
     ends = np.searchsorted(limb, np.arange(len(limbs) + 1))
-    for number, (i, j) in enumerate(limbs):
+    for number in contested.nonzero()[0].tolist():
+        i, j = limbs[number]
         rows = slice(ends[number], ends[number + 1])
-        if rows.start == rows.stop:
-            continue
         shape = (starts[i + 1] - starts[i], starts[j + 1] - starts[j])
         gain, index = np.zeros(shape, np.float32), np.full(shape, -1)
         place = (a[rows] - starts[i], b[rows] - starts[j])
@@ -181,7 +186,7 @@ def _assign(
         # A pair that does not count gains nothing, so it never displaces one that does.
         taken = index[linear_sum_assignment(gain, maximize=True)]
         chosen.append(taken[taken >= 0])
-    return np.concatenate(chosen) if chosen else np.zeros(0, np.int64)
+    return np.concatenate(chosen)
 
 
 def _as_persons(
