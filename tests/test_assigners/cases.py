@@ -131,18 +131,6 @@ ASSIGNERS = {
     'Hungarian': Case(HungarianAssigner()),
     'PAA': _case(PAAAssigner(), reference.max_iou, 0.1, 0.1, ordered=True),
     'SimOTA': _case(SimOTAAssigner(), reference.simota),
-    'SimOTA small': _case(
-        SimOTAAssigner(min_positives=4, min_gt_size=20),
-        reference.simota,
-        min_positives=4,
-        min_gt_size=20,
-    ),
-    'DynamicSoftLabel small': _case(
-        DynamicSoftLabelAssigner(min_positives=2, min_gt_size=12),
-        reference.dynamic_soft_label,
-        min_positives=2,
-        min_gt_size=12,
-    ),
     'DynamicSoftLabel': _case(
         DynamicSoftLabelAssigner(), reference.dynamic_soft_label, may_skip=True
     ),

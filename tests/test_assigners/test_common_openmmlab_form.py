@@ -36,7 +36,7 @@ class Instances(SimpleNamespace):
 
 # These read logits in OpenMMLab's form, probabilities in ours.
 LOGITS = {'DynamicSoftLabel': torch.logit, 'Hungarian': torch.log}
-LOGITS['BatchDynamicSoftLabel'] = LOGITS['DynamicSoftLabel small'] = torch.logit
+LOGITS['BatchDynamicSoftLabel'] = torch.logit
 # These have arguments of their own in OpenMMLab's form; their own files test it.
 OWN_FORM = ('CenterRegion', 'Region', 'TopkHungarian')
 NAMES = [name for name in ASSIGNERS if name not in OWN_FORM]

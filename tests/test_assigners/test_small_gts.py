@@ -10,8 +10,9 @@ from registry_losses.assigners import (
 )
 from registry_losses.errors import ConfigError
 from registry_losses.structures import Predictions
+from registry_losses.testing.reference.assigners import dynamic_soft_label, simota
 
-from . import scenes
+from . import judge, scenes
 
 # Cells of 8 pixels; their centres lie at 4, 12, 20 ...
 PRIORS = scenes.grid_priors([scenes.square_level(32, 8, [(16, 16)])])
@@ -53,6 +54,29 @@ def test_the_nearest_gt_gets_a_prior_that_two_claim():
     found = assigner(PRIORS, gt, predictions())
     # Both are nearest to the centre at (4, 4), the first as near to that at (12, 4).
     assert sorted(zip(found.gt.tolist(), found.prior.tolist())) == [(0, 1), (1, 0)]
+
+
+SHARED = [(SimOTAAssigner, simota, 4, 20), (DynamicSoftLabelAssigner, dynamic_soft_label, 2, 12)]
+
+
+def agree(rule, plain, least, size, seeds):
+    assigner = rule(min_positives=least, min_gt_size=size)
+
+    def reference(image):
+        return plain(image, min_positives=least, min_gt_size=size)
+
+    assert judge.compare(assigner, reference, seeds=seeds, ties=True) > 10
+
+
+@pytest.mark.parametrize(('rule', 'plain', 'least', 'size'), SHARED)
+def test_equals_the_plain_loops(rule, plain, least, size):
+    agree(rule, plain, least, size, range(2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('rule', 'plain', 'least', 'size'), SHARED)
+def test_equals_the_plain_loops_on_many_scenes(rule, plain, least, size):
+    agree(rule, plain, least, size, range(2, 40))
 
 
 def test_settings_below_0_are_refused():
