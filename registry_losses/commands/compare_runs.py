@@ -17,7 +17,7 @@ def compare_runs_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('work_dirs', nargs='+', metavar='WORK_DIR')
     parser.add_argument(
-        '--metric', default='coco/bbox_mAP', help='ranks the runs (default: %(default)s)'
+        '--metric', help='ranks the runs (default: coco/bbox_mAP, of persons coco/keypoints_mAP)'
     )
     parser.add_argument('--out', metavar='FILE.png', help='draw the curves as well')
     return parser

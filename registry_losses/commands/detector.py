@@ -19,7 +19,7 @@ from ..config import load_config
 from ..datasets.metainfo import COCO_CLASSES, make_palette
 from ..engine.weights import load_weights, without_pretrained
 from ..errors import ConfigError, DataError
-from ..evaluation.samples import predictions_of
+from ..evaluation.samples import predictions_of, to_numpy
 from ..registry import DATASETS, MODELS, TRANSFORMS
 from ..structures import DetDataSample
 
@@ -225,11 +225,12 @@ def category_ids(classes: Sequence[str]) -> list[int]:
 def result_rows(sample: DetDataSample, image: int, name: str, ids: Sequence[int]) -> list[dict]:
     """The detections of one image as rows of a COCO results file, best first.
 
-    ``bbox`` is x, y, width, height in pixels; ``file_name`` is an addition.
+    ``bbox`` is x, y, width, height in pixels; ``file_name`` is an addition. Persons have their
+    ``keypoints`` x, y, score, one after the other; a joint that was not found is 0, 0, 0.
     """
     found = predictions_of(sample)
     rows = zip(found['bboxes'].tolist(), found['scores'].tolist(), found['labels'].tolist())
-    return [
+    results: list[dict] = [
         dict(
             image_id=image,
             category_id=ids[label],
@@ -239,3 +240,10 @@ def result_rows(sample: DetDataSample, image: int, name: str, ids: Sequence[int]
         )
         for (x1, y1, x2, y2), score, label in rows
     ]
+    if 'keypoints' in sample.pred_instances:
+        points = to_numpy(sample.pred_instances.keypoints)
+        scores = to_numpy(sample.pred_instances.keypoint_scores)[..., None]
+        joints = np.where(scores > 0, np.concatenate((points, scores), axis=2), 0)
+        for row, person in zip(results, joints):
+            row['keypoints'] = [round(float(v), 3) for v in person.reshape(-1)]
+    return results

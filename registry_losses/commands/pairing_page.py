@@ -45,7 +45,7 @@ _OF_BOXES = (
     'ppyoloe',
     'centernet',
 )
-SYSTEMS = (*_OF_BOXES, 'yolov1', 'yolov3', 'yolov4', 'yolov5', 'yolox')
+SYSTEMS = (*_OF_BOXES, 'yolov1', 'yolov3', 'yolov4', 'yolov5', 'yolox', 'ae', 'openpose')
 
 _INTRO = """# What pairs with what
 
@@ -170,7 +170,7 @@ def sampler_table() -> Table:
 def model_node(system: str) -> dict[str, Any]:
     """The head's node of one of the small configs, with its training settings in it."""
     cfg = Config.fromfile(configs_folder() / '_base_' / 'models' / f'{system}_tiny.py').model
-    node = cfg.bbox_head.to_dict()
+    node = (cfg.get('bbox_head') or cfg.head).to_dict()
     return dict(node, train_cfg=cfg.train_cfg.to_dict(), test_cfg=cfg.test_cfg.to_dict())
 
 
@@ -181,7 +181,8 @@ def head_table() -> Table:
         head = MODELS.build(model_node(system))
         terms = ', '.join(f'`{t.name}`: {KINDS[t.kind]}' for t in head.loss_terms)
         parts = (head, head.prior_generator, head.bbox_coder)
-        rows.append((system, *(f'`{type(part).__name__}`' for part in parts), terms))
+        names = ('none' if part is None else f'`{type(part).__name__}`' for part in parts)
+        rows.append((system, *names, terms))
     return Table(
         'Heads, as the small configs have them',
         ('system', 'head', 'priors', 'coder', 'terms'),
@@ -235,6 +236,7 @@ _REFUSED: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
         dict(loss_cls=dict(type='SeesawLoss', num_classes=80)),
     ),
     ('', 'centernet', dict(loss_cls=dict(type='GaussianFocalLoss', use_sigmoid=False))),
+    ('', 'openpose', dict(loss_field=dict(type='FocalLoss'))),
     (
         'a box loss on a head without boxes',
         'ssd',

@@ -12,7 +12,7 @@ from ..errors import DataError
 from .curves import find_logs, read_scalars
 
 AP = 'coco/bbox_mAP'
-_COLUMNS = (('AP', AP), ('AP50', f'{AP}_50'), ('AP75', f'{AP}_75'))
+OKS_AP = 'coco/keypoints_mAP'
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ class RunSummary:
         return int(self.seconds[-1, 0]) if len(self.seconds) else 0
 
 
-def read_run(work_dir: str | Path, metric: str = AP) -> RunSummary:
+def read_run(work_dir: str | Path, metric: str | None = None) -> RunSummary:
     """The summary of a work directory.
 
     Args:
         work_dir: Of ``tools/train.py``.
-        metric: Figure to rank by.
+        metric: Figure to rank by. Default: AP of boxes or, where it was not measured, of persons.
 
     Raises:
         DataError: If there is no log, or the figure was never measured.
@@ -71,6 +71,8 @@ def read_run(work_dir: str | Path, metric: str = AP) -> RunSummary:
             f'{folder}: no run of tools/train.py (expected {folder}/*/vis_data/scalars.json)'
         )
     train, val = read_scalars(logs)
+    if metric is None:
+        metric = OKS_AP if OKS_AP in val and AP not in val else AP
     curve = val.get(metric)
     if curve is None or not np.isfinite(curve[:, 1]).any():
         known = ', '.join(sorted(val)) or 'no validation at all'
@@ -89,8 +91,9 @@ def _seconds(pace: np.ndarray | None) -> np.ndarray:
 def markdown_table(runs: Sequence[RunSummary]) -> str:
     """One line a run, the best first."""
     ranked = sorted(runs, key=lambda run: -run.at_best(run.metric))
-    columns = list(_COLUMNS)
     metric = runs[0].metric
+    base = OKS_AP if metric.startswith(OKS_AP) else AP
+    columns = [('AP', base), ('AP50', f'{base}_50'), ('AP75', f'{base}_75')]
     if metric not in dict(columns).values():
         columns.insert(0, (metric, metric))
     head = ['run', *(short for short, _ in columns), 'best at step', 'steps', 'minutes']

@@ -85,6 +85,41 @@ def test_joints_on_the_last_pixel(name):
     assert np.abs(found.keypoints[0].numpy() - persons[0]).max() <= 2.0
 
 
+def hard_cases():
+    """Images without persons, with one joint, with twins, with 50 persons, with joints on edges."""
+    lone = np.zeros((1, 17))
+    lone[0, 9] = 2
+    edge = people(1)
+    edge[0, :4] = [[127.99, 127.99], [0, 127.99], [127.99, 0], [128, 128]]
+    return {
+        'no person': sample(np.zeros((0, 17, 2))),
+        'one joint': sample(people(1), lone),
+        'twins': sample(np.repeat(people(1), 2, axis=0)),
+        'fifty': sample(people(50)),
+        'edges': sample(edge),
+    }
+
+
+@pytest.mark.parametrize('name', HEADS)
+@pytest.mark.parametrize('case', hard_cases())
+def test_hard_cases_train(name, case):
+    """Finite losses and gradients, a joint on the last pixel among the positives."""
+    torch.manual_seed(0)
+    head = HEADS[name]()
+    head.init_weights()
+    shown = [hard_cases()[case]]
+    losses = head.loss([torch.randn(1, 8, 32, 32)], shown)
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(value) for value in losses.values())
+    assert all(torch.isfinite(p.grad).all() for p in head.parameters())
+    maps = ((torch.zeros(1, 17, 32, 32),),)
+    gt = head.ground_truth(shown)
+    pairs = head.assigner(head.priors(maps), gt, None)
+    assert pairs.num_pairs == int(gt.valid.sum())
+    if case == 'edges':
+        assert {0, 31, 31 * 32, 32 * 32 - 1} - {0} <= set(pairs.prior.tolist())
+
+
 @pytest.mark.parametrize('name', HEADS)
 def test_decoding_is_in_float32_under_autocast_and_leaves_the_maps_alone(name):
     shown = [sample(people(3))]

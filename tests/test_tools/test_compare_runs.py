@@ -64,3 +64,16 @@ def test_errors(tmp_path, capsys, arguments, message):
     with pytest.raises(SystemExit):
         compare_runs_main([a.format(tmp_path) for a in arguments])
     assert message in capsys.readouterr().err
+
+
+def test_runs_of_persons_are_ranked_by_their_similarity(tmp_path, capsys):
+    folders = []
+    for name, ap in (('worse', 0.2), ('better', 0.5)):
+        folder = write_run(tmp_path / name, [(ap, 0.8)])
+        log = next(folder.glob('*/vis_data/scalars.json'))
+        log.write_text(log.read_text().replace('bbox', 'keypoints'))
+        folders.append(str(folder))
+    compare_runs_main(folders)
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[0].startswith('| run | AP | AP50 |')
+    assert rows[2].startswith('| better | 0.500 | 0.800 |') and rows[3].startswith('| worse |')
