@@ -40,8 +40,8 @@ def join(joint: np.ndarray, a: np.ndarray, b: np.ndarray, mean: np.ndarray) -> l
     part = _hanging_together(len(joint), a, b)
     num_parts = int(part.max()) + 1 if len(part) else 0
     kinds = int(joint.max()) + 1 if len(joint) else 0
-    doubled = np.bincount(part * kinds + joint, minlength=num_parts * kinds) > 1
-    disputed = doubled.reshape(num_parts, kinds).any(axis=1)
+    found = np.bincount(part * kinds + joint, minlength=num_parts * kinds)
+    disputed = found.reshape(num_parts, kinds).max(axis=1, initial=0) > 1
     strength = np.bincount(part[a], weights=mean, minlength=num_parts).tolist()
     order = np.argsort(part, kind='stable')
     starts = np.searchsorted(part[order], np.arange(num_parts + 1))

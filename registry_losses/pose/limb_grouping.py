@@ -211,5 +211,6 @@ def _as_persons(
     # The evidence there is, over all there could be; a borrowed peak is another's evidence.
     limb_sum = np.array([group.strength for group in groups], np.float32).reshape(n)
     total = (scores.sum(axis=1) - borrowed + limb_sum) / (num_joints + num_limbs)
+    total = np.minimum(total, 1)  # a field may be a little longer than its unit
     kept = total >= settings.min_score
     return Persons.ordered(keypoints[kept], scores[kept], total[kept], settings.max_persons)

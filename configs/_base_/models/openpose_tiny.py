@@ -15,5 +15,5 @@ model = dict(
         loss_field=dict(type='PAFLoss', foreground=10.0),
     ),
     # Chosen on training images.
-    test_cfg=dict(threshold=0.2, kernel=5, min_joints=3),
+    test_cfg=dict(threshold=0.3, kernel=3, min_joints=3),
 )
