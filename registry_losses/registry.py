@@ -20,7 +20,7 @@ from .errors import ConfigError, RegistryLossesError, UnknownTypeError, nearest_
 SCOPE = 'registry_losses'
 
 # What constructors raise at values that they were not made for.
-_WRONG_VALUE = (
+WRONG_VALUE = (
     ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError,
     ValueError,
 )  # fmt: skip
@@ -79,7 +79,7 @@ class ScopedRegistry(Registry):
             return super().build(cfg, *args, **kwargs)
         except RegistryLossesError:
             raise
-        except _WRONG_VALUE as error:
+        except WRONG_VALUE as error:
             raise ConfigError(self._not_built(cfg, error)) from error
 
     def _not_built(self, cfg: Any, error: Exception) -> str:

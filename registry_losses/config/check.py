@@ -48,8 +48,11 @@ _CLIP_KEYS = frozenset(
 _PLAIN_SECTIONS: Mapping[str, frozenset[str]] = {
     'auto_scale_lr': frozenset({'enable', 'base_batch_size'}),
     'custom_imports': frozenset({'imports', 'allow_failed_imports'}),
+    'env_cfg': frozenset({'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'}),
     'randomness': frozenset({'seed', 'diff_rank_seed', 'deterministic'}),
 }
+
+_PROCESSES_KEYS = frozenset({'mp_start_method', 'opencv_num_threads'})
 
 # Given by whoever builds, never by a config.
 _NOT_OFFERED = ALWAYS_READ | {'runner', 'dataloader', 'params', 'module'}
@@ -140,6 +143,9 @@ class _Checker:
             return
         if key in _PLAIN_SECTIONS:
             self._known(key, value, _PLAIN_SECTIONS[key])
+            inner = value.get('mp_cfg') if key == 'env_cfg' and isinstance(value, Mapping) else None
+            if inner is not None:
+                self._known('env_cfg.mp_cfg', inner, _PROCESSES_KEYS)
         elif key in self._sections:
             self._sections[key](key, value)
 

@@ -34,7 +34,10 @@ def check_box(
     xywh: Sequence[float], width: int, height: int, problems: Problems, ids: dict[str, Any]
 ) -> list[float] | None:
     """The box as xyxy clipped to the image, or None when it has to be dropped."""
-    x, y, w, h = map(float, xywh)
+    try:
+        x, y, w, h = map(float, xywh)
+    except OverflowError:  # a whole number of hundreds of digits
+        x, y, w, h = (math.inf,) * 4
     detail = f'bbox (x, y, w, h) {list(xywh)}'
     if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(w) and math.isfinite(h)):
         problems.drop('with a box that is not finite', **ids, detail=detail)

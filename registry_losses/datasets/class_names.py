@@ -24,6 +24,9 @@ def with_palette(metainfo: Mapping | None) -> dict | None:
         DataError: If the classes are no sequence of distinct names.
     """
     if not metainfo or 'classes' not in metainfo:
+        slip = nearest_names('classes', [str(key) for key in metainfo or ()])
+        if slip:
+            raise DataError(f"metainfo: {slip[0]!r} is not read: write classes=('cat', ...)")
         return dict(metainfo) if metainfo else None
     classes = metainfo['classes']
     if isinstance(classes, str) or not all(isinstance(c, str) for c in classes):

@@ -51,7 +51,9 @@ class CocoDataset(DetDataset):
         self.cat_ids: list = content.cat_ids
         self.problems = content.problems
         for image in content.images:
-            image['img_path'] = fileio.join_path(self.data_prefix['img'], image.pop('file_name'))
+            name = image.pop('file_name')
+            whole = '://' in name  # an address of its own
+            image['img_path'] = name if whole else fileio.join_path(self.data_prefix['img'], name)
         return content.images
 
 

@@ -20,7 +20,7 @@ from .annotations import Repeats, check_box, read_flag_of, read_value
 from .class_names import Missing, log_skipped, match_classes
 from .problems import Problems
 from .segmentations import read_segmentation
-from .values import Ids, is_number, read_id, read_size, read_weight
+from .values import Ids, is_number, read_id, read_name, read_size, read_weight
 
 
 def load_json(path: str, *, backend_args: Mapping | None = None) -> Any:
@@ -34,11 +34,15 @@ def load_json(path: str, *, backend_args: Mapping | None = None) -> Any:
         return json.loads(fileio.get(path, backend_args=dict(backend_args or {}) or None))
     except UnicodeDecodeError as error:
         raise DataError(f'{path}: expected UTF-8 json, got bytes that are not: {error}') from error
+    except RecursionError as error:
+        raise DataError(f'{path}: no annotation file: lists in lists in lists') from error
     except json.JSONDecodeError as error:
         raise DataError(
             f'{path}: broken json at line {error.lineno}, column {error.colno}: {error.msg}; '
             'was the file cut off while it was written or downloaded?'
         ) from error
+    except ValueError as error:  # a number of thousands of digits
+        raise DataError(f'{path}: {str(error).partition(";")[0]}') from error
 
 
 @dataclass(frozen=True)
@@ -174,9 +178,8 @@ def _categories(categories: list, problems: Problems) -> dict[Any, dict]:
         name = category['name']
         if is_number(name) and name == int(name):
             name = str(int(name))  # digits, written as numbers
-        name = name.strip() if isinstance(name, str) else ''
-        if not name:
-            raise problems.fail(f'expected a category name as text, got {category!r}')
+        name = read_value('name', name, read_name, problems, {}, of=f'category {category!r}')
+        name = name.strip()
         if number in found or name in names:
             raise problems.fail(f'duplicate category {number!r} {name!r}')
         names.add(name)
@@ -190,9 +193,8 @@ def _images(images: list, problems: Problems) -> dict[Any, dict]:
         if not isinstance(image, dict) or not {'id', 'file_name'} <= set(image):
             raise problems.fail(f'expected images with id and file_name, got {image!r}')
         number = read_value('id', image['id'], read_id, problems, {}, of=f'image {image!r}')
-        name = image['file_name']
-        if not isinstance(name, str) or not name.strip():
-            raise problems.fail(f'file_name: expected a name, got {name!r}', image=number)
+        ids = dict(image=number)
+        name = read_value('file_name', image['file_name'], read_name, problems, ids)
         if number in result:
             raise problems.fail(
                 f'duplicate image id (files {result[number]["file_name"]!r} and {name!r})',

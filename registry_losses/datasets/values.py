@@ -80,6 +80,20 @@ def read_size(value: Any) -> int:
     return round(number)
 
 
+def read_name(value: Any) -> str:
+    """A name of a file or class: text that can be written down, without null characters.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f'expected a name, got {value!r}')
+    # Half a surrogate pair is text to json, and nothing to files, logs and terminals.
+    if '\0' in value or (not value.isascii() and any('\ud800' <= c <= '\udfff' for c in value)):
+        raise ValueError(f'expected text, got {value!r}')
+    return value
+
+
 def read_weight(value: Any) -> float:
     """How much an object counts in training: a finite number, 0 or more.
 
@@ -87,7 +101,7 @@ def read_weight(value: Any) -> float:
         ValueError: If it is anything else.
     """
     number = as_number(value)
-    if number is None or number < 0:
+    if number is None or not 0 <= number < 1e30:  # float32 holds up to 3e38
         raise ValueError(f'expected a finite number of at least 0, got {value!r}')
     return number
 

@@ -17,6 +17,7 @@ from .class_names import log_skipped, match_classes, nearest_hint, with_palette
 from .metainfo import VOC_CLASSES, make_palette
 from .options import DatasetOptions
 from .problems import Problems
+from .texts import decode, parse_xml
 from .values import read_size
 from .voc_files import IMAGE_SUFFIXES, ImageFiles, name_of, read_object
 
@@ -155,8 +156,8 @@ class VOCDataset(DetDataset):
                 backend_args=self.backend_args,
             )
             return sorted(files)
-        text = fileio.get_text(self.ann_file, backend_args=self.backend_args)
-        return text.lstrip('\ufeff').splitlines()
+        content = fileio.get(self.ann_file, backend_args=self.backend_args)
+        return decode(content, self.ann_file).splitlines()
 
     def _name(self, line: str) -> str:
         """The image that a line names: without the column of class lists or a suffix."""
@@ -178,10 +179,11 @@ class VOCDataset(DetDataset):
         path = self._xml(name)
         if not self._exists(path):
             raise DataError(f'{self.ann_file}, image {name}: no annotation file {path}')
-        try:
-            return ElementTree.fromstring(fileio.get(path, backend_args=self.backend_args))
-        except ElementTree.ParseError as error:
-            raise DataError(f'{path}, image {name}: broken XML: {error}') from error
+        content = fileio.get(path, backend_args=self.backend_args)
+        tree = parse_xml(content, f'{path}, image {name}')
+        if tree.tag != 'annotation' and tree.find('.//object') is None:
+            raise DataError(f'{path}, image {name}: expected <annotation>, got <{tree.tag}>')
+        return tree
 
     def _image(
         self,

@@ -17,6 +17,7 @@ from mmengine.logging import print_log
 from ..errors import DataError
 from .annotations import Repeats, check_box
 from .problems import Problems
+from .texts import decode
 from .voc_files import IMAGE_SUFFIXES
 
 
@@ -30,7 +31,10 @@ def yolo_classes(source: Path) -> tuple[str, ...]:
     """
     start = source if source.is_dir() else source.parent
     if source.suffix in ('.yaml', '.yml'):
-        return _names_of_yaml(source)
+        names = _names_of_yaml(source)
+        if not names:
+            raise DataError(f'{source}: expected names: [...], the names of the classes')
+        return names
     for folder in (start, *start.absolute().parents[:2]):
         for path in (*sorted(folder.glob('*.yaml')), *sorted(folder.glob('*.yml'))):
             names = _names_of_yaml(path)
@@ -38,7 +42,7 @@ def yolo_classes(source: Path) -> tuple[str, ...]:
                 return names
         for name in ('classes.txt', 'obj.names', 'labels.txt'):
             if (folder / name).is_file():
-                text = (folder / name).read_text(encoding='utf-8-sig')
+                text = decode((folder / name).read_bytes(), folder / name)
                 return tuple(line.strip() for line in text.splitlines() if line.strip())
     raise DataError(
         f'{source}: no data.yaml with names and no classes.txt near it; give the names of the '
@@ -49,11 +53,24 @@ def yolo_classes(source: Path) -> tuple[str, ...]:
 def _names_of_yaml(path: Path) -> tuple[str, ...]:
     import yaml
 
-    content = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
-    names = content.get('names', ()) if isinstance(content, dict) else ()
+    try:
+        content = yaml.safe_load(decode(path.read_bytes(), path)) or {}
+    except yaml.YAMLError as error:
+        raise DataError(f'{path}: broken YAML: {" ".join(str(error).split())}') from error
+    names = (content.get('names') if isinstance(content, dict) else None) or ()
     if isinstance(names, dict):
-        names = [names[key] for key in sorted(names)]
-    return tuple(str(name).strip() for name in names)
+        if set(names) != set(range(len(names))):
+            raise DataError(
+                f'{path}: names: expected a list, or the numbers 0 to {len(names) - 1}, got '
+                f'{list(names)[:10]}'
+            )
+        names = [names[key] for key in range(len(names))]
+    if not isinstance(names, (list, tuple)) or any(isinstance(n, (list, dict)) for n in names):
+        raise DataError(f'{path}: names: expected a list of names, got {names!r}')
+    found = tuple(str(name).strip() for name in names)
+    if len(set(found)) != len(found):
+        raise DataError(f'{path}: names: expected each name once, got {list(found)}')
+    return found
 
 
 def list_images(source: Path, images: str | Path | None = None) -> list[Path]:
@@ -67,7 +84,7 @@ def list_images(source: Path, images: str | Path | None = None) -> list[Path]:
         DataError: If there is none.
     """
     if source.suffix == '.txt' and source.is_file():
-        lines = source.read_text(encoding='utf-8-sig').splitlines()
+        lines = decode(source.read_bytes(), source).splitlines()
         return [source.parent / line.strip() for line in lines if line.strip()]
     folder = Path(images) if images else source
     if source.is_file():
@@ -112,7 +129,7 @@ def read_yolo(files: Sequence[Path], classes: Sequence[str]) -> list[dict]:
         without += not label_file(path).is_file()
         for kind in ('labels', 'ignored'):
             text = label_file(path, kind)
-            lines = text.read_text(encoding='utf-8-sig').splitlines() if text.is_file() else []
+            lines = decode(text.read_bytes(), text).splitlines() if text.is_file() else []
             for number, line in enumerate(lines, 1):
                 if not line.strip():
                     continue
@@ -139,7 +156,7 @@ def _parse(line: str, path: Path, number: int, num_classes: int) -> tuple[int, l
         label, *values = re.split(r'[\s,]+', line.strip())
         numbers = [float(v) for v in values]
         index = int(float(label))
-    except ValueError:
+    except (ValueError, OverflowError):
         numbers, index = [], -1
     if len(numbers) != 4 or not 0 <= index < num_classes or max(map(abs, numbers)) > 2:
         raise DataError(

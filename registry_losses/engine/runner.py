@@ -33,6 +33,7 @@ from .optim import shared_once
 from .parallel import wrap_on_cpu
 from .resuming import follow_config, relocate_paths, settings_of
 from .safe_loading import fetch_checkpoint, load_checkpoint_file
+from .sections import name_sections
 from .start_checks import check_batches, check_start, length_of
 from .threads import choose_threads, use_threads
 from .weights import load_what_fits, match_weights, require_all
@@ -63,12 +64,12 @@ def _for_the_console(record: logging.LogRecord) -> bool:
 
 
 @RUNNERS.register_module()
+@name_sections
 class Runner(_Runner):
     """Trains, validates and tests what a config describes.
 
-    Use it as MMEngine's: ``Runner.from_cfg(cfg).train()``. What differs: checkpoints
-    are whole or absent and hold plain data, a resumed run equals the uninterrupted one,
-    and distributed training runs on CPUs.
+    Use it as MMEngine's: ``Runner.from_cfg(cfg).train()``. What differs: checkpoints are whole or
+    absent and hold plain data, a resumed run equals the uninterrupted one, CPUs train together.
     """
 
     _checkpoint: dict[str, Any] | None = None
@@ -79,7 +80,8 @@ class Runner(_Runner):
     def from_cfg(cls, cfg: Any) -> Runner:
         """Build a runner from a config."""
         cfg = copy.deepcopy(cfg)
-        randomness = cfg.setdefault('randomness', {})
+        cfg['randomness'] = cfg.get('randomness') or {}
+        randomness = cfg['randomness']
         if cfg.get('resume') and randomness.get('seed') is None:
             # MMEngine takes over the seed of a resumed run only after the sampler was built.
             path = cfg.get('load_from') or find_resumable(cfg['work_dir'])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sized
+from pathlib import Path
 from typing import Any
 
 from mmengine.dist import get_world_size
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader
 from ..config.schedule import Length, misfits
 from ..errors import ConfigError
 from .hooks import NonFiniteLossHook, ProgressHook, ReportHook
+from .sections import section
 
 _WATCHES = {
     NonFiniteLossHook: "guard=dict(type='NonFiniteLossHook')",
@@ -32,7 +34,10 @@ def check_start(runner: Any) -> list[str]:
     """
     loop = runner.train_loop
     check_batches('train_dataloader', loop.dataloader, endless=_never_ends(loop))
-    notes = schedule_notes(runner)
+    with section('param_scheduler'):
+        notes = schedule_notes(runner)
+    if runner._val_loop is not None:
+        check_files('val_evaluator', runner.val_loop)
     hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
     for hook in hooks:
         check_best(hook, runner)
@@ -70,6 +75,18 @@ def check_batches(name: str, loader: DataLoader, *, endless: bool = False) -> No
         f'{name}: no batch in an epoch: {count} images, batch_size={size}{told} and drop_last='
         'True leave nothing. Lower batch_size, or set drop_last=False'
     )
+
+
+def check_files(name: str, loop: Any) -> None:
+    """Refuse metrics whose annotation file is not there: they would say so after an epoch.
+
+    Raises:
+        ConfigError: Naming the evaluator and the file.
+    """
+    for metric in getattr(getattr(loop, 'evaluator', None), 'metrics', ()):
+        path = getattr(metric, 'ann_file', None)
+        if isinstance(path, str) and '://' not in path and not Path(path).is_file():
+            raise ConfigError(f'{name}: ann_file: no such file {path!r}')
 
 
 def length_of(loop: Any) -> Length | None:

@@ -11,7 +11,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from ..datasets.coco_reader import CocoContent, read_coco
-from ..datasets.values import as_number
+from ..datasets.values import as_number, is_number
 from ..errors import ConfigError, DataError
 from ..registry import METRICS
 from .coco_backend import AREAS, evaluate_boxes, load_backend, mean_defined
@@ -78,6 +78,10 @@ class CocoMetric(BaseMetric):
         self.classwise = classwise
         self.max_dets = tuple(sorted(max_dets))
         self.iou_thrs = None if iou_thrs is None else tuple(iou_thrs)
+        if not self.max_dets or any(not isinstance(n, int) or n < 1 for n in self.max_dets):
+            raise ConfigError(f'max_dets: expected whole numbers of at least 1, got {max_dets!r}')
+        if any(not is_number(t) or not 0 < t <= 1 for t in self.iou_thrs or ()):
+            raise ConfigError(f'iou_thrs: expected numbers in (0, 1], got {iou_thrs!r}')
         self.format_only = format_only
         self.outfile_prefix = outfile_prefix
         self.backend = backend

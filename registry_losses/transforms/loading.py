@@ -78,6 +78,11 @@ class LoadImageFromFile(_LoadImageFromFile):
                     return None
                 reason = str(error).removeprefix(f'{results["img_path"]}: ')
                 raise DamagedImageError(f'{_where(results)}: {reason}') from error
+            except (OSError, KeyError, ValueError, ImportError) as error:
+                # A folder, a loop of links, a storage that is not there: no image of its own.
+                raise DataError(
+                    f'{_where(results)}: cannot be read ({type(error).__name__}: {error})'
+                ) from error
         results['img'] = image.astype(np.float32) if self.to_float32 else image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         results['exif_turned'] = turned

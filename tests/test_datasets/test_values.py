@@ -232,12 +232,46 @@ def test_names_are_text_without_blanks_around(tmp_path):
     assert dataset.cat_ids == [1, 2]
     for name in (None, '', ['a']):
         data['categories'][0]['name'] = name
-        with pytest.raises(DataError, match='expected a category name'):
+        with pytest.raises(DataError, match='name: expected a name'):
             build(tmp_path, data)
     data = content()
     data['images'][0]['file_name'] = None
     with pytest.raises(DataError, match='image 1: file_name: expected a name'):
         build(tmp_path, data)
+
+
+@pytest.mark.parametrize('name', ['a\0', '\ud800'])
+def test_names_that_no_file_or_terminal_takes(tmp_path, name):
+    data = content()
+    data['images'][0]['file_name'] = name
+    with pytest.raises(DataError, match=r'ann\.json, image 1: file_name: expected text'):
+        build(tmp_path, data)
+    data = content()
+    data['categories'][0]['name'] = name
+    with pytest.raises(DataError, match=r"ann\.json: category .*'id': 1.* name: expected text"):
+        build(tmp_path, data)
+
+
+@pytest.mark.parametrize(
+    'text', ['[' * 50_000, '{"a":' * 50_000, '{"images": [%s]}' % ('9' * 5000)]
+)
+def test_json_that_the_parser_gives_up_on(tmp_path, text):
+    (tmp_path / 'ann.json').write_text(text)
+    with pytest.raises(DataError, match=r'ann\.json: (no annotation file|Exceeds the limit)'):
+        CocoDataset('ann.json', data_root=str(tmp_path), metainfo=dict(classes=('a', 'b')))
+
+
+def test_numbers_beyond_all_floats_are_not_finite(tmp_path):
+    dataset = build(tmp_path, content(bbox=[10**400, 1, 5, 5]))
+    assert dataset.problems.dropped == {'with a box that is not finite': 4}
+    with pytest.raises(DataError, match='weight: expected a finite number'):
+        build(tmp_path, content(weight=1e308))
+
+
+@pytest.mark.parametrize('key', ['CLASSES', 'clases', 'class'])
+def test_misspelt_metainfo(tmp_path, key):
+    with pytest.raises(DataError, match=f"metainfo: '{key}' is not read: write classes="):
+        build(tmp_path, content(), metainfo={key: ('a', 'b')})
 
 
 def test_weights(tmp_path):

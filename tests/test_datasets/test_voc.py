@@ -38,6 +38,58 @@ def test_boxes_are_one_based_and_inclusive(tmp_path):
     ]
 
 
+@pytest.mark.parametrize('encoding', ['gb2312', 'shift_jis', 'latin-1', 'utf-16'])
+def test_encodings_that_files_declare(tmp_path, encoding):
+    build(tmp_path, thing(1, 1, 9, 9))
+    path = tmp_path / 'V' / 'Annotations' / 'x1.xml'
+    name = 'h\xe4' if encoding == 'latin-1' else '\u732b'
+    text = path.read_text().replace('dog', name)
+    path.write_bytes(f'<?xml version="1.0" encoding="{encoding}"?>\n{text}'.encode(encoding))
+    dataset = VOCDataset(
+        'list.txt',
+        data_root=str(tmp_path),
+        data_prefix=dict(sub_data_root='V'),
+        metainfo=dict(classes=(name,)),
+    )
+    assert len(dataset.get_data_info(0)['instances']) == 1
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'message'),
+    [
+        ('<annotation>', '<annotation xmlns="http://x">', None),
+        ('object>', 'Object>', None),
+        ('annotation>', 'html>', None),
+        ('object>', 'item>', None),
+        ('<annotation>', '<?xml version="1.0" encoding="none"?><annotation>', 'unknown encoding'),
+    ],
+)
+def test_tags_and_encodings_of_other_programs(tmp_path, old, new, message):
+    build(tmp_path, thing(1, 1, 9, 9))
+    path = tmp_path / 'V' / 'Annotations' / 'x1.xml'
+    path.write_text(path.read_text().replace(old, new))
+    options = dict(data_root=str(tmp_path), data_prefix=dict(sub_data_root='V'))
+    if message:
+        with pytest.raises(DataError, match=rf'x1\.xml, image x1: broken XML: {message}'):
+            VOCDataset('list.txt', **options)
+        return
+    found = VOCDataset('list.txt', **options).get_data_info(0)['instances']
+    assert len(found) == (new != 'item>')
+    path.write_text('<html><body/></html>')
+    with pytest.raises(DataError, match=r'x1\.xml, image x1: expected <annotation>, got <html>'):
+        VOCDataset('list.txt', **options)
+
+
+def test_lists_in_other_encodings(tmp_path):
+    build(tmp_path, thing(1, 1, 9, 9))
+    options = dict(data_root=str(tmp_path), data_prefix=dict(sub_data_root='V'))
+    (tmp_path / 'list.txt').write_bytes('x1\n'.encode('utf-16'))
+    assert len(VOCDataset('list.txt', **options)) == 1
+    (tmp_path / 'list.txt').write_bytes(b'x1\xff\n')
+    with pytest.raises(DataError, match=r'list\.txt: expected a text file in UTF-8'):
+        VOCDataset('list.txt', **options)
+
+
 def test_problems(tmp_path):
     dataset = build(tmp_path, thing(60, 1, 70, 4), thing(1, 1, 5, 5))
     assert len(dataset.get_data_info(0)['instances']) == 1

@@ -143,3 +143,39 @@ def test_an_unchanged_schedule_is_not_spoken_of(tmp_path, toy_runner, warnings_o
     toy_runner(tmp_path, **cosine(2)).train()
     texts = warnings_of(toy_runner(tmp_path, resume=True, **cosine(2)).train)
     assert not any('differs' in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'log_level': 'LOUD'}, "log_level: KeyError: 'LOUD'"),
+        ({'randomness.seed': -1}, 'randomness: ValueError: Seed must be'),
+        ({'randomness': 3}, 'randomness: expected a dict'),
+        ({'env_cfg.mp_cfg': dict(opencv_threads=0)}, r'env_cfg\.mp_cfg\.opencv_threads: no part'),
+        ({'env_cfg.cudnn_benchmrk': True}, r'Nearest: cudnn_benchmark'),
+        ({'visualizer': 3}, 'visualizer: expected|visualizer: TypeError'),
+        ({'train_dataloader.batch_size': 0}, 'a data loader: ValueError: batch_size should be'),
+        ({'train_dataloader.num_workers': 'x'}, 'a data loader: TypeError'),
+        ({'train_dataloader.shuffle': True}, 'sampler option is mutually exclusive with shuffle'),
+        ({'optim_wrapper.optimizer.lr': 'x'}, 'optim_wrapper: TypeError'),
+        ({'optim_wrapper.accumulative_counts': 0}, 'optim_wrapper: AssertionError'),
+        ({'auto_scale_lr': dict(enable=True, base_batch_size=0)}, 'auto_scale_lr: ZeroDivision'),
+        ({'val_evaluator': dict(type='CocoMetric', max_dets=[0])}, 'max_dets: expected whole'),
+        ({'val_evaluator': dict(type='CocoMetric', iou_thrs=[2])}, 'iou_thrs: expected numbers'),
+        ({'load_from': 3}, 'load_from or resume: TypeError'),
+    ],
+)
+def test_values_that_builders_stumble_over_name_their_section(
+    tmp_path, toy_runner, options, message
+):
+    with pytest.raises(ConfigError, match=message):
+        toy_runner(tmp_path, **options).train()
+
+
+def test_a_metric_whose_file_is_missing_is_refused_before_training(tmp_path, toy_runner):
+    options = {
+        'val_evaluator': dict(type='CocoMetric', ann_file=str(tmp_path / 'none.json')),
+        'default_hooks.checkpoint.save_best': None,
+    }
+    with pytest.raises(ConfigError, match=r'val_evaluator: ann_file: no such file .*none\.json'):
+        toy_runner(tmp_path, **options).train()

@@ -10,6 +10,7 @@ import pytest
 from registry_losses.commands.convert_dataset import convert_dataset_main
 from registry_losses.datasets.convert import split_images
 from registry_losses.datasets.formats import find_format, read_dataset
+from registry_losses.datasets.yolo_text import yolo_classes
 from registry_losses.errors import DataError
 
 NAMES = ('day/x 1.png', 'night/x 1.png', 'y.JPG', 'z.jpeg')
@@ -108,7 +109,9 @@ def test_what_cannot_be_read_is_named(source, tmp_path):
     assert len(read_dataset(source, images=tmp_path / 'elsewhere').images) == 4
 
 
-@pytest.mark.parametrize('line', ['0 0.5 0.5 0.2', '2 0.5 0.5 0.2 0.2', 'x 1 1 1 1', '0 9 9 3 3'])
+@pytest.mark.parametrize(
+    'line', ['0 0.5 0.5 0.2', '1e400 1 1 1 1', '2 0.5 0.5 0.2 0.2', 'x 1 1 1 1', '0 9 9 3 3']
+)
 def test_yolo_lines_that_are_none(tmp_path, line):
     for folder in ('images', 'labels'):
         (tmp_path / folder).mkdir()
@@ -123,3 +126,21 @@ def test_yolo_lines_that_are_none(tmp_path, line):
     (tmp_path / 'labels/a.txt').unlink()
     with pytest.raises(DataError, match=r'no text file at .*labels/a\.txt'):
         read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('names:', r'expected names: \[\.\.\.\]'),
+        ('names: 3', 'names: expected a list of names, got 3'),
+        ('names: {1: one, 5: two}', r'names: expected a list, or the numbers 0 to 1, got \[1, 5\]'),
+        ('names: [one, one]', 'names: expected each name once'),
+        (': : :', 'broken YAML'),
+    ],
+)
+def test_names_that_would_give_objects_other_classes(tmp_path, text, message):
+    (tmp_path / 'data.yaml').write_text(text)
+    with pytest.raises(DataError, match=rf'data\.yaml: {message}'):
+        yolo_classes(tmp_path / 'data.yaml')
+    (tmp_path / 'data.yaml').write_text('names: {1: two, 0: one}')
+    assert yolo_classes(tmp_path / 'data.yaml') == ('one', 'two')
