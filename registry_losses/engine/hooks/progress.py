@@ -66,14 +66,14 @@ class ProgressHook(Hook):
         self._progress.update(self._tasks['train'], completed=runner.iter + 1, **fields)
 
     def _announce(self, runner: Any) -> None:
-        """Once, when the pace is known: after 20 steps, or 20 seconds of slow ones."""
+        """Once, when the pace is known: after 20 steps, or 45 seconds of slow ones."""
         times = runner.message_hub.log_scalars.get('train/time')
         if self._announced or times is None:
             return
         done = runner.iter + 1 - self._begin
         # The first steps warm caches and choose algorithms.
         pace = times.mean(max(done - 3, 1))
-        if done >= 20 or (done >= 3 and times.mean(done) * done >= 20):
+        if done >= 20 or (done >= 3 and times.mean(done) * done >= 45):
             self._announced = True
             rest = runner.max_iters - runner.iter - 1
             if rest > 0 and is_main_process():
