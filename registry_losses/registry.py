@@ -52,6 +52,9 @@ class ScopedRegistry(Registry):
 
     def find(self, key: str) -> Any:
         """Return the object registered as ``key``, or None."""
+        scope = key.rpartition('.')[0]
+        if '.' in key and not all(part.isidentifier() for part in scope.split('.')):
+            return None  # '../x': MMEngine would import it
         try:
             return super().get(key)
         except UnknownTypeError:

@@ -54,7 +54,7 @@ class Length:
             return None
         by_epoch = counts_epochs(train_cfg)
         steps = train_cfg.get('max_epochs' if by_epoch else 'max_iters')
-        if isinstance(steps, bool) or not isinstance(steps, (int, float)) or steps <= 0:
+        if isinstance(steps, bool) or not isinstance(steps, (int, float)) or not 0 < steps < 2**63:
             return None
         return Length(int(steps), by_epoch)
 
@@ -169,7 +169,9 @@ def _whole(value: Any) -> list[int]:
 
 def _count_as_the_loop(cfg: Config, length: Length) -> list[str]:
     notes = []
-    hooks = cfg.get('default_hooks') or {}
+    hooks = cfg.get('default_hooks')
+    if not isinstance(hooks, Mapping):
+        hooks = {}
     checkpoint, logger = hooks.get('checkpoint'), hooks.get('logger')
     if isinstance(checkpoint, MutableMapping):
         given = checkpoint.get('interval')
@@ -200,7 +202,8 @@ def _interval(cfg: Config, length: Length) -> int:
     """Each epoch; or at each validation, and eight times a training at least."""
     if length.by_epoch:
         return 1
-    validation = cfg.train_cfg.get('val_interval') or length.steps
+    validation = cfg.train_cfg.get('val_interval')
+    validation = validation if _whole(validation) and validation > 0 else length.steps
     return max(1, min(validation, -(-length.steps // 8)))
 
 

@@ -176,7 +176,7 @@ def _categories(categories: list, problems: Problems) -> dict[Any, dict]:
             'id', category['id'], read_id, problems, {}, of=f'category {category!r}'
         )
         name = category['name']
-        if is_number(name) and name == int(name):
+        if is_number(name) and (isinstance(name, int) or name.is_integer()):
             name = str(int(name))  # digits, written as numbers
         name = read_value('name', name, read_name, problems, {}, of=f'category {category!r}')
         name = name.strip()

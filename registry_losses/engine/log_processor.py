@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Any
 
@@ -55,3 +56,19 @@ def shorten(line: str) -> str:
 def _rounded(number: str) -> str:
     """Three decimals, more where they would leave nothing."""
     return number if 0 < float(number) < 0.01 else f'{float(number):.3f}'
+
+
+# Long or repeated with every run: they go to the log file, not to the console.
+_FILE_ONLY = (
+    '\n----',  # the environment
+    'Config:',
+    'Hooks will be executed',
+    'paramwise_options',
+    '"FileClient" will be',
+    '"HardDiskBackend" is',
+)
+
+
+def for_the_console(record: logging.LogRecord) -> bool:
+    """Whether a line of the log is shown, and not merely kept in the file."""
+    return not record.getMessage().startswith(_FILE_ONLY)

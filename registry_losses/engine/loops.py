@@ -50,8 +50,8 @@ class _TrainLoop(BaseLoop):
         self._epoch = 0
         self._iter = 0
         self._pass_begin = 0  # the iteration at which the current pass over the data began
-        self.val_begin = val_begin
-        self.val_interval = val_interval
+        self.val_begin = _whole_number('val_begin', val_begin)
+        self.val_interval = _whole_number('val_interval', val_interval)
         self.stop_training = False  # set by EarlyStoppingHook
         self.dynamic_milestones, self.dynamic_intervals = calc_dynamic_intervals(
             val_interval, dynamic_intervals
@@ -306,6 +306,7 @@ class IterBasedTrainLoop(_TrainLoop):
 
 
 def _whole_number(name: str, value: Any) -> int:
-    if int(value) != value or value < 0:
-        raise ConfigError(f'train_cfg.{name}: expected a whole number, got {value!r}')
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 1 <= value < 2**63 or int(value) != value:
+        raise ConfigError(f'train_cfg.{name}: expected a whole number of at least 1, got {value!r}')
     return int(value)

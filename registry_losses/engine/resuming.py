@@ -156,3 +156,12 @@ def relocate_paths(message_hub: Any, directory: Path) -> None:
             moved = directory / os.path.basename(value)
             if moved.is_file():
                 message_hub.update_info(key, str(moved))
+
+
+def saved_in(cfg: Mapping[str, Any]) -> Path:
+    """The folder of the checkpoints: the work directory, or one of its name in ``out_dir``."""
+    work_dir = Path(cfg['work_dir'])
+    hooks = cfg.get('default_hooks')
+    hook = hooks.get('checkpoint') if isinstance(hooks, Mapping) else None
+    out_dir = hook.get('out_dir') if isinstance(hook, Mapping) else None
+    return Path(out_dir) / work_dir.absolute().name if out_dir else work_dir

@@ -29,11 +29,12 @@ from .checkpoint import ATOMIC_BACKEND, find_resumable
 from .distributed import init_distributed
 from .gradients import restore_gradients
 from .hooks import CheckClassesHook, StopValidationHook
+from .log_processor import for_the_console
 from .optim import shared_once
 from .parallel import wrap_on_cpu
-from .resuming import follow_config, relocate_paths, settings_of
+from .resuming import follow_config, relocate_paths, saved_in, settings_of
 from .safe_loading import fetch_checkpoint, load_checkpoint_file
-from .sections import name_sections
+from .sections import check_whole, name_sections, section
 from .start_checks import check_batches, check_start, length_of
 from .threads import choose_threads, use_threads
 from .weights import load_what_fits, match_weights, require_all
@@ -47,20 +48,6 @@ _MMENGINE_HOOKS = (
     'param_scheduler',
     'checkpoint',
 )
-
-# Long or repeated with every run: they go to the log file, not to the console.
-_FILE_ONLY = (
-    '\n----',  # the environment
-    'Config:',
-    'Hooks will be executed',
-    'paramwise_options',
-    '"FileClient" will be',
-    '"HardDiskBackend" is',
-)
-
-
-def _for_the_console(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith(_FILE_ONLY)
 
 
 @RUNNERS.register_module()
@@ -80,11 +67,12 @@ class Runner(_Runner):
     def from_cfg(cls, cfg: Any) -> Runner:
         """Build a runner from a config."""
         cfg = copy.deepcopy(cfg)
+        check_whole(cfg)
         cfg['randomness'] = cfg.get('randomness') or {}
         randomness = cfg['randomness']
         if cfg.get('resume') and randomness.get('seed') is None:
             # MMEngine takes over the seed of a resumed run only after the sampler was built.
-            path = cfg.get('load_from') or find_resumable(cfg['work_dir'])
+            path = cfg.get('load_from') or find_resumable(saved_in(cfg))
             if path:
                 meta = load_checkpoint_file(path, mmap=True).get('meta', {})
                 randomness['seed'] = meta.get('seed')
@@ -118,6 +106,15 @@ class Runner(_Runner):
         self.register_hook(CheckClassesHook())
         self.register_hook(StopValidationHook())
 
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call the hooks; one that cannot begin with its settings is named."""
+        if fn_name not in ('before_run', 'before_train'):
+            super().call_hook(fn_name, **kwargs)
+            return
+        for hook in self.hooks:
+            with section(type(hook).__name__):
+                getattr(hook, fn_name)(self, **kwargs)
+
     def build_logger(
         self, log_level: int | str = 'INFO', log_file: str | None = None, **options: Any
     ) -> MMLogger:
@@ -125,7 +122,7 @@ class Runner(_Runner):
         logger = super().build_logger(log_level, log_file, **options)
         for handler in logger.handlers:
             if not isinstance(handler, logging.FileHandler):
-                handler.addFilter(_for_the_console)
+                handler.addFilter(for_the_console)
         return logger
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
@@ -212,10 +209,11 @@ class Runner(_Runner):
         if self._has_loaded or not self._resume or self._load_from is not None:
             super().load_or_resume()
             return
-        found = [find_resumable(self.work_dir) if self.rank == 0 else None]
+        folder = saved_in(dict(work_dir=self.work_dir, default_hooks=self.cfg.get('default_hooks')))
+        found = [find_resumable(folder) if self.rank == 0 else None]
         broadcast_object_list(found)
         if found[0] is None:
-            self.logger.info(f'No checkpoint to resume in {self.work_dir}: starting afresh.')
+            self.logger.info(f'No checkpoint to resume in {folder}: starting afresh.')
             return
         self.resume(str(found[0]))
 

@@ -46,6 +46,29 @@ def section(name: str) -> Iterator[None]:
         raise ConfigError(f'{name}: {type(error).__name__}: {error}') from error
 
 
+_TOGETHER = (
+    ('train_dataloader', 'train_cfg', 'optim_wrapper'),
+    ('val_dataloader', 'val_cfg', 'val_evaluator'),
+    ('test_dataloader', 'test_cfg', 'test_evaluator'),
+)
+
+
+def check_whole(cfg: Mapping[str, Any]) -> None:
+    """Refuse a part of what training, validation or testing needs together.
+
+    Raises:
+        ConfigError: Naming what is missing, and what calls for it.
+    """
+    for keys in _TOGETHER:
+        given = [key for key in keys if cfg.get(key) is not None]
+        missing = [key for key in keys if key not in given]
+        if given and missing:
+            raise ConfigError(
+                f'{" and ".join(given)} need {" and ".join(missing)}: add what is missing, or set'
+                ' all three to None'
+            )
+
+
 def name_sections(runner: type) -> type:
     """Let the methods of a runner class that read a section of the config name it."""
     for method, name in SECTIONS.items():

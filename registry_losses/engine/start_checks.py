@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import get_world_size
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 from torch.utils.data import DataLoader
 
 from ..config.schedule import Length, misfits
@@ -39,9 +39,12 @@ def check_start(runner: Any) -> list[str]:
     if runner._val_loop is not None:
         check_files('val_evaluator', runner.val_loop)
     hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
-    for hook in hooks:
-        check_best(hook, runner)
-    notes += _checkpoint_notes(hooks, loop)
+    with section('default_hooks.checkpoint'):
+        for hook in hooks:
+            check_best(hook, runner)
+        notes += _checkpoint_notes(hooks, loop)
+    for stopper in (hook for hook in runner.hooks if isinstance(hook, EarlyStoppingHook)):
+        check_figures('EarlyStoppingHook.monitor', [stopper.monitor], runner)
     missing = [k for k in _WATCHES if not any(isinstance(h, k) for h in runner.hooks)]
     if missing:
         notes.append(
@@ -116,12 +119,17 @@ def check_best(hook: CheckpointHook, runner: Any) -> None:
     """
     given = [hook.save_best] if isinstance(hook.save_best, str) else hook.save_best or []
     wanted = [name for name in given if name != 'auto']
+    check_figures('default_hooks.checkpoint.save_best', wanted, runner)
+
+
+def check_figures(key: str, wanted: Sequence[str], runner: Any) -> None:
+    """Refuse figures that no validation yields; see :func:`check_best`."""
     if not wanted:
         return
     if runner._val_loop is None:
         raise ConfigError(
-            f'default_hooks.checkpoint.save_best={wanted[0]!r}: this run never validates; add'
-            ' val_dataloader, val_cfg and val_evaluator, or save_best=None'
+            f'{key}={wanted[0]!r}: this run never validates; add val_dataloader, val_cfg and'
+            f' val_evaluator, or leave {key.rpartition(".")[2]} out'
         )
     metrics = runner.val_loop.evaluator.metrics
     known: list[str] = []
@@ -137,10 +145,7 @@ def check_best(hook: CheckpointHook, runner: Any) -> None:
         if name in known or any(name.startswith(prefix) for prefix in open_prefixes):
             continue
         there = known + [f'{prefix}...' for prefix in open_prefixes]
-        raise ConfigError(
-            f'default_hooks.checkpoint.save_best={name!r}: no validation yields it; there are '
-            + ', '.join(there)
-        )
+        raise ConfigError(f'{key}={name!r}: no validation yields it; there are ' + ', '.join(there))
 
 
 def _checkpoint_notes(hooks: list[CheckpointHook], loop: Any) -> list[str]:

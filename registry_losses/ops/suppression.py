@@ -57,7 +57,7 @@ class Suppression:
         """
         node = dict(node)
         kind = node.setdefault('type', 'nms')
-        if kind not in _KEYS:
+        if not isinstance(kind, str) or kind not in _KEYS:
             raise ConfigError(f'nms.type: expected one of {", ".join(_KEYS)}, got {kind!r}')
         if 'iou_thr' in node:
             if 'iou_threshold' in node:

@@ -179,3 +179,34 @@ def test_a_metric_whose_file_is_missing_is_refused_before_training(tmp_path, toy
     }
     with pytest.raises(ConfigError, match=r'val_evaluator: ann_file: no such file .*none\.json'):
         toy_runner(tmp_path, **options).train()
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'train_cfg.val_interval': 0}, 'val_interval: expected a whole number of at least 1'),
+        ({'train_cfg.val_begin': 'x'}, 'val_begin: expected a whole number'),
+        ({'train_cfg.max_epochs': 0}, 'max_epochs: expected a whole number of at least 1, got 0'),
+        ({'train_cfg.max_epochs': float('inf')}, 'max_epochs: expected a whole number'),
+        ({'val_evaluator': None}, 'val_dataloader and val_cfg need val_evaluator: add what'),
+        ({'optim_wrapper': None}, 'train_dataloader and train_cfg need optim_wrapper'),
+        ({'default_hooks.checkpoint.interval': 'x'}, r'default_hooks\.checkpoint: TypeError'),
+        ({'custom_hooks': [dict(type='EMAHook', momentum=5)]}, 'EMAHook: AssertionError: momentum'),
+        (
+            {'custom_hooks': [dict(type='EarlyStoppingHook', monitor='toi/mAP', rule='less')]},
+            r"EarlyStoppingHook\.monitor='toi/mAP': no validation yields it; there are toy/",
+        ),
+    ],
+)
+def test_lengths_hooks_and_sections_that_cannot_be(tmp_path, toy_runner, options, message):
+    with pytest.raises(ConfigError, match=message):
+        toy_runner(tmp_path, **options).train()
+
+
+def test_checkpoints_elsewhere_are_resumed(tmp_path, toy_runner):
+    """With ``out_dir`` they are not in the work directory; a resume began afresh without a word."""
+    options = {'default_hooks.checkpoint.out_dir': str(tmp_path / 'far')}
+    toy_runner(tmp_path / 'run', **{**options, 'train_cfg.max_epochs': 1}).train()
+    assert (tmp_path / 'far' / 'run' / 'epoch_1.pth').is_file()
+    runner = toy_runner(tmp_path / 'run', resume=True, **options)
+    assert len(rates(runner)) == 12
