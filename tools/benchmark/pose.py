@@ -8,7 +8,7 @@ read-write passes over 8 M floats, the milliseconds of the plain formula (person
 joint by joint, as the papers state it and as the established packages do it) in the same
 run, and how many times ours is faster; for associative embedding also how many times fewer
 passes ours takes than the established implementation once took at 30 persons
-(``ESTABLISHED``). One
+(``ESTABLISHED``). Where MMPose is installed, its own code is timed in the same run. One
 thread; times are of the processor, so that other programs on the machine do not count.
 """
 
@@ -27,6 +27,7 @@ import numpy as np
 import pose_formulas as plain
 import torch
 from mmengine.structures import InstanceData
+from pose_peers import mmpose_calls, mmpose_version
 
 from registry_losses.heads import AEHead, OpenPoseHead, evaluate_terms
 from registry_losses.structures import DetDataSample
@@ -80,8 +81,8 @@ def sample_of(points: np.ndarray) -> DetDataSample:
     return sample
 
 
-def rows(persons: int) -> list[tuple[str, Callable, Callable]]:
-    """Name, our call and the plain one, of everything that is timed."""
+def rows(persons: int) -> list[tuple[str, Callable, Callable, Callable | None]]:
+    """Name, our call, the plain one and MMPose's, of everything that is timed."""
     common = dict(
         prior_generator=dict(type='MlvlPointGenerator', strides=[STRIDE]),
         train_cfg=dict(assigner=dict(type='GaussianAssigner', sigma=SIGMA, unbiased=True)),
@@ -125,7 +126,10 @@ def rows(persons: int) -> list[tuple[str, Callable, Callable]]:
     background = 1 - one.amax(1, keepdim=True)
     confidence = torch.cat((one, background), 1)[None]
     field_map = torch.from_numpy(true_fields)[None, None]
-    return [
+    peers: dict[str, Callable] = {}
+    if mmpose_version():
+        peers = mmpose_calls(points, SIZE, CELLS, SIGMA, heat, tags, one, tag_map)
+    timed: list[tuple[str, Callable, Callable]] = [
         ('AE targets', ae_targets,
          lambda: [plain.heatmaps(c, (CELLS, CELLS), SIGMA) for c in cells]),
         ('fields', fields, lambda: [plain.fields(c, limbs, (CELLS, CELLS), 1.0) for c in cells]),
@@ -136,6 +140,7 @@ def rows(persons: int) -> list[tuple[str, Callable, Callable]]:
          lambda: openpose.predict_by_feat((confidence,), (field_map,), batch_img_metas=metas),
          lambda: plain.group_by_limbs(true_heat[0], true_fields, limbs)),
     ]  # fmt: skip
+    return [(name, ours, theirs, peers.get(name)) for name, ours, theirs in timed]
 
 
 def main() -> None:
@@ -148,17 +153,24 @@ def main() -> None:
     y = torch.empty_like(x)
     one_pass = cpu_ms(lambda: torch.add(x, 1, out=y), 15)
     print(f'one read-write pass over 8 M floats: {one_pass:.2f} ms')
-    print(f'{"":16} persons      ms  passes  plain ms  faster  fewer passes than established')
+    print(f'MMPose: {mmpose_version() or "not installed"}')
+    print(
+        f'{"":16} persons      ms  passes  plain ms  faster  MMPose ms  faster  '
+        'fewer passes than established'
+    )
     for persons in args.persons:
-        for name, ours, theirs in rows(persons):
+        for name, ours, theirs, mmpose in rows(persons):
             ms, other = cpu_ms(ours, 5), cpu_ms(theirs, 1)
-            fewer = ''
+            fewer, peer = '', ' ' * 17
+            if mmpose is not None:
+                peer_ms = cpu_ms(mmpose, 1)
+                peer = f'{peer_ms:9.1f} {peer_ms / ms:6.1f}x'
             if persons == 30 and name in ESTABLISHED:
                 once = ESTABLISHED[name] / ESTABLISHED_PASS_MS
                 fewer = f'{once / (ms / one_pass):.1f} x'
             print(
                 f'{name:16} {persons:7} {ms:7.1f} {ms / one_pass:7.2f} {other:9.1f} '
-                f'{other / ms:6.1f}x  {fewer}',
+                f'{other / ms:6.1f}x  {peer}  {fewer}',
                 flush=True,
             )
 
