@@ -87,7 +87,7 @@ def _summary(train: dict[str, np.ndarray], val: dict[str, np.ndarray]) -> str:
         seconds = float((np.diff(pace[:, 0], prepend=0) * pace[:, 1]).sum())
         text += f' in {seconds / 60:.1f} minutes ({np.median(pace[:, 1]):.3f} s a step, median)'
     count = max((len(series) for series in val.values()), default=0)
-    return text + f', {count} validations.'
+    return text + f', {count} validation{"s" * (count != 1)}.'
 
 
 def _shown(value: float) -> str:

@@ -6,6 +6,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 
 from registry_losses.commands.browse_dataset import browse_dataset_main
+from registry_losses.commands.config_choices import choose
 from registry_losses.commands.convert_dataset import convert_dataset_main
 from registry_losses.commands.fit_anchors import fit_anchors_main
 from registry_losses.commands.new_config import SYSTEMS, new_config_main
@@ -83,3 +84,15 @@ def test_fit_anchors_prints_what_to_write(source, capsys):
     with pytest.raises(SystemExit):
         fit_anchors_main([str(source), '--count', '4'])
     assert 'expected a multiple of the 3 strides' in capsys.readouterr().err
+
+
+def test_sizes_and_lengths_follow_the_data():
+    """Platelets of 38 pixels beside cells of 100: the size is the small ones'."""
+    boxes = [[0, 0, 38, 40], [100, 100, 200, 210], [300, 300, 400, 400]]
+    instances = [dict(bbox=b, bbox_label=min(i, 1), ignore_flag=0) for i, b in enumerate(boxes)]
+    images = [dict(width=640, height=480, instances=instances)] * 292
+    chosen = choose(images)
+    assert chosen.image_size == (320, 240) and chosen.max_iters == 1400
+    photos = [dict(width=500, height=375, instances=instances[1:])] * 20
+    assert choose(photos).image_size == (192, 144) and choose(photos).max_iters == 1000
+    assert choose(photos, image_size=(96, 64), max_iters=7).max_iters == 7
