@@ -87,7 +87,9 @@ def term_table(found: Inspection) -> Table:
         extra += [f'pair {term.pair_weight}'] if term.pair_weight != 'assigned' else []
         extra += ['x images'] if term.times_batch else []
         extra += [f'levels {term.level_weights}'] if term.level_weights else []
-        value = f'{found.losses[term.name]:.4g}'
+        # A term of tags has two values.
+        names = ['loss_pull', 'loss_push'] if term.kind == 'embedding' else [term.name]
+        value = ', '.join(f'{found.losses[name]:.4g}' for name in names)
         by_pair = term.kind in (*BOX_KINDS, 'centerness')
         kind = (term.kind, 'positives' if by_pair else term.rows, normalizer)
         rows.append((term.name, type(term.loss).__name__, *kind, ', '.join(extra), value))

@@ -35,6 +35,18 @@ def refused(capsys, *arguments) -> str:
     return capsys.readouterr().err
 
 
+@pytest.mark.parametrize('file, term', [
+    ('associative_embedding/ae_tiny_puppets.py', 'loss_embedding'),
+    ('openpose/openpose_tiny_puppets.py', 'loss_field'),
+])  # fmt: skip
+def test_pose_heads_are_shown(capsys, file, term):
+    text = run(capsys, CONFIGS / file, *SMALL)
+    lines = [[cell.strip() for cell in line.split('│')[1:-1]] for line in text.splitlines()]
+    rows = {cells[0]: cells[1:] for cells in lines if cells}
+    assert all(float(value) > 0 for value in rows[term][-1].split(', '))
+    assert rows['loss_heatmap'][1] == 'heatmap' and 'builds and trains' in text
+
+
 def test_the_pairing_is_shown(capsys):
     assigner = "model.train_cfg.assigner=dict(type='SimOTAAssigner', center_radius=2.0)"
     text = run(capsys, YOLOV5, *SMALL, '--cfg-options', assigner)
