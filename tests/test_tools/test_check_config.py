@@ -43,7 +43,8 @@ def test_pose_heads_are_shown(capsys, file, term):
     text = run(capsys, CONFIGS / file, *SMALL)
     lines = [[cell.strip() for cell in line.split('│')[1:-1]] for line in text.splitlines()]
     rows = {cells[0]: cells[1:] for cells in lines if cells}
-    assert all(float(value) > 0 for value in rows[term][-1].split(', '))
+    # Synthetic joints are of one person, who has nobody to be pushed from.
+    assert sum(float(value) for value in rows[term][-1].split(', ')) > 0
     assert rows['loss_heatmap'][1] == 'heatmap' and 'builds and trains' in text
 
 
