@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .cli import add_cfg_options, run_command
+from .cli import add_cfg_options, run_command, share
 
 
 def analyze_results_parser() -> argparse.ArgumentParser:
@@ -21,9 +21,9 @@ def analyze_results_parser() -> argparse.ArgumentParser:
     source.add_argument('--checkpoint', help='run this model on the test set')
     source.add_argument('--results', help='COCO results json of the test set instead')
     parser.add_argument('--out', required=True, metavar='DIR')
-    parser.add_argument('--iou-thr', type=float, default=0.5, help='overlap of a hit')
+    parser.add_argument('--iou-thr', type=share, default=0.5, help='overlap of a hit')
     parser.add_argument(
-        '--score-thr', type=float, default=0.3, help='of the confusion matrix and of recall'
+        '--score-thr', type=share, default=0.3, help='of the confusion matrix and of recall'
     )
     parser.add_argument('--device', help='cpu, cuda, cuda:1 ...; default: a GPU if there is one')
     add_cfg_options(parser, 'model.test_cfg.nms.iou_threshold=0.6')

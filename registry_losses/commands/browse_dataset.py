@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from .cli import add_cfg_options, positive_int, run_command
+from .cli import add_cfg_options, positive_int, run_command, whole_number
 
 
 def browse_dataset_parser() -> argparse.ArgumentParser:
@@ -21,7 +21,7 @@ def browse_dataset_parser() -> argparse.ArgumentParser:
     parser.add_argument('--columns', type=positive_int, default=4)
     parser.add_argument('--rows', type=positive_int, default=3, help='a sheet (default 3)')
     parser.add_argument('--cell', type=positive_int, default=320, help='pixels of an image')
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--seed', type=whole_number, default=0)
     parser.add_argument('--out', default='work_dirs/browse', metavar='DIR')
     add_cfg_options(parser, 'train_dataloader.dataset.pipeline.3.prob=1')
     return parser

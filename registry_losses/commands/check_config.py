@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from .cli import add_cfg_options, positive_int, run_command
+from .cli import add_cfg_options, positive_int, run_command, whole_number
 
 
 def check_config_parser() -> argparse.ArgumentParser:
@@ -33,7 +33,9 @@ def check_config_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--batch', type=positive_int, default=2, help='synthetic images (default 2)'
     )
-    parser.add_argument('--seed', type=int, default=0, help='of weights and synthetic images')
+    parser.add_argument(
+        '--seed', type=whole_number, default=0, help='of weights and synthetic images'
+    )
     add_cfg_options(parser, '"model.train_cfg.assigner=dict(type=\'ATSSAssigner\')"')
     return parser
 

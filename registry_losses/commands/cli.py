@@ -83,6 +83,28 @@ def positive_int(text: str) -> int:
     return value
 
 
+def whole_number(text: str) -> int:
+    """An argument that is a whole number of at least 0: a seed, for instance."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'expected a whole number, got {text!r}') from None
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f'expected 0 to 2**32 - 1, got {text}')
+    return value
+
+
+def share(text: str) -> float:
+    """An argument that is a number from 0 to 1: a threshold."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'expected a number, got {text!r}') from None
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f'expected a number from 0 to 1, got {text}')
+    return value
+
+
 def positive_number(text: str) -> float:
     """An argument that is a finite number above 0."""
     try:

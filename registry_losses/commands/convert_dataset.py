@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from .cli import run_command
+from .cli import run_command, whole_number
 
 
 def convert_dataset_parser() -> argparse.ArgumentParser:
@@ -30,7 +30,7 @@ def convert_dataset_parser() -> argparse.ArgumentParser:
         default=[('all', 1.0)],
         help='parts drawn by image, e.g. train=0.8 val=0.2; default: all together',
     )
-    parser.add_argument('--seed', type=int, default=0, help='of the split (default 0)')
+    parser.add_argument('--seed', type=whole_number, default=0, help='of the split (default 0)')
     parser.add_argument(
         '--place',
         choices=('link', 'copy', 'none'),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from .cli import positive_int, run_command
+from .cli import positive_int, run_command, whole_number
 
 
 def fit_anchors_parser() -> argparse.ArgumentParser:
@@ -24,7 +24,7 @@ def fit_anchors_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--count', type=positive_int, default=9, help='anchors (default 9)')
     parser.add_argument('--strides', nargs='+', type=positive_int, default=[8, 16, 32])
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--seed', type=whole_number, default=0)
     return parser
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, DataError
-from .cli import add_cfg_options, add_trust, positive_int, run_command
+from .cli import add_cfg_options, add_trust, positive_int, run_command, share
 
 if TYPE_CHECKING:
     from ..structures import DetDataSample
@@ -35,7 +35,7 @@ def infer_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--score-thr',
-        type=float,
+        type=share,
         default=0.3,
         help='least score of a drawn box (default 0.3); results.json holds all that the'
         " config's test_cfg lets through",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .cli import positive_int, run_command
+from .cli import positive_int, run_command, whole_number
 
 if TYPE_CHECKING:
     from ..datasets.formats import DatasetContent
@@ -34,7 +34,7 @@ def new_config_parser() -> argparse.ArgumentParser:
     parser.add_argument('--max-iters', type=positive_int, metavar='N', help='steps of training')
     parser.add_argument('--batch-size', type=positive_int, default=8)
     parser.add_argument('--no-flip', action='store_true', help='mirrored objects are others')
-    parser.add_argument('--seed', type=int, default=0, help='of the split without --val')
+    parser.add_argument('--seed', type=whole_number, default=0, help='of the split without --val')
     parser.add_argument('--force', action='store_true', help='overwrite the config')
     return parser
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from .cli import positive_int, run_command
+from .cli import positive_int, run_command, whole_number
 
 
 def pairing_grid_parser() -> argparse.ArgumentParser:
@@ -19,7 +19,7 @@ def pairing_grid_parser() -> argparse.ArgumentParser:
     add('--heads', nargs='+', metavar='HEAD', help='default: all')
     add('--jobs', type=positive_int, default=2, help='processes (default: %(default)s)')
     add('--sample', type=positive_int, metavar='N', help='only N cells, drawn by --seed')
-    add('--seed', type=int, default=0)
+    add('--seed', type=whole_number, default=0)
     add(
         '--out', default='work_dirs/pairing_grid', help='what was run so far (default: %(default)s)'
     )

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from .cli import OWN_ASSIGNER as OWN
-from .cli import add_cfg_options, positive_int, positive_number, run_command
+from .cli import add_cfg_options, positive_int, positive_number, run_command, whole_number
 
 
 def pairing_matrix_parser() -> argparse.ArgumentParser:
@@ -20,7 +20,7 @@ def pairing_matrix_parser() -> argparse.ArgumentParser:
     add('--heads', nargs='+', required=True, help='systems (retinanet, fcos, ...) or config files')
     add('--assigners', nargs='+', default=[OWN], help=f'NAME or NAME(key=value); {OWN}: its own')
     add('--losses', nargs='+', default=[OWN], help=f'box losses, likewise; {OWN}: its own')
-    add('--seeds', nargs='+', type=int, default=[0])
+    add('--seeds', nargs='+', type=whole_number, default=[0])
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument('--steps', type=positive_int, help='of training, for every pairing')
     budget.add_argument(

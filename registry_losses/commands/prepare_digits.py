@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from .cli import run_command
+from .cli import run_command, whole_number
 
 
 def prepare_digits_parser() -> argparse.ArgumentParser:
@@ -15,7 +15,7 @@ def prepare_digits_parser() -> argparse.ArgumentParser:
         description='Draw the digits data set, unless it is there already.'
     )
     parser.add_argument('--data-root', default='data/digits', help='folder to write')
-    parser.add_argument('--seed', type=int, help="default: the configs' own")
+    parser.add_argument('--seed', type=whole_number, help="default: the configs' own")
     parser.add_argument('--num-train', type=int, help="images; default: the configs' own")
     parser.add_argument('--num-val', type=int, help="images; default: the configs' own")
     return parser

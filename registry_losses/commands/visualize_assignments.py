@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from .cli import OWN_ASSIGNER, add_cfg_options, add_trust, positive_int, run_command
+from .cli import OWN_ASSIGNER, add_cfg_options, add_trust, positive_int, run_command, whole_number
 
 LEAST_PANEL = 64  # pixels; names and counts need them
 
@@ -57,7 +57,7 @@ def visualize_assignments_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--columns', type=positive_int, default=5, help='assigners a page')
     parser.add_argument('--panel', type=int, default=256, help='side of a panel in pixels')
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--seed', type=whole_number, default=0)
     add_trust(parser)
     add_cfg_options(parser, 'model.test_cfg.score_thr=0.1')
     return parser

@@ -169,6 +169,8 @@ class _Checker:
 
     def _loader(self, path: str, value: Any) -> None:
         self._known(path, value, _LOADER_KEYS)
+        if not isinstance(value, Mapping):
+            return
         for key, item in value.items():
             registries = _REGISTRY_OF_KEY.get(key, ())
             if key == 'sampler':
@@ -176,6 +178,9 @@ class _Checker:
             self._descend(f'{path}.{key}', key, item, registries)
 
     def _optim_wrapper(self, path: str, value: Any) -> None:
+        if not isinstance(value, Mapping):
+            self._known(path, value, ())
+            return
         if 'optimizer' not in value and 'constructor' in value:
             return  # several optimizers: the constructor alone knows what it reads
         node = {'type': 'OptimWrapper', **value}

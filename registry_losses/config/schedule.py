@@ -21,8 +21,13 @@ from mmengine.config import Config
 from ..errors import ConfigError
 
 # Keys of schedulers that are points or spans of time.
-TIMES = ('begin', 'end', 'T_max', 'total_iters', 'milestones')
-_WARM_UPS = ('LinearLR', 'ConstantLR', 'LinearMomentum', 'ConstantMomentum', 'LinearParamScheduler')
+TIMES = (
+    'begin', 'end', 'T_max', 'total_iters', 'total_steps', 'step_size', 'periods', 'milestones',
+)  # fmt: skip
+_WARM_UPS = (
+    'LinearLR', 'ConstantLR', 'LinearMomentum', 'ConstantMomentum', 'LinearParamScheduler',
+    'QuadraticWarmupLR', 'QuadraticWarmupMomentum',
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -216,6 +221,7 @@ def misfits(nodes: Any, length: Length) -> list[str]:
     found = []
     for index, node in enumerate(schedulers(nodes)):
         name = f'param_scheduler[{index}] ({node.get("type")})'
+        _check_times(name, node)
         by_epoch = node.get('by_epoch', True)
         if by_epoch and not length.by_epoch:
             raise ConfigError(
@@ -231,6 +237,10 @@ def misfits(nodes: Any, length: Length) -> list[str]:
         kind = str(node.get('type', '')).rpartition('.')[2]
         milestones = [m for m in node.get('milestones') or [] if m > whole]
         span = node.get('T_max') or (end - begin if end is not None else None)
+        if kind.startswith('OneCycle'):
+            span = node.get('total_steps') or span
+        if kind.startswith('CosineRestart'):
+            span = sum(node.get('periods') or ())
         if begin >= whole:
             found.append(f'{name} begins at {begin}, after the {whole} {unit} of the training')
         elif kind in _WARM_UPS and node.get('end_factor', 1.0) == 1.0:
@@ -243,6 +253,11 @@ def misfits(nodes: Any, length: Length) -> list[str]:
             found.append(
                 f'{name}: milestones {milestones} lie beyond the {whole} {unit} of the training'
             )
+        elif kind.startswith('Step') and begin + node.get('step_size', 0) >= whole:
+            found.append(
+                f'{name}: step_size {node["step_size"]} lies beyond the {whole} {unit} of the'
+                ' training: it never steps'
+            )
         elif _decays_once(kind) and span and begin + span != whole:
             found.append(
                 f'{name} reaches its end at {begin + span} {unit}, and the training has {whole}:'
@@ -251,5 +266,30 @@ def misfits(nodes: Any, length: Length) -> list[str]:
     return found
 
 
+def _check_times(name: str, node: Mapping[str, Any]) -> None:
+    """Refuse points of time that are none, and spans of none.
+
+    Raises:
+        ConfigError: Naming the scheduler and the key.
+    """
+    for key in TIMES:
+        if node.get(key) is None:
+            continue
+        several = key in ('milestones', 'periods')
+        values = node[key] if several and isinstance(node[key], (list, tuple)) else [node[key]]
+        least = 0 if key in ('begin', 'milestones') else 1
+        if several != isinstance(node[key], (list, tuple)) or not all(
+            _is_share(v) or (isinstance(v, (int, float)) and v >= least and v == v // 1)
+            for v in values
+        ):
+            raise ConfigError(
+                f'{name}: {key}: expected {"a list of " * several}whole numbers of at least'
+                f' {least}, or shares of the training such as 0.1, got {node[key]!r}'
+            )
+    begin, end = node.get('begin') or 0, node.get('end')
+    if end is not None and not _is_share(begin) and not _is_share(end) and end <= begin:
+        raise ConfigError(f'{name}: begins at {begin} and ends at {end}; end has to be later')
+
+
 def _decays_once(kind: str) -> bool:
-    return kind.startswith(('CosineAnnealing', 'Poly')) and 'Restart' not in kind
+    return kind.startswith(('CosineAnnealing', 'CosineRestart', 'OneCycle', 'Poly'))

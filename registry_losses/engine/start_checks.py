@@ -6,6 +6,7 @@ from collections.abc import Sequence, Sized
 from pathlib import Path
 from typing import Any
 
+from mmengine.dataset import BaseDataset
 from mmengine.dist import get_world_size
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 from torch.utils.data import DataLoader
@@ -66,6 +67,11 @@ def check_batches(name: str, loader: DataLoader, *, endless: bool = False) -> No
     Raises:
         ConfigError: With the number of samples, the batch size and what to change.
     """
+    pipeline = getattr(getattr(loader.dataset, 'pipeline', None), 'transforms', None)
+    if pipeline == [] and isinstance(loader.dataset, BaseDataset):
+        raise ConfigError(
+            f'{name}.dataset.pipeline is empty: load images and boxes, and end with PackDetInputs'
+        )
     if endless or len(loader) > 0:
         return
     count = len(loader.dataset) if isinstance(loader.dataset, Sized) else 0

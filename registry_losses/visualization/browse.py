@@ -67,6 +67,8 @@ def draw_samples(
 
 
 def _tile(packed: Mapping[str, Any], classes: Sequence[str] | None, cell: int) -> np.ndarray:
+    if 'data_samples' not in packed or 'inputs' not in packed:
+        raise DataError(f'the pipeline ends without PackDetInputs: it yields {sorted(packed)}')
     sample = packed['data_samples']
     pixels = to_numpy(packed['inputs']).transpose(1, 2, 0)
     if pixels.shape[2] == 1:

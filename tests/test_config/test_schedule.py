@@ -109,6 +109,10 @@ EPOCHS = Length(3, True, epoch_length=10)
             'reaches its end at 100',
         ),
         (dict(type='MultiStepLR', milestones=[2, 8]), EPOCHS, r'milestones \[8\] lie beyond the 3'),
+        (dict(type='StepLR', by_epoch=False, step_size=200), ITERATIONS, 'it never steps'),
+        (dict(type='OneCycleLR', by_epoch=False, total_steps=90), ITERATIONS, 'its end at 90'),
+        (dict(type='CosineRestartLR', by_epoch=False, periods=[9]), ITERATIONS, 'its end at 9'),
+        (dict(type='QuadraticWarmupLR', by_epoch=False, end=500), ITERATIONS, 'warms up for 500'),
         (dict(type='StepLR', by_epoch=False, begin=300, step_size=3), ITERATIONS, 'begins at 300'),
     ],
 )
@@ -133,3 +137,21 @@ def test_what_fits_is_not_spoken_of(node, length):
 def test_a_scheduler_that_would_never_step_is_refused():
     with pytest.raises(ConfigError, match=r'param_scheduler\[0\] .*never step.*by_epoch=False'):
         misfits([dict(type='MultiStepLR', milestones=[8, 11])], ITERATIONS)
+
+
+@pytest.mark.parametrize(
+    ('node', 'message'),
+    [
+        (dict(milestones=['x']), 'milestones: expected a list of whole numbers of at least 0'),
+        (dict(milestones=3), 'milestones: expected a list'),
+        (dict(milestones=[-1]), 'milestones: expected a list'),
+        (dict(step_size=0), 'step_size: expected whole numbers of at least 1, or shares'),
+        (dict(T_max=-3), 'T_max: expected'),
+        (dict(begin='x'), 'begin: expected'),
+        (dict(end=1.5), 'end: expected'),
+        (dict(begin=3, end=2), 'begins at 3 and ends at 2; end has to be later'),
+    ],
+)
+def test_times_that_are_none_are_refused(node, message):
+    with pytest.raises(ConfigError, match=rf'param_scheduler\[0\] \(MultiStepLR\).*{message}'):
+        misfits([dict(type='MultiStepLR', by_epoch=False, **node)], ITERATIONS)

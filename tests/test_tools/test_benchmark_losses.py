@@ -26,6 +26,27 @@ def bench():
         sys.modules.pop('benchmark_losses', None)
 
 
+@pytest.mark.parametrize(
+    'words',
+    [
+        ['--losses', 'Nope'],
+        ['--sizes', '0x3'],
+        ['--sizes', 'x'],
+        ['--threads', '0'],
+        ['--seconds', 'nan'],
+        ['--cold-repeat', '-1'],
+        ['--peers', 'nope'],
+        ['--device', 'nowhere'],
+    ],
+)
+def test_bad_command_lines(bench, words, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['losses.py', *words])
+    with pytest.raises(SystemExit) as end:
+        bench.main()
+    assert end.value.code == 2
+    assert words[0] in capsys.readouterr().err.splitlines()[-1]
+
+
 @pytest.mark.parametrize('name', ['focal', 'bce', 'qfl', 'vfl', 'gaussian'])
 def test_ours_and_the_formula_are_one_loss(bench, name):
     problem = bench.Problem.of_size(1000, 7, torch.device('cpu'), torch.float32)

@@ -1,5 +1,6 @@
 """The command lines: what each option does to the config, and how a mistake looks."""
 
+import argparse
 import importlib
 import pickle
 import re
@@ -176,6 +177,33 @@ def test_help_answers_without_loading_torch(tool):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(f'usage: {tool}.py')
     assert not re.search(r'\| +(torch|mmengine|mmcv|rich|numpy)$', done.stderr, re.MULTILINE)
+
+
+@pytest.mark.parametrize('tool', TOOLS)
+def test_bad_words_get_one_line(tool, capsys):
+    parser = getattr(importlib.import_module(f'registry_losses.commands.{tool}'), f'{tool}_parser')
+    for words in (['--nonsense'], ['--nonsense=3', 'x', 'y', 'z', '--out', 'o'], ['--seed', 'x']):
+        with pytest.raises(SystemExit) as end:
+            parser().parse_args(words)
+        error = capsys.readouterr().err
+        assert end.value.code == 2 and error.splitlines()[-1].count('error: ') == 1
+        assert 'Traceback' not in error
+
+
+@pytest.mark.parametrize(
+    ('parse', 'words'),
+    [
+        (cli.positive_int, ['0', 'x', '1.5']),
+        (cli.whole_number, ['-1', 'x', '4294967296']),
+        (cli.share, ['-0.1', '1.1', 'nan', 'x']),
+        (cli.positive_number, ['0', 'inf', 'nan', 'x']),
+    ],
+)
+def test_numbers_of_command_lines(parse, words):
+    assert parse('1') == 1
+    for word in words:
+        with pytest.raises(argparse.ArgumentTypeError, match='expected'):
+            parse(word)
 
 
 def test_launchers_are_those_of_the_engine():

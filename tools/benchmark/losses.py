@@ -29,8 +29,10 @@ from measure import cold_ms, flusher, known_device, peak_mb, synchronize
 
 import registry_losses
 from registry_losses import losses
+from registry_losses.commands.cli import positive_int, positive_number, whole_number
 from registry_losses.structures import ClassTargets
 
+PEERS = ('mmdet', 'torchvision', 'fvcore', 'kornia')
 SIZES = ('8kx80', '100kx80', '1Mx80', '20kx1203')
 # Runs of a call in its turn: a large cache takes several to hold what it reads for good. A call
 # that takes longer, in seconds, reads more than a cache holds, and a few will do.
@@ -291,25 +293,38 @@ def read_size(text: str) -> tuple[int, int]:
     try:
         rows, classes = text.split('x')
         unit = {'k': 1_000, 'M': 1_000_000}.get(rows[-1:], 1)
-        return int(rows.rstrip('kM')) * unit, int(classes)
+        size = int(rows.rstrip('kM')) * unit, int(classes)
     except ValueError:
-        raise SystemExit(f'--sizes: expected ROWSxCLASSES as in 100kx80, got {text!r}') from None
+        size = 0, 0
+    if min(size) < 1:
+        raise argparse.ArgumentTypeError(f'expected ROWSxCLASSES as in 100kx80, got {text!r}')
+    return size
+
+
+def size_name(text: str) -> str:
+    """A size as it is written, once it is sure that it is one."""
+    read_size(text)
+    return text
 
 
 def main() -> None:
     """Parse the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--losses', nargs='*', default=list(ROWS), choices=list(ROWS))
-    parser.add_argument('--sizes', nargs='*', default=list(SIZES), help='ROWSxCLASSES')
+    parser.add_argument('--losses', nargs='+', default=list(ROWS), choices=list(ROWS))
+    parser.add_argument(
+        '--sizes', nargs='+', type=size_name, default=list(SIZES), help='ROWSxCLASSES'
+    )
     parser.add_argument('--device', type=known_device, default='cpu')
     parser.add_argument('--dtype', default='float32', choices=['float32', 'bfloat16', 'float16'])
-    parser.add_argument('--threads', type=int, default=torch.get_num_threads())
-    parser.add_argument('--seconds', type=float, default=1.0, help='of runs for each line at least')
-    parser.add_argument('--repeat', type=int, default=7, help='runs of each line at least')
+    parser.add_argument('--threads', type=positive_int, default=torch.get_num_threads())
     parser.add_argument(
-        '--cold-repeat', type=int, default=5, help='cold runs of each line; 0: none'
+        '--seconds', type=positive_number, default=1.0, help='of runs for each line at least'
     )
-    parser.add_argument('--peers', nargs='*', default=['mmdet', 'torchvision', 'fvcore', 'kornia'])
+    parser.add_argument('--repeat', type=positive_int, default=7, help='runs of each line at least')
+    parser.add_argument(
+        '--cold-repeat', type=whole_number, default=5, help='cold runs of each line; 0: none'
+    )
+    parser.add_argument('--peers', nargs='+', choices=PEERS, default=PEERS)
     parser.add_argument('--no-peers', action='store_true')
     parser.add_argument('--no-formula', action='store_true')
     parser.add_argument('--no-compile', action='store_true')

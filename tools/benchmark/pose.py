@@ -29,6 +29,7 @@ import torch
 from mmengine.structures import InstanceData
 from pose_peers import mmpose_calls, mmpose_version
 
+from registry_losses.commands.cli import positive_int
 from registry_losses.heads import AEHead, OpenPoseHead, evaluate_terms
 from registry_losses.structures import DetDataSample
 from registry_losses.structures.skeleton import COCO_17
@@ -146,7 +147,7 @@ def rows(persons: int) -> list[tuple[str, Callable, Callable, Callable | None]]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--persons', type=int, nargs='+', default=[1, 5, 30])
+    parser.add_argument('--persons', type=positive_int, nargs='+', default=[1, 5, 30])
     args = parser.parse_args()
     torch.set_num_threads(1)
     x = torch.rand(PASS_FLOATS)

@@ -6,14 +6,19 @@ which takes a minute and needs a C++ compiler and ninja.
 """
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+
+# A checkout works without being installed; an installed package comes first.
+sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 import torch
 from measure import best_ms, peak_mb
 from torch import Tensor
 
+from registry_losses.commands.cli import positive_int
 from registry_losses.errors import MissingDependencyError
 from registry_losses.ops import roi_align
 
@@ -113,9 +118,11 @@ def main() -> None:
     parser.add_argument('--mmcv-source', type=Path, help='folder of an unpacked mmcv source')
     names = tuple(case[0] for case in CASES)
     parser.add_argument('--cases', nargs='+', choices=names, default=names, help='default: all')
-    parser.add_argument('--threads', type=int, default=1)
-    parser.add_argument('--repeat', type=int, default=3)
+    parser.add_argument('--threads', type=positive_int, default=1)
+    parser.add_argument('--repeat', type=positive_int, default=3)
     args = parser.parse_args()
+    if args.mmcv_source and not (args.mmcv_source / 'mmcv' / 'ops' / 'csrc').is_dir():
+        parser.error(f'--mmcv-source: no mmcv/ops/csrc in {str(args.mmcv_source)!r}')
     torch.set_num_threads(args.threads)
     operator = built_operator(args.mmcv_source) if args.mmcv_source else installed_operator()
     device = torch.device('cpu')

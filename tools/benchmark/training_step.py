@@ -19,6 +19,7 @@ import torch
 # A checkout works without being installed; an installed package comes first.
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
+from registry_losses.commands.cli import positive_int, run_command
 from registry_losses.config import ConfigOption, load_config
 from registry_losses.detectors import SingleStageDetector
 from registry_losses.engine import ChannelsLastHook, Runner
@@ -91,15 +92,19 @@ class Steps:
         return sum(fastest) / len(fastest)
 
 
-def main() -> None:
-    """Measure and print."""
+def parser_of_steps() -> argparse.ArgumentParser:
+    """The arguments."""
     parser = argparse.ArgumentParser(description='Parts of a training step, before and after.')
     parser.add_argument('config', nargs='?', default=str(DIGITS))
     parser.add_argument('--cfg-options', nargs='+', action=ConfigOption, default={})
     parser.add_argument('--against', nargs='+', action=ConfigOption, metavar='KEY=VALUE')
-    parser.add_argument('--threads', type=int, default=2)
-    parser.add_argument('--steps', type=int, default=60, help='of each')
-    args = parser.parse_args()
+    parser.add_argument('--threads', type=positive_int, default=2)
+    parser.add_argument('--steps', type=positive_int, default=60, help='of each')
+    return parser
+
+
+def compare_steps(args: argparse.Namespace) -> None:
+    """Measure and print."""
     logging.disable(logging.INFO)
     torch.set_num_threads(args.threads)
     runs = {'as it is': Steps(args.config, args.cfg_options)}
@@ -122,4 +127,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(parser_of_steps(), compare_steps, None)
