@@ -18,7 +18,7 @@ from ..errors import DataError
 
 
 def load_ignored_mask(results: dict, instances: Sequence[dict], name: str) -> None:
-    """Draw the mask out of the instances' ``segmentation``, where they have one.
+    """Draw the mask out of the instances' ``segmentation``, of which there is at least one.
 
     Args:
         results: Gets the mask; its ``img_shape``, or ``height`` and ``width``, say how large.
@@ -26,8 +26,6 @@ def load_ignored_mask(results: dict, instances: Sequence[dict], name: str) -> No
         name: Of the image, for errors.
     """
     shown = np.array([bool(each.get('segmentation')) for each in instances], bool)
-    if not shown.any():
-        return
     size = results.get('img_shape') or (results['height'], results['width'])
     mask = np.zeros(size[:2], np.uint8)
     for instance in instances:

@@ -262,7 +262,8 @@ class LoadAnnotations(BaseTransform):
             visible[row] = instance['keypoints_visible']
         results['gt_keypoints'] = points
         results['gt_keypoints_visible'] = visible
-        load_ignored_mask(results, instances, _where(results))
+        if any(instance.get('segmentation') for instance in instances):
+            load_ignored_mask(results, instances, _where(results))
 
     @staticmethod
     def _count_from_dataset(results: dict) -> int:
