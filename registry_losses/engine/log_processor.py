@@ -63,6 +63,8 @@ _FILE_ONLY = (
     '\n----',  # the environment
     'Config:',
     'Hooks will be executed',
+    'Exp name:',
+    'Distributed training is not used',
     'paramwise_options',
     '"FileClient" will be',
     '"HardDiskBackend" is',
