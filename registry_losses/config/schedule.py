@@ -239,6 +239,11 @@ def misfits(nodes: Any, length: Length) -> list[str]:
         span = node.get('T_max') or (end - begin if end is not None else None)
         if kind.startswith('OneCycle'):
             span = node.get('total_steps') or span
+            if span and begin + span < whole:
+                raise ConfigError(
+                    f'{name}: total_steps={span} are fewer than the {whole} {unit} of the training:'
+                    f' write total_steps={whole - begin}, or a share such as 1.0'
+                )
         if kind.startswith('CosineRestart'):
             span = sum(node.get('periods') or ())
         if begin >= whole:
@@ -286,6 +291,9 @@ def _check_times(name: str, node: Mapping[str, Any]) -> None:
                 f'{name}: {key}: expected {"a list of " * several}whole numbers of at least'
                 f' {least}, or shares of the training such as 0.1, got {node[key]!r}'
             )
+    factor = node.get('start_factor', 1.0)
+    if str(node.get('type')).startswith('Linear') and not 0 < factor <= 1:
+        raise ConfigError(f'{name}: start_factor: expected a share above 0, got {factor!r}')
     begin, end = node.get('begin') or 0, node.get('end')
     if end is not None and not _is_share(begin) and not _is_share(end) and end <= begin:
         raise ConfigError(f'{name}: begins at {begin} and ends at {end}; end has to be later')

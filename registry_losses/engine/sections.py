@@ -23,6 +23,7 @@ SECTIONS: Mapping[str, str] = {
     'build_dataloader': 'a data loader',
     'build_optim_wrapper': 'optim_wrapper',
     'build_param_scheduler': 'param_scheduler',
+    '_check_scheduler_cfg': 'param_scheduler',
     'scale_lr': 'auto_scale_lr',
     'build_evaluator': 'an evaluator',
     'build_log_processor': 'log_processor',

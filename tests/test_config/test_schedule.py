@@ -110,7 +110,7 @@ EPOCHS = Length(3, True, epoch_length=10)
         ),
         (dict(type='MultiStepLR', milestones=[2, 8]), EPOCHS, r'milestones \[8\] lie beyond the 3'),
         (dict(type='StepLR', by_epoch=False, step_size=200), ITERATIONS, 'it never steps'),
-        (dict(type='OneCycleLR', by_epoch=False, total_steps=90), ITERATIONS, 'its end at 90'),
+        (dict(type='OneCycleLR', by_epoch=False, total_steps=900), ITERATIONS, 'its end at 900'),
         (dict(type='CosineRestartLR', by_epoch=False, periods=[9]), ITERATIONS, 'its end at 9'),
         (dict(type='QuadraticWarmupLR', by_epoch=False, end=500), ITERATIONS, 'warms up for 500'),
         (dict(type='StepLR', by_epoch=False, begin=300, step_size=3), ITERATIONS, 'begins at 300'),
@@ -135,6 +135,10 @@ def test_what_fits_is_not_spoken_of(node, length):
 
 
 def test_a_scheduler_that_would_never_step_is_refused():
+    with pytest.raises(ConfigError, match='total_steps=90 are fewer than the 200 iterations'):
+        misfits([dict(type='OneCycleLR', by_epoch=False, total_steps=90)], ITERATIONS)
+    with pytest.raises(ConfigError, match='start_factor: expected a share above 0, got 0'):
+        misfits([dict(type='LinearLR', by_epoch=False, start_factor=0, end=9)], ITERATIONS)
     with pytest.raises(ConfigError, match=r'param_scheduler\[0\] .*never step.*by_epoch=False'):
         misfits([dict(type='MultiStepLR', milestones=[8, 11])], ITERATIONS)
 
