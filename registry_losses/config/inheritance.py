@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import ast
 import copy
+import math
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import IOBase
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -37,13 +39,24 @@ def read_config(path: Path) -> Config:
     Raises:
         ConfigError: With file and line, if it or a base cannot be read.
     """
-    loaded = _load(path, ())
-    values = with_type_names(loaded.values)
+    try:
+        loaded = _load(path, ())
+        values = with_type_names(loaded.values)
+    except RecursionError as error:
+        raise ConfigError(f'{path}: a list or dict in it contains itself') from error
+    for key in _RESERVED:
+        if key in values:
+            raise ConfigError(f'{path}: {key}: this name is taken by the config itself; rename it')
     texts = '\n'.join(f'{file.path}\n{file.text}' for file in loaded.files)
     environment: dict[str, str] = {}
     for file in loaded.files:
         environment.update(file.environment)
     return FormattedConfig(values, cfg_text=texts, filename=str(path), env_variables=environment)
+
+
+# As Python writes the floats that have no literal: in the copies of configs.
+_NUMBERS: Mapping[str, float] = {'inf': math.inf, 'nan': math.nan}
+_RESERVED = ('filename', 'text', 'pretty_text', 'env_variables')
 
 
 @dataclass
@@ -92,7 +105,7 @@ def _run(
     file: ConfigFile, base: ConfigDict, above: tuple[Path, ...]
 ) -> tuple[dict[str, Any], dict[str, Any], list[ConfigFile]]:
     """Run a Python file; return what it defines, what it imports, and the files imported."""
-    names: dict[str, Any] = {'__file__': str(file.path), '__name__': file.path.stem}
+    names: dict[str, Any] = {'__file__': str(file.path), '__name__': file.path.stem, **_NUMBERS}
     files: list[ConfigFile] = []
     imported: set[str] = set()
     for base_path, aliases in file.imported_bases:
@@ -116,9 +129,9 @@ def _run(
             imported |= {(a.asname or a.name).partition('.')[0] for a in node.names}
     try:
         exec(compile(file.tree, str(file.path), 'exec'), names)
-    except ConfigError:
+    except (ConfigError, RecursionError):
         raise
-    except Exception as error:  # whatever the user's lines raise
+    except (Exception, SystemExit) as error:  # whatever the user's lines raise
         raise ConfigError(f'{_where(file, error)}: {_reason(error)}') from error
     own = {
         key: value
@@ -126,7 +139,8 @@ def _run(
         if not key.startswith('__')
         and key != '_base_'
         and key not in imported
-        and not isinstance(value, (FunctionType, ModuleType))
+        and not (key in _NUMBERS and value is _NUMBERS[key])
+        and not isinstance(value, (FunctionType, ModuleType, type, IOBase))
     }
     imports = {key: names[key] for key in imported if key in names}
     return own, imports, files
@@ -144,14 +158,14 @@ def _unshared(value: Any) -> Any:
     return value
 
 
-def _where(file: ConfigFile, error: Exception) -> str:
+def _where(file: ConfigFile, error: BaseException) -> str:
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__)]
     names = [f.filename for f in traceback.extract_tb(error.__traceback__)]
     own = [line for line, name in zip(lines, names) if name == str(file.path)]
     return f'{file.path}:{own[-1]}' if own else str(file.path)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     if isinstance(error, ImportError):
         return import_reason(error)
     return f'{type(error).__name__}: {error}'

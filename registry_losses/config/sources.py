@@ -106,7 +106,11 @@ def _problem(key: str, cfg: Config, source: _Source | None) -> str | None:
         if key in file.defined:
             if key in file.read or any(key in d.read_from_base for d in derived):
                 return None
-            if not file.bases and not file.read - {'dict'} and _left_over(cfg, key, file):
+            if (
+                not file.bases
+                and not file.read - {'dict', 'inf', 'nan'}
+                and _left_over(cfg, key, file)
+            ):
                 return None
             older = next((b for b in file.chain() if b is not file and key in b.read), None)
             if older is not None:

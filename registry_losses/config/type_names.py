@@ -1,13 +1,21 @@
-"""Classes in configs of pure Python, written as the names they are registered under."""
+"""Values of Python configs as plain data: classes as registered names, paths as text.
+
+A config holds what can be written down, for its copy in the work directory is read again.
+"""
 
 from __future__ import annotations
 
 import inspect
+import os
+from functools import partial
 from typing import Any
 
+import numpy as np
+import torch
 from mmengine.config import ConfigDict
 from mmengine.registry import Registry
 
+from ..errors import ConfigError
 from ..registry import ALL_REGISTRIES, SCOPE
 
 
@@ -31,6 +39,16 @@ def with_type_names(value: Any) -> Any:
         return tuple(with_type_names(item) for item in value)
     if inspect.isclass(value) or inspect.isfunction(value):
         return type_name(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, torch.dtype):
+        return str(value).removeprefix('torch.')
+    if isinstance(value, partial):
+        raise ConfigError(f'{value!r}: write its arguments beside the type, as keys of the node')
     return value
 
 

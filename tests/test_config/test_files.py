@@ -1,6 +1,7 @@
 """Config files of every kind: what is read, and errors that name file and line."""
 
 import re
+from pprint import pformat
 
 import pytest
 
@@ -162,3 +163,42 @@ def test_names_of_the_release_before(write, name):
         load_config(write(c=f"_base_ = ['registry_losses::{name}']"))
     with pytest.warns(DeprecationWarning, match=re.escape(found.name)):
         load_config(write(c=f"_base_ = ['{found.parent}/{found.name.replace('paper', 'seed')}']"))
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        "model = dict(test_cfg=dict(score_thr=float('inf')))",
+        "model = dict(test_cfg=dict(nms_pre=float('nan')))",
+        "from pathlib import Path\nwork_dir = Path('a') / 'b'",
+        'import numpy as np\nmodel = dict(bbox_head=dict(num_classes=np.int64(10)))',
+        "import torch\noptim_wrapper = dict(type='AmpOptimWrapper', dtype=torch.bfloat16)",
+        'with open(__file__) as file:\n    lines = len(file.read())\nresume = lines < 0',
+        'class Ours:\n    classes = 10\nmodel = dict(bbox_head=dict(num_classes=Ours.classes))',
+    ],
+)
+def test_what_a_training_writes_loads_again(write, tmp_path, text):
+    base = "_base_ = 'registry_losses::retinanet/retinanet_tiny_digits.py'\n"
+    cfg = load_config(write(a=base + text))
+    copy = tmp_path / 'work' / 'a.py'
+    copy.parent.mkdir()
+    cfg.dump(copy)
+    again = load_config(copy)
+    assert pformat(again._cfg_dict.to_dict()) == pformat(cfg._cfg_dict.to_dict())
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('import sys\nsys.exit(3)', 'a.py:2: SystemExit: 3'),
+        ('x = []\nx.append(x)\nwork_dir = x', 'a.py: a list or dict in it contains itself'),
+        ("text = 'x'", r'a\.py: text: this name is taken'),
+        (
+            'from functools import partial\nmodel = dict(type=partial(dict, a=1))',
+            'write its arguments beside the type',
+        ),
+    ],
+)
+def test_files_that_leave_nothing_to_load(write, text, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(write(a=text))
