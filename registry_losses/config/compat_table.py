@@ -116,7 +116,6 @@ def _iou_mode(node: MutableMapping, key: str, value: Any) -> str:
 
 
 def _to_inner_assigner(node: MutableMapping, key: str, value: Any) -> str:
-    # mmdet's TOODHead hands the exponents to its assigner at every call.
     inner_node(node, 'assigner').setdefault(key, node.pop(key))
     return f'moved to assigner.{key}'
 
@@ -179,9 +178,7 @@ TABLE: tuple[Entry, ...] = (
         'refused unless 0: no deformable convolutions',
     ),
     Entry(
-        'covariance_type',
-        _drop('losses are one number each', harmless=lambda v: v in ('diag', 'full', 'spherical')),
-        'dropped unless tied: losses are one number each',
+        'covariance_type', _drop('losses are one number each'), 'dropped: losses are single numbers'
     ),
     Entry(
         'dcn_on_last_conv',
@@ -309,20 +306,19 @@ TABLE: tuple[Entry, ...] = (
         'dropped if negative (off)',
         'train_cfg',
     ),
-    Entry(
-        'initial_epoch',
-        _refuse('this head has one assigner for the whole training; TOODHead has two'),
-        'refused but for TOODHead',
-        'train_cfg',
+    *(
+        Entry(
+            key,
+            _refuse('this head has one assigner for the whole training'),
+            'refused but for TOODHead and PPYOLOEHead',
+            'train_cfg',
+        )
+        for key in ('initial_epoch', 'initial_assigner')
     ),
-    Entry(
-        'initial_assigner',
-        _refuse('this head has one assigner for the whole training; TOODHead has two'),
-        'refused but for TOODHead',
-        'train_cfg',
+    *(
+        Entry(key, _to_inner_assigner, 'moved to train_cfg.assigner', 'train_cfg')
+        for key in ('alpha', 'beta')
     ),
-    Entry('alpha', _to_inner_assigner, 'moved to train_cfg.assigner', 'train_cfg'),
-    Entry('beta', _to_inner_assigner, 'moved to train_cfg.assigner', 'train_cfg'),
     Entry('mask_size', _drop('instance masks are not handled'), 'dropped: no masks', 'train_cfg'),
     # test_cfg
     Entry(
