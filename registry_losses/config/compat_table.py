@@ -307,12 +307,7 @@ TABLE: tuple[Entry, ...] = (
         'train_cfg',
     ),
     *(
-        Entry(
-            key,
-            _refuse('this head has one assigner for the whole training'),
-            'refused but for TOODHead and PPYOLOEHead',
-            'train_cfg',
-        )
+        Entry(key, _refuse('this head has one assigner'), 'refused: one assigner', 'train_cfg')
         for key in ('initial_epoch', 'initial_assigner')
     ),
     *(
