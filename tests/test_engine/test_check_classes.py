@@ -29,3 +29,19 @@ def test_disagreement_names_both_sides():
     message = r'bbox_head.num_classes is 80, but train_dataloader.dataset has 2 .*cat, dog'
     with pytest.raises(ConfigError, match=message):
         CheckClassesHook().before_train(runner(80, ('cat', 'dog')))
+
+
+def test_classes_of_a_checkpoint_in_another_order_are_refused():
+    """Each label would be another class: a test of such a pair gave an AP, and the wrong one."""
+    run, hook = runner(2, ('cat', 'dog')), CheckClassesHook()
+    run.test_dataloader = run.val_dataloader
+    hook.after_load_checkpoint(run, dict(meta=dict(dataset_meta=dict(classes=['dog', 'cat']))))
+    with pytest.raises(ConfigError, match='another order: cat, dog, where the checkpoint has dog'):
+        hook.before_test(run)
+    hook.before_train(run)  # begins with the weights: said in the log
+    run._resume = True
+    with pytest.raises(ConfigError, match='another order'):
+        hook.before_train(run)
+    for meta in ({}, dict(dataset_meta=None), dict(dataset_meta=dict(classes=['a', 'b']))):
+        hook.after_load_checkpoint(run, dict(meta=meta))
+        hook.before_test(run)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 
 from ...errors import ConfigError
@@ -20,6 +23,14 @@ class CheckClassesHook(Hook):
     """
 
     priority = 'VERY_HIGH'
+    learnt: tuple[str, ...] = ()  # the classes of the checkpoint that was loaded
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Note what the checkpoint was trained on."""
+        meta = checkpoint.get('meta')
+        data = meta.get('dataset_meta') if isinstance(meta, Mapping) else None
+        classes = data.get('classes') if isinstance(data, Mapping) else None
+        self.learnt = tuple(map(str, classes or ()))
 
     def before_train(self, runner: Any) -> None:
         """Check the training data."""
@@ -36,6 +47,8 @@ class CheckClassesHook(Hook):
     def _check(self, runner: Any, loader: Any, name: str) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         check_classes(model, loader, name)
+        begins = name == 'train_dataloader' and not getattr(runner, '_resume', False)
+        check_order(self.learnt, loader, name, strict=not begins)
 
 
 def check_classes(model: Any, loader: Any, name: str) -> None:
@@ -67,3 +80,32 @@ def check_classes(model: Any, loader: Any, name: str) -> None:
 def _is_head(path: str) -> bool:
     """Whether a module is a head that tells the data set's classes apart (an RPN does not)."""
     return path.rsplit('.', 1)[-1] == 'bbox_head'
+
+
+def check_order(learnt: Sequence[str], loader: Any, name: str, *, strict: bool = True) -> None:
+    """Refuse a data set with a checkpoint's classes in another order: every label would be wrong.
+
+    Other names are said in the log, for another data set may call the same things otherwise.
+
+    Args:
+        learnt: The classes of the checkpoint; none where it does not say.
+        loader: A data loader.
+        name: Its key in the config, for the message.
+        strict: Whether another order is refused; a training that only begins with the
+            weights can learn it.
+
+    Raises:
+        ConfigError: With both orders.
+    """
+    metainfo = getattr(getattr(loader, 'dataset', None), 'metainfo', None) or {}
+    classes = tuple(map(str, metainfo.get('classes') or ()))
+    if not learnt or not classes or tuple(learnt) == classes:
+        return
+    mine, theirs = ', '.join(classes[:8]), ', '.join(learnt[:8])
+    if strict and sorted(learnt) == sorted(classes):
+        raise ConfigError(
+            f'{name}.dataset: its classes are those of the checkpoint in another order: {mine},'
+            f' where the checkpoint has {theirs}; write metainfo=dict(classes=(...)) in its order'
+        )
+    text = f'{name}.dataset has the classes {mine}; the checkpoint was trained on {theirs}'
+    print_log(text, 'current', logging.WARNING)
