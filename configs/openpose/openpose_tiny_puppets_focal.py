@@ -14,6 +14,4 @@ model = dict(
             loss_background=dict(normalizer='positives'),
         ),
     ),
-    # Scores of detection rules stay lower than those of squared errors.
-    test_cfg=dict(threshold=0.1),
 )
