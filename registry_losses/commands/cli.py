@@ -105,6 +105,15 @@ def share(text: str) -> float:
     return value
 
 
+def picture_name(text: str) -> str:
+    """An argument that names a picture to write."""
+    if not text.lower().endswith(('.png', '.jpg', '.jpeg', '.pdf', '.svg')):
+        raise argparse.ArgumentTypeError(
+            f'expected a name that ends in .png, .jpg, .pdf or .svg, got {text!r}'
+        )
+    return text
+
+
 def positive_number(text: str) -> float:
     """An argument that is a finite number above 0."""
     try:

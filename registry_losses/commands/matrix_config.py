@@ -110,9 +110,9 @@ def pairing_config(
     if pairing.loss != OWN:
         place = _place(plain, LOSS_AT)
         changes[place] = loss_node(pairing.loss, like=_at(plain, place))
-    cfg = load_config(path, options={**changes, **(options or {})}, check=False)
+    cfg = load_config(path, options={**changes, **(options or {})}, check=bool(options))
     if data is not None:
-        found = Config.fromfile(data)
+        found = load_config(data, check=False)
         for key in _DATA_KEYS:
             if found.get(key) is not None:
                 cfg[key] = found[key]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from .cli import positive_int, run_command, whole_number
+from .cli import picture_name, positive_int, run_command, whole_number
 
 
 def pairing_grid_parser() -> argparse.ArgumentParser:
@@ -30,7 +30,7 @@ def pairing_grid_parser() -> argparse.ArgumentParser:
         help='keep what an older source ran, unless it failed; the page names the commits',
     )
     add('--page', metavar='FILE.md', help='default: OUT/pairing_grid.md')
-    add('--picture', metavar='FILE.png', help='default: OUT/pairing_grid.png')
+    add('--picture', type=picture_name, metavar='FILE.png', help='default: OUT/pairing_grid.png')
     return parser
 
 

@@ -6,7 +6,14 @@ import argparse
 from collections.abc import Sequence
 
 from .cli import OWN_ASSIGNER as OWN
-from .cli import add_cfg_options, positive_int, positive_number, run_command, whole_number
+from .cli import (
+    add_cfg_options,
+    picture_name,
+    positive_int,
+    positive_number,
+    run_command,
+    whole_number,
+)
 
 
 def pairing_matrix_parser() -> argparse.ArgumentParser:
@@ -33,7 +40,12 @@ def pairing_matrix_parser() -> argparse.ArgumentParser:
     add('--shard', default='1/1', metavar='i/n', help='the i-th of n shares (from 1)')
     add('--out', default='work_dirs/pairing_matrix', help='folder (default: %(default)s)')
     add('--page', metavar='FILE.md', help='write the table there (default: OUT/matrix.md)')
-    add('--picture', metavar='FILE.png', help='and the heat map (default: OUT/matrix.png)')
+    add(
+        '--picture',
+        type=picture_name,
+        metavar='FILE.png',
+        help='and the heat map (default: OUT/matrix.png)',
+    )
     add('--title', default='AP of pairings', help='of page and picture')
     add('--threads', type=positive_int, default=1, help='of each training (default: 1)')
     add('--keep', action='store_true', help='keep the checkpoints')

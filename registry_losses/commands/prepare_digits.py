@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from .cli import run_command, whole_number
+from .cli import positive_int, run_command, whole_number
 
 
 def prepare_digits_parser() -> argparse.ArgumentParser:
@@ -16,8 +16,8 @@ def prepare_digits_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--data-root', default='data/digits', help='folder to write')
     parser.add_argument('--seed', type=whole_number, help="default: the configs' own")
-    parser.add_argument('--num-train', type=int, help="images; default: the configs' own")
-    parser.add_argument('--num-val', type=int, help="images; default: the configs' own")
+    parser.add_argument('--num-train', type=positive_int, help="images; default: the configs' own")
+    parser.add_argument('--num-val', type=positive_int, help="images; default: the configs' own")
     return parser
 
 

@@ -93,6 +93,8 @@ def read_dataset(
     Raises:
         DataError: Whatever is wrong, by file, image and key.
     """
+    if images is not None and not Path(images).is_dir():
+        raise DataError(f'{images}: no such folder of images')
     kind = find_format(source)
     if kind == 'coco':
         return _read_coco(Path(source), images, classes)

@@ -107,6 +107,8 @@ def test_what_cannot_be_read_is_named(source, tmp_path):
     with pytest.raises(DataError, match=r"the image 'day/x 1.png' is not in .*--images FOLDER"):
         read_dataset(source)
     assert len(read_dataset(source, images=tmp_path / 'elsewhere').images) == 4
+    with pytest.raises(DataError, match='nowhere: no such folder of images'):
+        read_dataset(source, images=tmp_path / 'nowhere')
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,8 @@ def test_unknown_names_are_refused():
     ):
         with pytest.raises(ConfigError, match=word):
             pairing_config(pairing, steps=1)
+    with pytest.raises(ConfigError, match='no part reads this key'):
+        pairing_config(Pairing('retinanet'), steps=1, options=dict(modl=1))
 
 
 def result(head, column, seed, ap, status='trained') -> Result:

@@ -192,9 +192,9 @@ def main() -> None:
     """Parse the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        '--rows', nargs='*', type=row_name, default=None, help=f'of {", ".join(ROWS)}, million'
+        '--rows', nargs='+', type=row_name, default=None, help=f'of {", ".join(ROWS)}, million'
     )
-    parser.add_argument('--gts', nargs='*', type=positive_int, default=[10, 50, 300])
+    parser.add_argument('--gts', nargs='+', type=positive_int, default=[10, 50, 300])
     parser.add_argument('--device', type=known_device, default='cpu')
     parser.add_argument('--threads', type=positive_int, default=1)
     parser.add_argument('--repeat', type=positive_int, default=7)
