@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 from torch.utils.data import DataLoader
 
 from ..config.schedule import Length, misfits
-from ..errors import ConfigError
+from ..errors import ConfigError, nearest_names
 from .hooks import NonFiniteLossHook, ProgressHook, ReportHook
 from .sections import section
 
@@ -46,6 +46,7 @@ def check_start(runner: Any) -> list[str]:
         notes += _checkpoint_notes(hooks, loop)
     for stopper in (hook for hook in runner.hooks if isinstance(hook, EarlyStoppingHook)):
         check_figures('EarlyStoppingHook.monitor', [stopper.monitor], runner)
+    notes += _idle_keys(runner)
     missing = [k for k in _WATCHES if not any(isinstance(h, k) for h in runner.hooks)]
     if missing:
         notes.append(
@@ -55,6 +56,21 @@ def check_start(runner: Any) -> list[str]:
             + ')'
         )
     return notes
+
+
+def _idle_keys(runner: Any) -> list[str]:
+    """Keys of ``paramwise_cfg.custom_keys`` that are part of no parameter's name."""
+    wrapper = runner.cfg.get('optim_wrapper')
+    paramwise = wrapper.get('paramwise_cfg') if isinstance(wrapper, Mapping) else None
+    keys = (paramwise or {}).get('custom_keys') or ()
+    names = [name for name, _ in runner.model.named_parameters()]
+    idle = [key for key in keys if not any(key in name for name in names)]
+    parts = list(dict.fromkeys(part for name in names for part in name.split('.')))
+    return [
+        f"optim_wrapper.paramwise_cfg.custom_keys: {key!r} is part of no parameter's name, so it"
+        f' changes nothing; nearest: {", ".join(nearest_names(key, parts)) or "none"}'
+        for key in idle
+    ]
 
 
 def _never_ends(loop: Any) -> bool:

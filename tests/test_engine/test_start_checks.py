@@ -95,6 +95,10 @@ def test_names_of_our_own_metrics_are_known(tmp_path, toy_runner):
         ),
         ({'custom_hooks': []}, 'without NonFiniteLossHook, ProgressHook, ReportHook'),
         (
+            {'optim_wrapper.paramwise_cfg': dict(custom_keys={'layer.': dict(lr_mult=0.1)})},
+            "custom_keys: 'layer.' is part of no parameter's name, so it changes nothing",
+        ),
+        (
             {'param_scheduler': [dict(type='LinearLR', by_epoch=False, end=500)]},
             'warms up for 500 iterations, and the training has 18',
         ),
