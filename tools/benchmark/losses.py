@@ -25,7 +25,7 @@ from torch import Tensor
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 sys.path.append(str(Path(__file__).resolve().parent))
 
-from measure import cold_ms, flusher, known_device, peak_mb, synchronize
+from measure import cold_ms, flusher, known_device, peak_mb, read_size, size_name, synchronize
 
 import registry_losses
 from registry_losses import losses
@@ -288,25 +288,6 @@ def measure(size: str, args: argparse.Namespace) -> None:
         )
 
 
-def read_size(text: str) -> tuple[int, int]:
-    """``'100kx80'`` to ``(100000, 80)``."""
-    try:
-        rows, classes = text.split('x')
-        unit = {'k': 1_000, 'M': 1_000_000}.get(rows[-1:], 1)
-        size = int(rows.rstrip('kM')) * unit, int(classes)
-    except ValueError:
-        size = 0, 0
-    if min(size) < 1:
-        raise argparse.ArgumentTypeError(f'expected ROWSxCLASSES as in 100kx80, got {text!r}')
-    return size
-
-
-def size_name(text: str) -> str:
-    """A size as it is written, once it is sure that it is one."""
-    read_size(text)
-    return text
-
-
 def main() -> None:
     """Parse the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -324,7 +305,7 @@ def main() -> None:
     parser.add_argument(
         '--cold-repeat', type=whole_number, default=5, help='cold runs of each line; 0: none'
     )
-    parser.add_argument('--peers', nargs='+', choices=PEERS, default=PEERS)
+    parser.add_argument('--peers', nargs='+', default=PEERS)
     parser.add_argument('--no-peers', action='store_true')
     parser.add_argument('--no-formula', action='store_true')
     parser.add_argument('--no-compile', action='store_true')

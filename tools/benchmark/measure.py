@@ -24,6 +24,25 @@ def known_device(name: str) -> torch.device:
     return device
 
 
+def read_size(text: str) -> tuple[int, int]:
+    """``'100kx80'`` to ``(100000, 80)``."""
+    try:
+        rows, classes = text.split('x')
+        unit = {'k': 1_000, 'M': 1_000_000}.get(rows[-1:], 1)
+        size = int(rows.rstrip('kM')) * unit, int(classes)
+    except ValueError:
+        size = 0, 0
+    if min(size) < 1:
+        raise argparse.ArgumentTypeError(f'expected ROWSxCLASSES as in 100kx80, got {text!r}')
+    return size
+
+
+def size_name(text: str) -> str:
+    """A size as it is written, once it is sure that it is one."""
+    read_size(text)
+    return text
+
+
 def synchronize(device: torch.device) -> None:
     """Wait for what was launched."""
     if device.type == 'cuda':
