@@ -52,6 +52,13 @@ _PLAIN_SECTIONS: Mapping[str, frozenset[str]] = {
     'randomness': frozenset({'seed', 'diff_rank_seed', 'deterministic'}),
 }
 
+# Counts of layers: a slip of the pen would be built for hours, and fill the memory.
+_LAYERS = frozenset(
+    {'stacked_convs', 'num_outs', 'num_csp_blocks', 'num_blocks', 'num_shared_convs', 'num_stages'}
+    | {'num_shared_fcs', 'num_cls_convs', 'num_cls_fcs', 'num_reg_convs', 'num_reg_fcs', 'num_ins'}
+)
+_MOST_LAYERS = 1000
+
 _PROCESSES_KEYS = frozenset({'mp_start_method', 'opencv_num_threads'})
 
 # Given by whoever builds, never by a config.
@@ -221,6 +228,11 @@ class _Checker:
             for holder in ('test_cfg', 'train_cfg')
             for name in getattr(found, f'{holder}_keys', ())
         }
+        for name in _LAYERS & set(node):
+            if isinstance(node[name], int) and node[name] > _MOST_LAYERS:
+                self.problems.append(
+                    f'{path}.{name}: expected at most {_MOST_LAYERS} layers, got {node[name]}'
+                )
         owner = getattr(found, '__name__', '')
         self._known(path, node, names, owner=owner, open=accepted.open, settings=settings)
         if registries == (reg.TASK_UTILS,):

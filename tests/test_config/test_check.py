@@ -184,6 +184,12 @@ class TestVariables:
             load_config(Config(dict(bach_size=3)))
 
 
+def test_more_layers_than_anyone_builds_are_refused():
+    options = {'model.bbox_head.stacked_convs': 2**31}
+    with pytest.raises(ConfigError, match='stacked_convs: expected at most 1000 layers'):
+        load_config('registry_losses::retinanet/retinanet_tiny_digits', options=options)
+
+
 def test_check_config_takes_a_mapping():
     with pytest.raises(ConfigError, match=r'model\.x'):
         check_config(dict(model=dict(type='CheckedAssigner', x=1)))

@@ -11,6 +11,7 @@ import io
 import logging
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -30,6 +31,14 @@ from .targets import TARGETS
 SLOW = 10.0  # seconds that a case may take
 
 
+class TooLong(BaseException):
+    """Raised within a case that would not end; no handler of errors takes it for one."""
+
+
+def _interrupt(*_: object) -> None:
+    raise TooLong
+
+
 def run_case(name: str, seed: int, folder: Path) -> tuple[str, str]:
     """One case.
 
@@ -39,6 +48,8 @@ def run_case(name: str, seed: int, folder: Path) -> tuple[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     quiet = io.StringIO()
+    before = signal.signal(signal.SIGALRM, _interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 2 * SLOW)
     try:
         with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
             TARGETS[name](Random(f'{name}:{seed}'), folder)
@@ -55,8 +66,14 @@ def run_case(name: str, seed: int, folder: Path) -> tuple[str, str]:
         done = getattr(error, 'args_of_fuzz', '')
         told = f'{type(error).__name__}: {str(error)[:200]} ({Path(where.filename).name}'
         outcome = 'broken', f'{told}:{where.lineno}) after {done[:200]}'
+    except TooLong as error:
+        where = traceback.extract_tb(error.__traceback__)[-2]
+        outcome = 'broken', f'did not end ({Path(where.filename).name}:{where.lineno})'
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
     seconds = time.perf_counter() - start
-    if seconds > SLOW:
+    if seconds > SLOW and outcome[0] != 'broken':
         outcome = 'broken', f'took {seconds:.1f} s'
     return outcome
 
