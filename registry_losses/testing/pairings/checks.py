@@ -150,7 +150,7 @@ class _OfLastStep:
 
 
 @cache
-def _of_last_step(kind: type[LossInputs]) -> type:
+def _of_last_step(kind: type) -> type:
     """The inputs of a kind of head, as :class:`_OfLastStep` reads them."""
     return dataclass(frozen=True, eq=False)(type(kind.__name__, (_OfLastStep, kind), {}))
 
@@ -158,7 +158,9 @@ def _of_last_step(kind: type[LossInputs]) -> type:
 def _beside(found: LossInputs, last: LossInputs, pairs: Assignment) -> LossInputs:
     """The outputs of ``found`` with the pairs of ``last``."""
     own = {each.name: getattr(found, each.name) for each in fields(found)}
-    return _of_last_step(type(found))(**{**own, 'assignment': pairs, '_cache': {}}, last=last)
+    return _of_last_step(type(found))(  # type: ignore[arg-type]
+        **{**own, 'assignment': pairs, '_cache': {}}, last=last
+    )
 
 
 def plain_of(loss: Any) -> Any:
