@@ -29,6 +29,7 @@ from .checkpoint import ATOMIC_BACKEND, find_resumable
 from .distributed import init_distributed
 from .gradients import restore_gradients
 from .hooks import CheckClassesHook, StopValidationHook
+from .layout import asks_for_channels_last, channels_first, lay_out
 from .log_processor import for_the_console
 from .optim import shared_once
 from .parallel import wrap_on_cpu
@@ -87,9 +88,7 @@ class Runner(_Runner):
         super().setup_env(env_cfg)
 
     def register_hooks(
-        self,
-        default_hooks: dict | None = None,
-        custom_hooks: list | None = None,
+        self, default_hooks: dict | None = None, custom_hooks: list | None = None
     ) -> None:
         """Register the config's hooks, and the check that model and data agree.
 
@@ -120,9 +119,8 @@ class Runner(_Runner):
     ) -> MMLogger:
         """Write everything to the file, and to the console what a user watches."""
         logger = super().build_logger(log_level, log_file, **options)
-        for handler in logger.handlers:
-            if not isinstance(handler, logging.FileHandler):
-                handler.addFilter(for_the_console)
+        for handler in (h for h in logger.handlers if not isinstance(h, logging.FileHandler)):
+            handler.addFilter(for_the_console)
         return logger
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
@@ -131,8 +129,11 @@ class Runner(_Runner):
         Stands for MMEngine passing ``device_ids`` to DistributedDataParallel and
         converting batch norm to PyTorch's SyncBatchNorm, both of which refuse a CPU.
         """
+        shards = sharding.asks_for_sharding(model_wrapper_cfg)
+        if asks_for_channels_last(self.cfg) and not (shards and self.distributed):
+            lay_out(model)
         if self.distributed and not is_model_wrapper(model):
-            if sharding.asks_for_sharding(model_wrapper_cfg):
+            if shards:
                 sharding.prepare_to_shard(model, self.cfg, trains=self._train_loop is not None)
             if not torch.cuda.is_available():
                 return wrap_on_cpu(model, model_wrapper_cfg, self.cfg)
@@ -140,7 +141,8 @@ class Runner(_Runner):
 
     def _init_model_weights(self) -> None:
         if not sharding.is_sharded(self.model):
-            super()._init_model_weights()
+            with channels_first(self.model):
+                super()._init_model_weights()
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """Build the optimizer; one of a sharded model reads whole checkpoints."""

@@ -119,7 +119,7 @@ def test_boxes_are_in_pixels_of_the_file(trained, images):
 
 def test_threshold_and_results_alone(trained, images, tmp_path):
     out = tmp_path / 'out'
-    rows = run(trained, [images / '11.png'], out, '--score-thr', '1.1')
+    rows = run(trained, [images / '11.png'], out, '--score-thr', '1')
     assert len(rows) == 5  # the file holds what the model gives; the threshold is for pictures
     picture = cv2.imread(str(out / 'pictures' / '11.png'))
     plain = cv2.imread(str(images / '11.png'))
