@@ -121,6 +121,7 @@ class DenseHead(LearningHead):
             factor=self.score_factor,
             factor_loss=factors[0] if factors else None,
             geometric=self.geometric_scores,
+            certain=num_classes == 1 and all(t.branch != 'cls' for t in self.loss_terms),
         )
 
     # What a head gives ---------------------------------------------------------------

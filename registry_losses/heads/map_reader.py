@@ -6,6 +6,7 @@ Shapes: B images, N priors, K chosen priors, C classes, L levels.
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..losses.declared import declared, probabilities
@@ -28,6 +29,7 @@ class MapReader:
         geometric: Assigners and samplers see the geometric mean of class score and factor
             in place of their product (YOLOX).
         activated: Whether the class maps hold probabilities already.
+        certain: Whether the one class there is needs no score: no loss teaches it.
     """
 
     prior_generator: Any
@@ -39,6 +41,7 @@ class MapReader:
     factor_loss: Any = None
     geometric: bool = False
     activated: bool = False
+    certain: bool = False
 
     def flatten(self, maps: Maps) -> HeadOutput:
         """Raw maps to ``(B, N, D)`` branches."""
@@ -90,6 +93,8 @@ class MapReader:
     def scores(self, output: HeadOutput) -> Tensor:
         """``(B, rows, C)`` class probabilities, background removed, detached."""
         found = output['cls'].detach()
+        if self.certain:
+            return torch.ones_like(found[..., :1], dtype=torch.float32)
         found = found.float() if self.activated else probabilities(found, self.class_loss)
         return found[..., : self.num_classes]
 

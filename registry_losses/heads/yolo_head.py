@@ -202,7 +202,9 @@ class YOLOV5Head(YOLOHead):
 
     Losses: class (per pair) and box are means over the pairs of a level, objectness a
     mean over the priors of a level weighted by level; its target is the overlap of the
-    prediction with its gt. All are multiplied by the number of images of the step.
+    prediction with its gt. All are multiplied by the number of images of the step. With a
+    single class there is no class term, and the objectness alone is the score, as in the
+    original.
 
     Args:
         num_classes: C.
@@ -214,6 +216,7 @@ class YOLOV5Head(YOLOHead):
         obj_level_weights: Weight of each level in the objectness loss.
         obj_target: What objectness learns: ``ciou`` (the original, with CIoU boxes),
             ``giou``, ``diou``, ``iou``, ``one`` or ``assigned``.
+        single_class_loss: Keep the class term where there is one class only.
         init_cfg: Weight initialisation.
         **common: What dense heads have in common, see :class:`BoxHeadOptions`.
     """
@@ -228,11 +231,13 @@ class YOLOV5Head(YOLOHead):
         loss_obj,
         obj_level_weights: Sequence[float] = (4.0, 1.0, 0.4),
         obj_target: TargetQuality = 'ciou',
+        single_class_loss: bool = False,
         init_cfg=None,
         **common: Unpack[BoxHeadOptions],
     ) -> None:
         self.obj_level_weights = tuple(obj_level_weights)
         self.obj_target: TargetQuality = obj_target
+        self.has_class_term = num_classes > 1 or single_class_loss
         super().__init__(
             num_classes,
             tuple(in_channels),
@@ -280,16 +285,17 @@ class YOLOV5Head(YOLOHead):
     def default_terms(self) -> tuple[LossTerm, ...]:
         """Means by level, times the images of the step."""
         by_level: dict[str, Any] = dict(normalizer='level_mean', times_batch=True)
+        classes = LossTerm(
+            'loss_cls',
+            self.loss_cls,
+            kind='classification',
+            branch='cls',
+            rows='positives',
+            target_quality='one',
+            **by_level,
+        )
         return (
-            LossTerm(
-                'loss_cls',
-                self.loss_cls,
-                kind='classification',
-                branch='cls',
-                rows='positives',
-                target_quality='one',
-                **by_level,
-            ),
+            *((classes,) if self.has_class_term else ()),
             LossTerm(
                 'loss_obj',
                 self.loss_obj,

@@ -55,6 +55,21 @@ def test_whether_objectness_takes_part_in_the_threshold(make, stays):
     assert found.labels.tolist() == ([0] if stays else [])
 
 
+def test_a_single_class_has_no_term_and_the_objectness_is_the_score():
+    """The original: its class output learns nothing then; an option keeps the term."""
+    plain, kept = yolov5(num_classes=1), yolov5(num_classes=1, single_class_loss=True)
+    assert [t.name for t in plain.loss_terms] == ['loss_obj', 'loss_bbox']
+    assert [t.name for t in kept.loss_terms] == ['loss_cls', 'loss_obj', 'loss_bbox']
+    assert [t.name for t in yolov5().loss_terms] == ['loss_cls', 'loss_obj', 'loss_bbox']
+    for built, score in ((plain, 0.7), (kept, 0.7 * 0.6)):
+        set_bias(built.head_module['convs_pred'][0], [0, 0, 0, 0, logit(0.7), logit(0.6)])
+        (found,) = built.predict_by_feat(
+            *built(feats((1, 1))), batch_img_metas=[dict(img_shape=(8, 8))]
+        )
+        assert found.scores.tolist() == pytest.approx([score])
+        assert found.labels.tolist() == [0]
+
+
 @pytest.mark.parametrize('make', [yolov3, yolov5])
 def test_a_level_expects_eight_objects_at_first(make):
     built = make()
