@@ -43,20 +43,36 @@ def start_rare_classes(bias: Tensor, num_classes: int, loss: Any, prob: float = 
 
 
 @torch.no_grad()
-def start_few_objects(bias: Tensor, num_classes: int, stride, *, image: int = 640) -> None:
+def start_few_objects(
+    bias: Tensor,
+    num_classes: int,
+    stride: Any,
+    *,
+    class_loss: Any,
+    objectness_loss: Any,
+    image: int = 640,
+) -> None:
     """Biases by which a level expects about 8 objects in an image, each class at 1 %.
 
     Args:
         bias: ``(A, 4 + 1 + C)`` of box, objectness, classes; changed in place.
         num_classes: C, the last values of an anchor.
         stride: Pixels a cell, a number or (x, y).
+        class_loss: Its activation turns class outputs into probabilities.
+        objectness_loss: Its activation turns the objectness into one.
         image: Side of the image in pixels.
     """
     x, y = stride if isinstance(stride, Sequence) else (stride, stride)
     per_prior = min(8 / ((image / x) * (image / y)), 0.5)
     bias.zero_()
-    bias[:, 4] = float(torch.logit(torch.tensor(per_prior)))
-    bias[:, -num_classes:] = float(torch.logit(torch.tensor(0.01)))
+    bias[:, 4] = _output_of(per_prior, objectness_loss)
+    bias[:, -num_classes:] = _output_of(0.01, class_loss)
+
+
+def _output_of(prob: float, loss: Any) -> float:
+    """The output that a loss reads as a probability: itself, or the logit of it."""
+    plain = declared(loss).class_activation == 'identity'
+    return prob if plain else math.log(prob / (1 - prob))
 
 
 @torch.no_grad()

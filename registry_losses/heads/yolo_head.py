@@ -157,7 +157,13 @@ class YOLOV3Head(YOLOHead):
         ):
             nn.init.normal_(conv.get_parameter('weight'), std=0.01)
             bias = conv.get_parameter('bias').view(base, -1)
-            start_few_objects(bias, self.cls_out_channels, stride)
+            start_few_objects(
+                bias,
+                self.cls_out_channels,
+                stride,
+                class_loss=self.loss_cls,
+                objectness_loss=self.objectness_loss,
+            )
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor]]:
         """``(B, A * (5 + C), H, W)`` of each level."""
@@ -265,7 +271,13 @@ class YOLOV5Head(YOLOHead):
         strides = self.prior_generator.strides
         for conv, stride, base in zip(self._convs, strides, self.prior_generator.num_base_priors):
             bias = conv.get_parameter('bias').view(base, -1)
-            start_few_objects(bias, self.cls_out_channels, stride)
+            start_few_objects(
+                bias,
+                self.cls_out_channels,
+                stride,
+                class_loss=self.loss_cls,
+                objectness_loss=self.objectness_loss,
+            )
 
     @property
     def objectness_loss(self) -> nn.Module:

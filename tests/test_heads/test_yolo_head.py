@@ -79,6 +79,15 @@ def test_a_level_expects_eight_objects_at_first(make):
     assert conv.bias[5:].sigmoid().tolist() == pytest.approx([0.01] * 2)
 
 
+@pytest.mark.parametrize(('make', 'name'), [(yolov3, 'loss_conf'), (yolov5, 'loss_obj')])
+def test_an_objectness_read_as_it_is_starts_at_the_probability(make, name):
+    """A logit of -7 would be clamped to 0, where there is no gradient."""
+    built = make(**{name: dict(type='L2Loss')})
+    built.init_weights()
+    conv = built.convs_pred[0] if make is yolov3 else built.head_module['convs_pred'][0]
+    assert conv.bias[4].item() == pytest.approx(8 / (640 / 8) ** 2)
+
+
 def test_whole_boxes_take_the_place_of_centres_and_sizes():
     names = [term.name for term in yolov3(loss_bbox=dict(type='CIoULoss')).loss_terms]
     assert names == ['loss_cls', 'loss_conf', 'loss_bbox']

@@ -86,9 +86,10 @@ def run_cell(cell: Cell) -> CellResult:
     rule, head = rule_against(*cell), GRID_HEADS[cell.head].head
     try:
         found = examine(config, head=head)
-        if found.after and found.problems:
+        for steps in (40, 120):
             # A term of large gradients carries the others away at first: smaller steps.
-            found = examine(config, head=head, steps=40, rate=1e-3)
+            if found.after and found.problems:
+                found = examine(config, head=head, steps=steps, rate=1e-3)
     except PairingError as error:
         seconds = time.perf_counter() - start
         state = REFUSED if rule and is_helpful(str(error), cell) else FAILED

@@ -167,14 +167,16 @@ def plain_of(loss: Any) -> Any:
     """What a loss weighs by its own state of learning; any other loss as it is.
 
     Gradient harmonised losses weigh each error by how many are like it, focal EIoU by the
-    overlap reached, version 2 of powerful IoU by a weight that rises before it falls:
-    their values may rise while every error falls.
+    overlap reached, version 2 of powerful IoU by a weight that rises before it falls,
+    Wise-IoU by how far a box lies from the mean of all: their values may rise while every
+    error falls.
     """
     plain: dict[str, dict[str, Any]] = {
         'GHMC': dict(type='CrossEntropyLoss', use_sigmoid=True),
         'GHMR': dict(type='L1Loss'),
         'FocalEIoULoss': dict(type='EIoULoss'),
         'PowerfulIoULoss': dict(type='PowerfulIoULoss', version='v1'),
+        'WiseIoULoss': dict(type='WiseIoULoss', version='v1'),
     }
     node = plain.get(type(loss).__name__)
     return loss if node is None else MODELS.build(node)
