@@ -20,6 +20,7 @@ from .reading import (
     accepted_keys,
     declared_keys,
     find_type,
+    not_numbers,
     part_keys,
     required_keys,
 )
@@ -45,6 +46,7 @@ _PARAMWISE_KEYS = frozenset(
 _CLIP_KEYS = frozenset(
     {'type', 'max_norm', 'norm_type', 'error_if_nonfinite', 'foreach', 'clip_value'}
 )
+_CLIP_NUMBERS = frozenset({'max_norm', 'norm_type', 'clip_value'})
 _PLAIN_SECTIONS: Mapping[str, frozenset[str]] = {
     'auto_scale_lr': frozenset({'enable', 'base_batch_size'}),
     'custom_imports': frozenset({'imports', 'allow_failed_imports'}),
@@ -196,7 +198,9 @@ class _Checker:
         if constructor in (None, DefaultOptimWrapperConstructor) and paramwise:
             self._known(f'{path}.paramwise_cfg', paramwise, _PARAMWISE_KEYS)
         if isinstance(node.get('clip_grad'), Mapping):
-            self._known(f'{path}.clip_grad', node.pop('clip_grad'), _CLIP_KEYS)
+            clip = node.pop('clip_grad')
+            self._known(f'{path}.clip_grad', clip, _CLIP_KEYS)
+            self.problems += not_numbers(f'{path}.clip_grad', clip, _CLIP_NUMBERS)
         self._descend(path, path, node, (reg.OPTIM_WRAPPERS,))
 
     # The general rule ------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, get_args, get_origin
@@ -151,3 +151,14 @@ def part_keys(node: Mapping, holder: str) -> dict[str, frozenset[str] | None] | 
         part: declared_keys(node[head], as_) if isinstance(node.get(head), Mapping) else None
         for part, (head, as_) in parts.items()
     }
+
+
+def not_numbers(path: str, node: Mapping, names: Iterable[str]) -> list[str]:
+    """What is wrong with those values of ``node`` that ``float`` does not take."""
+    found = []
+    for key in sorted(set(names) & set(node)):
+        try:
+            float(node[key])
+        except (TypeError, ValueError):
+            found.append(f'{path}.{key}: expected a number, got {node[key]!r}')
+    return found

@@ -8,6 +8,7 @@ from typing import Any
 
 from mmengine.runner import LogProcessor as _LogProcessor
 
+from ..errors import ConfigError
 from ..registry import LOG_PROCESSORS
 
 _NUMBER = re.compile(r'(?<=: )(\d+\.\d{4,})(?=\s|$)')
@@ -20,7 +21,17 @@ class LogProcessor(_LogProcessor):
     One learning rate where all groups have the same; the time for data only where it is a
     tenth of the step; three decimals; "undefined" for figures that nothing defines. The
     files that tools read (``scalars.json``) keep everything.
+
+    Raises:
+        ConfigError: If ``window_size`` is no number of steps.
     """
+
+    def __init__(self, window_size: int = 10, *args: Any, **options: Any) -> None:
+        if isinstance(window_size, bool) or not isinstance(window_size, int) or window_size < 1:
+            raise ConfigError(
+                f'log_processor.window_size: expected steps, 1 or more, got {window_size!r}'
+            )
+        super().__init__(window_size, *args, **options)
 
     def get_log_after_iter(self, runner: Any, batch_idx: int, mode: str) -> tuple[dict, str]:
         """The scalars and the line of a step."""

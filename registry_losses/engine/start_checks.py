@@ -88,6 +88,14 @@ def check_batches(name: str, loader: DataLoader, *, endless: bool = False) -> No
         raise ConfigError(
             f'{name}.dataset.pipeline is empty: load images and boxes, and end with PackDetInputs'
         )
+    last = type(pipeline[-1]) if pipeline else None
+    # Transforms of others may pack under any name.
+    known = last is not None and last.__module__.split('.')[0] in ('registry_losses', 'mmcv')
+    if last is not None and known and not last.__name__.startswith('Pack'):
+        raise ConfigError(
+            f'{name}.dataset.pipeline ends with {last.__name__}, so that samples hold no inputs '
+            "for the model: add dict(type='PackDetInputs') at its end"
+        )
     if endless or len(loader) > 0:
         return
     count = len(loader.dataset) if isinstance(loader.dataset, Sized) else 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,7 @@ def choose_threads(
         env: The environment; the process's own by default.
         cores: Cores by affinity; asked of the system by default.
         quota: Cores by cgroup; likewise.
-        load: Cores that are busy, as the load of the last minute; likewise.
+        load: Cores that are busy, by :func:`busy_cores`; likewise.
     """
     if env is None and _chosen is not None:
         return _chosen  # the variable is our own by now
@@ -61,7 +62,7 @@ def choose_threads(
         return Threads(int(given), 'OMP_NUM_THREADS')
     cores = _affinity() if cores is None else cores
     quota = cgroup_cores() if quota is None else quota
-    load = os.getloadavg()[0] if load is None else load
+    load = busy_cores() if load is None else load
     usable = cores if math.isinf(quota) else max(1, min(cores, math.floor(quota)))
     busy = min(round(load), cores)
     reason = f'of {usable} usable cores'
@@ -83,6 +84,33 @@ def use_threads(threads: Threads) -> None:
     torch.set_num_threads(threads.count)
     os.environ.setdefault('OMP_NUM_THREADS', str(threads.count))
     os.environ.setdefault('MKL_NUM_THREADS', str(threads.count))
+
+
+def busy_cores(seconds: float = 0.3, stat: str | Path = '/proc/stat') -> float:
+    """How many cores others keep busy: in the last minute and still now.
+
+    What has just ended, like the installation before a first training, counts no more.
+
+    Args:
+        seconds: How long is looked at what is busy now, if the last minute was.
+        stat: Linux's times of the cores; without it the last minute alone counts.
+    """
+    load = os.getloadavg()[0]
+    if round(load) < 1:
+        return load
+    try:
+        before = _core_times(stat)
+        time.sleep(seconds)
+        total, idle = (b - a for a, b in zip(before, _core_times(stat)))
+    except (OSError, ValueError, IndexError):
+        return load
+    return min(load, (os.cpu_count() or 1) * (1 - idle / total)) if total > 0 else load
+
+
+def _core_times(stat: str | Path) -> tuple[int, int]:
+    """All time of all cores, and the idle part of it, in ticks."""
+    ticks = [int(word) for word in Path(stat).read_text().splitlines()[0].split()[1:9]]
+    return sum(ticks), ticks[3] + ticks[4]  # idle, and waiting for a disk
 
 
 def _affinity() -> int:

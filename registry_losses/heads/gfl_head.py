@@ -3,7 +3,7 @@
 Shapes: B images, A anchors a cell, C classes, n bins a side.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,12 +11,12 @@ from mmcv.cnn import Scale
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from ..errors import ConfigError
 from ..registry import MODELS
 from ..structures import LossTerm
 from .dense_head import DenseHead
-from .initial import prior_sides, start_at_distance, start_rare_classes
+from .initial import start_rare_classes
 from .options import BoxHeadOptions
+from .side_bins import box_terms, check_bins, coder_with_bins, start_as_priors
 from .towers import build_tower
 
 _INIT = dict(
@@ -90,9 +90,7 @@ class GFLHead(DenseHead):
         self.stacked_convs, self.feat_channels = stacked_convs, feat_channels
         self.conv_cfg, self.norm_cfg = conv_cfg, norm_cfg
         self.norm_per_level = norm_per_level
-        if isinstance(common['bbox_coder'], Mapping):
-            own = {'normalize_by_stride': True, 'bins': reg_max + 1}
-            common['bbox_coder'] = {**own, **common['bbox_coder']}
+        common['bbox_coder'] = coder_with_bins(common['bbox_coder'], self.num_bins)
         super().__init__(
             num_classes,
             in_channels,
@@ -102,11 +100,7 @@ class GFLHead(DenseHead):
         )
 
     def _init_layers(self) -> None:
-        bins = getattr(self.bbox_coder, 'bins', None)
-        if bins != self.num_bins:
-            raise ConfigError(
-                f'GFLHead.bbox_coder: expected bins={self.num_bins} (reg_max + 1), got {bins}'
-            )
+        check_bins(self)
         options: dict[str, Any] = dict(
             conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, num_levels=self.norm_per_level
         )
@@ -127,10 +121,8 @@ class GFLHead(DenseHead):
         if self.class_activation != 'sigmoid':
             bias = self.gfl_cls.get_parameter('bias')
             start_rare_classes(bias, self.num_classes, self.loss_cls)
-        width, height = prior_sides(self.prior_generator)
-        tilt = self.gfl_reg.get_parameter('bias').data.view(-1, 4, self.num_bins)
-        for side, distance in enumerate((width / 2, height / 2) * 2):
-            start_at_distance(tilt[:, side], distance)
+        tilt = self.gfl_reg.get_parameter('bias').view(-1, 4, self.num_bins)
+        start_as_priors(tilt, self.prior_generator)
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
         """``(B, A C, H, W)`` class logits and ``(B, A 4 n, H, W)`` logits of the bins."""
@@ -142,17 +134,11 @@ class GFLHead(DenseHead):
 
     def default_terms(self) -> tuple[LossTerm, ...]:
         """Classification by quality, whole boxes, distributions."""
-        weighted: dict[str, Any] = dict(branch='bbox', pair_weight='score', normalizer='weight_sum')
-        terms = [
-            LossTerm(
-                'loss_cls',
-                self.loss_cls,
-                kind='classification',
-                branch='cls',
-                target_quality='iou',
-            ),
-            LossTerm('loss_bbox', self.loss_bbox, kind=self.box_kind(), **weighted),
-        ]
-        if self.loss_dfl is not None:
-            terms.append(LossTerm('loss_dfl', self.loss_dfl, kind='distribution', **weighted))
-        return tuple(terms)
+        cls = LossTerm(
+            'loss_cls',
+            self.loss_cls,
+            kind='classification',
+            branch='cls',
+            target_quality='iou',
+        )
+        return (cls, *box_terms(self, 'score'))

@@ -18,9 +18,10 @@ from typing_extensions import Unpack
 from ..errors import ConfigError
 from ..registry import MODELS
 from ..structures import LossTerm
-from .initial import prior_sides, start_at_distance, start_rare_classes
+from .initial import start_rare_classes
 from .options import BoxHeadOptions
 from .phases import PhasedHead
+from .side_bins import box_terms, check_bins, coder_with_bins, start_as_priors
 
 _NORM = dict(type='BN', momentum=0.03, eps=0.001)
 _ACT = dict(type='Swish')
@@ -120,9 +121,7 @@ class PPYOLOEHead(PhasedHead):
         self.reg_max, self.num_bins = reg_max, reg_max + 1
         self.branches, self.stacked_convs = branches, stacked_convs
         self.conv_cfg, self.norm_cfg, self.act_cfg = conv_cfg, norm_cfg, act_cfg
-        if isinstance(common['bbox_coder'], Mapping):
-            own = {'normalize_by_stride': True, 'bins': reg_max + 1}
-            common['bbox_coder'] = {**own, **common['bbox_coder']}
+        common['bbox_coder'] = coder_with_bins(common['bbox_coder'], self.num_bins)
         super().__init__(
             num_classes,
             in_channels,
@@ -132,11 +131,7 @@ class PPYOLOEHead(PhasedHead):
         )
 
     def _init_layers(self) -> None:
-        bins = getattr(self.bbox_coder, 'bins', None)
-        if bins != self.num_bins:
-            raise ConfigError(
-                f'PPYOLOEHead.bbox_coder: expected bins={self.num_bins} (reg_max + 1), got {bins}'
-            )
+        check_bins(self)
         given = self.in_channels
         widths = [given] * self.num_levels if isinstance(given, int) else list(given)
         if len(widths) != self.num_levels:
@@ -169,15 +164,13 @@ class PPYOLOEHead(PhasedHead):
     def init_weights(self) -> None:
         """Objects start rare, boxes as their priors, gates half open."""
         super().init_weights()
-        width, height = prior_sides(self.prior_generator)
         for cls, reg in zip(self.pred_cls, self.pred_reg):
             start_rare_classes(cls.get_parameter('bias'), self.num_classes, self.loss_cls)
             with torch.no_grad():
                 cls.get_parameter('weight').mul_(0.1)
                 reg.get_parameter('weight').mul_(0.1)
-                tilt = reg.get_parameter('bias').view(4, self.num_bins)
-                for side, distance in enumerate((width / 2, height / 2) * 2):
-                    start_at_distance(tilt[side], distance)
+            tilt = reg.get_parameter('bias').view(4, self.num_bins)
+            start_as_priors(tilt, self.prior_generator)
         if self.branches == 'attention':
             for stem in (*self.cls_stems, *self.reg_stems):
                 nn.init.normal_(stem.get_parameter('fc.weight'), std=0.001)
@@ -198,19 +191,11 @@ class PPYOLOEHead(PhasedHead):
 
     def default_terms(self) -> tuple[LossTerm, ...]:
         """Classification by quality; boxes and distributions weighted by it."""
-        weighted: dict[str, Any] = dict(
-            branch='bbox', pair_weight='quality', normalizer='weight_sum'
+        cls = LossTerm(
+            'loss_cls',
+            self.loss_cls,
+            kind='classification',
+            branch='cls',
+            normalizer='quality_sum',
         )
-        terms = [
-            LossTerm(
-                'loss_cls',
-                self.loss_cls,
-                kind='classification',
-                branch='cls',
-                normalizer='quality_sum',
-            ),
-            LossTerm('loss_bbox', self.loss_bbox, kind=self.box_kind(), **weighted),
-        ]
-        if self.loss_dfl is not None:
-            terms.append(LossTerm('loss_dfl', self.loss_dfl, kind='distribution', **weighted))
-        return tuple(terms)
+        return (cls, *box_terms(self, 'quality'))

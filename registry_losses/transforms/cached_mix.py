@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..registry import TRANSFORMS
-from .mix import MixUp, Mosaic
+from .mix import MixUp, Mosaic, WithPartners
 
 # What an image needs not keep: its generator is drawn from, its data set is the same.
 _NOT_KEPT = ('rng', 'dataset')
@@ -59,8 +59,23 @@ class ImageCache:
         return copy.deepcopy(self.kept[int(rng.integers(len(self.kept)))])
 
 
+class _FromCache(WithPartners):
+    """Partners are images kept in ``cache``; until it is filled, images stay as they are."""
+
+    cache: ImageCache
+
+    def transform(self, results: dict) -> dict | None:
+        """Keep the image; draw, mix."""
+        self.cache.put(results, self.rng(results))
+        return super().transform(results) if self.cache.is_filled else results
+
+    def partner(self, results: dict, rng: np.random.Generator) -> dict:
+        """One of the images kept."""
+        return self.cache.take(rng)
+
+
 @TRANSFORMS.register_module()
-class CachedMosaic(Mosaic):
+class CachedMosaic(_FromCache, Mosaic):
     """:class:`Mosaic` whose partners are images that passed before.
 
     Until more than four have passed, images stay as they are.
@@ -89,18 +104,9 @@ class CachedMosaic(Mosaic):
         super().__init__(img_scale, center_ratio_range, pad_val, prob=prob)
         self.cache = ImageCache(type(self).__name__, max_cached_images, 5, random_pop)
 
-    def transform(self, results: dict) -> dict | None:
-        """Keep the image; draw, mix."""
-        self.cache.put(results, self.rng(results))
-        return super().transform(results) if self.cache.is_filled else results
-
-    def partner(self, results: dict, rng: np.random.Generator) -> dict:
-        """One of the images kept."""
-        return self.cache.take(rng)
-
 
 @TRANSFORMS.register_module()
-class CachedMixUp(MixUp):
+class CachedMixUp(_FromCache, MixUp):
     """:class:`MixUp` whose partner is an image that passed before.
 
     The first image stays as it is.
@@ -130,12 +136,3 @@ class CachedMixUp(MixUp):
     ) -> None:
         super().__init__(img_scale, ratio_range, flip_ratio, pad_val, prob=prob)
         self.cache = ImageCache(type(self).__name__, max_cached_images, 2, random_pop)
-
-    def transform(self, results: dict) -> dict | None:
-        """Keep the image; draw, mix."""
-        self.cache.put(results, self.rng(results))
-        return super().transform(results) if self.cache.is_filled else results
-
-    def partner(self, results: dict, rng: np.random.Generator) -> dict:
-        """One of the images kept."""
-        return self.cache.take(rng)

@@ -19,7 +19,7 @@ from .keyed import KeyedTransform, Transform, apply_all, build_transforms, check
 _TRIES = 15
 
 
-class _WithPartners(KeyedTransform):
+class WithPartners(KeyedTransform):
     """A transform that loads further samples.
 
     Args:
@@ -72,7 +72,7 @@ class _WithPartners(KeyedTransform):
 
 
 @TRANSFORMS.register_module()
-class Mosaic(_WithPartners):
+class Mosaic(WithPartners):
     """Four images around a random centre on a canvas of twice the size.
 
     The given image lies above left of the centre, three partners above right, below
@@ -138,7 +138,7 @@ class Mosaic(_WithPartners):
 
 
 @TRANSFORMS.register_module()
-class MixUp(_WithPartners):
+class MixUp(WithPartners):
     """YOLOX's mixup: the mean of the image and a jittered partner of the same size.
 
     The partner is fitted to ``img_scale`` in the upper left corner of a canvas, scaled
@@ -216,7 +216,7 @@ class MixUp(_WithPartners):
 
 
 @TRANSFORMS.register_module()
-class YOLOv5MixUp(_WithPartners):
+class YOLOv5MixUp(WithPartners):
     """YOLOv5's mixup: ``r x image + (1 - r) x partner`` with r from a beta distribution.
 
     Args:

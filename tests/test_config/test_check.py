@@ -70,6 +70,10 @@ def test_a_sound_config_passes(check):
             r'optim_wrapper\.clip_grad\.maxnorm.*Nearest: max_norm',
         ),
         (
+            "optim_wrapper = dict(optimizer=dict(type='SGD', lr=1), clip_grad=dict(max_norm='x'))",
+            r"optim_wrapper\.clip_grad\.max_norm: expected a number, got 'x'",
+        ),
+        (
             "optim_wrapper = dict(optimizer=dict(type='SGD', lr=1),"
             ' paramwise_cfg=dict(norm_decay=0))',
             r'paramwise_cfg\.norm_decay.*norm_decay_mult',

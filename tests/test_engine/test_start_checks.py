@@ -1,11 +1,15 @@
 """What a run says, or refuses, before its first step; and the config it follows when resumed."""
 
 import logging
+from types import SimpleNamespace
 
 import pytest
+from mmengine.dataset import Compose
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 
+from registry_losses.engine import LogProcessor
+from registry_losses.engine.start_checks import check_batches
 from registry_losses.errors import ConfigError
 
 
@@ -214,3 +218,19 @@ def test_checkpoints_elsewhere_are_resumed(tmp_path, toy_runner):
     assert (tmp_path / 'far' / 'run' / 'epoch_1.pth').is_file()
     runner = toy_runner(tmp_path / 'run', resume=True, **options)
     assert len(rates(runner)) == 12
+
+
+def test_a_pipeline_that_packs_nothing_is_refused():
+    """Else the first batch fails in the collating of lists."""
+    dataset = SimpleNamespace(pipeline=Compose([dict(type='LoadAnnotations')]))
+    loader = SimpleNamespace(dataset=dataset)
+    with pytest.raises(ConfigError, match=r'ends with LoadAnnotations.*PackDetInputs'):
+        check_batches('train_dataloader', loader, endless=True)
+    dataset.pipeline.transforms.append(lambda results: results)
+    check_batches('train_dataloader', loader, endless=True)  # somebody else's may pack
+
+
+@pytest.mark.parametrize('size', ['x', 0, True, 2.5])
+def test_a_window_that_is_no_number_of_steps_is_refused(size):
+    with pytest.raises(ConfigError, match=r'log_processor\.window_size.*1 or more'):
+        LogProcessor(size)

@@ -1,6 +1,7 @@
 """Threads: what the environment says, what a container may use, what others leave."""
 
 import math
+import os
 
 import pytest
 
@@ -27,6 +28,22 @@ def test_choice(env, cores, quota, load, count, reason):
     found = choose_threads(env, cores=cores, quota=quota, load=load)
     assert found.count == count
     assert reason in str(found)
+
+
+@pytest.mark.parametrize('now, busy', [(0.0, 0.0), (1.0, 1.5)])
+def test_what_has_ended_counts_no_more(monkeypatch, tmp_path, now, busy):
+    """The last minute's load is 1.5; the cores' times say what is busy while it is looked at."""
+    stat = tmp_path / 'stat'
+    stat.write_text('cpu 100 0 0 900 0 0 0 0\n')
+    cores = os.cpu_count()
+
+    def later(seconds):
+        stat.write_text(f'cpu {100 + int(100 * now)} 0 0 {900 + int(100 * (1 - now))} 0 0 0 0\n')
+
+    monkeypatch.setattr(os, 'getloadavg', lambda: (1.5, 1.5, 1.5))
+    monkeypatch.setattr(threads.time, 'sleep', later)
+    assert threads.busy_cores(stat=stat) == pytest.approx(min(busy, cores))
+    assert threads.busy_cores(stat=tmp_path / 'none') == 1.5
 
 
 def test_cgroups(tmp_path):

@@ -26,7 +26,8 @@ def options(root: Path, *, steps: int = STEPS) -> list[str]:
     """``--cfg-options``: a data set of twenty images in ``root``, group norm, plain SGD.
 
     Batch norm counts the images of its own process, and Adam divides by the size of the
-    gradient, which blows rounding up.
+    gradient, which blows rounding up. With the channels innermost sums are taken in an order
+    that depends on the batch.
     """
     prepare_digits(root, SPEC)
     norm = "dict(type='GN', num_groups=8)"
@@ -43,6 +44,7 @@ def options(root: Path, *, steps: int = STEPS) -> list[str]:
         f'train_cfg.val_interval={steps}',
         'default_hooks.checkpoint.interval=2',
         'default_hooks.report=None',
+        'default_hooks.channels_last=None',
         f'model.backbone.norm_cfg={norm}',
         f'model.bbox_head.norm_cfg={norm}',
         "optim_wrapper.optimizer=dict(_delete_=True, type='SGD', lr=0.01, momentum=0.9,"

@@ -47,7 +47,7 @@ def test_two_processes_train_the_weights_of_one(name, trained):
     rates = [state['optimizer']['param_groups'][0]['lr'] for state in (one, two)]
     assert rates[0] == rates[1]
     if name == 'scaled rate':
-        assert rates[0] == pytest.approx(0.005), '4 images a step, and the rate is that of 8'
+        assert rates[0] == pytest.approx(0.0025), '4 images a step, and the rate is that of 16'
     if name == 'averaged weights':
         averages = [
             {k: v for k, v in state['ema_state_dict'].items() if k.startswith('module.')}
