@@ -38,7 +38,8 @@ images. It *trains* if
 - every image has positives, every loss is finite, and every parameter of the head that the
   recipe trains has a gradient, as has every term of its own;
 - every term falls, measured against the targets of the end, within 8 steps, or 40 or 120
-  smaller ones;
+  smaller ones, or stays below 1e-4; of a loss that weighs errors by its own state (GHM, Wise-IoU,
+  ...) the plain formula may fall instead;
 - priors in an ignore region that are in no pair count in no term; a gt of weight 0 is charged
   nowhere, one of weight 3 threefold for its box; class weights raise the term of the classes
   where the loss takes them;

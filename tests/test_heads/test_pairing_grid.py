@@ -84,12 +84,7 @@ def check_cross(seed: int) -> None:
             continue
         drawn.append(draw.choice(names))
         change(config, head, place, where.choices()[drawn[-1]])
-    harmonised = any(name.startswith('GHM') for name in drawn)
-    attribute = GRID_HEADS[head].head
-    found = problems_of(config, head=attribute, steps=12)
-    if found:
-        found = problems_of(config, head=attribute, steps=60 if harmonised else 40, rate=1e-3)
-    assert found == [], (head, drawn)
+    assert problems_of(config, head=GRID_HEADS[head].head) == [], (head, drawn)
 
 
 @pytest.mark.parametrize('cell', some_cells(), ids='-'.join)

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from ...errors import PairingError
-from .checks import examine
+from .checks import examine_patiently
 from .detectors import GRID_HEADS, HEADS, head_config, node_at
 from .rules import default_head, loss_holder, places, rule_against
 
@@ -85,11 +85,7 @@ def run_cell(cell: Cell) -> CellResult:
     change(config, cell.head, cell.place, places(cell.head)[cell.place].choices()[cell.part])
     rule, head = rule_against(*cell), GRID_HEADS[cell.head].head
     try:
-        found = examine(config, head=head)
-        for steps in (40, 120):
-            # A term of large gradients carries the others away at first: smaller steps.
-            if found.after and found.problems:
-                found = examine(config, head=head, steps=steps, rate=1e-3)
+        found = examine_patiently(config, head=head)
     except PairingError as error:
         seconds = time.perf_counter() - start
         state = REFUSED if rule and is_helpful(str(error), cell) else FAILED

@@ -43,11 +43,25 @@ class Findings:
     after: dict[str, float] = field(default_factory=dict)
 
 
-def problems_of(
-    config: Mapping[str, Any], *, head: str | None = None, steps: int = 8, rate: float = 3e-3
-) -> list[str]:
+# Steps and rates, the next where a term did not fall: one of large gradients carries the
+# others away at first, and a slow one needs time.
+PACES = ((8, 3e-3), (40, 1e-3), (120, 1e-3))
+# A loss below which there is nothing to learn.
+NOTHING_LEFT = 1e-4
+
+
+def problems_of(config: Mapping[str, Any], *, head: str | None = None) -> list[str]:
     """What is wrong with a pairing of parts; see :func:`examine`."""
-    return examine(config, head=head, steps=steps, rate=rate).problems
+    return examine_patiently(config, head=head).problems
+
+
+def examine_patiently(config: Mapping[str, Any], *, head: str | None = None) -> Findings:
+    """:func:`examine` at the first of the :data:`PACES` at which every term falls."""
+    for steps, rate in PACES:
+        found = examine(config, head=head, steps=steps, rate=rate)
+        if not (found.after and found.problems):
+            break
+    return found
 
 
 def examine(
@@ -109,11 +123,14 @@ def total_of(losses: Mapping[str, Tensor]) -> Tensor:
 
 
 def falling_problems(found: Findings) -> list[str]:
-    """Every term has to fall."""
+    """Every term has to fall, or to stay where there is nothing to learn.
+
+    A region that is its gt already has no more to learn.
+    """
     return [
         f'{name} did not fall: from {value:.5g} to {found.after[name]:.5g}'
         for name, value in found.before.items()
-        if not found.after[name] < value
+        if not found.after[name] < max(value, NOTHING_LEFT)
     ]
 
 
