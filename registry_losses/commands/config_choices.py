@@ -144,14 +144,25 @@ def head_settings(
         return _limited(model, choices), [f'FCOS: levels part at distances of {shown} pixels']
     if system == 'centernet':
         return _limited(model, choices), ['CenterNet: one map at stride 4, no anchors']
-    scales = dict(atss=1, faster_rcnn=2).get(system, 3)
-    ratios = 1 if system == 'atss' else 3
+    why = []
+    if system in ('gfl', 'ppyoloe'):
+        head['reg_max'], line = _bins(sizes)
+        why.append(line)
+    if system in ('yolox', 'rtmdet', 'ppyoloe'):
+        sides = np.sqrt(sizes.prod(1, keepdims=True)).repeat(2, 1)
+        scale = fit_grid_anchors(sides, STRIDES, scales_per_octave=1).octave_base_scale
+        head['prior_generator'] = dict(box_scale=scale)
+        why.append(f'points that stand for squares of {scale:g} strides, no anchors')
+        return _limited(model, choices), why
+    one_anchor = system in ('atss', 'gfl', 'paa', 'tood')
+    scales = 1 if one_anchor else dict(faster_rcnn=2).get(system, 3)
+    ratios = 1 if one_anchor else 3
     grid = fit_grid_anchors(sizes, STRIDES, scales_per_octave=scales, max_ratios=ratios)
     generator = dict(octave_base_scale=grid.octave_base_scale, ratios=list(grid.ratios))
-    why = [
+    why.append(
         f'anchors of {grid.octave_base_scale:g} strides, heights over widths '
         f'{list(grid.ratios)}: best possible recall {grid.recall:.3f}, mean IoU {grid.mean_iou:.3f}'
-    ]
+    )
     if system == 'faster_rcnn':
         middle = float(np.median(sizes.prod(1) ** 0.5))
         finest = max(16, round(middle))
@@ -164,6 +175,14 @@ def head_settings(
         return model, why
     head['prior_generator'] = generator
     return _limited(model, choices), why
+
+
+def _bins(sizes: np.ndarray) -> tuple[int, str]:
+    """The largest distance, in strides of the coarsest map, that bins have to reach."""
+    # From a positive to the farther side: three quarters of the box's longer side.
+    farthest = 0.75 * float(np.quantile(sizes.max(1), 0.95))
+    bins = max(8, math.ceil(farthest / STRIDES[-1]))
+    return bins, f'reg_max {bins}: sides up to {bins * STRIDES[-1]} pixels from a positive'
 
 
 def _limited(model: dict, choices: Choices) -> dict:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from .config_choices import Choices
 
 SYSTEMS = (
-    'fcos', 'retinanet', 'atss', 'yolov5', 'yolov4', 'yolov3', 'ssd', 'centernet', 'faster_rcnn',
+    'fcos', 'retinanet', 'atss', 'gfl', 'paa', 'tood', 'yolox', 'rtmdet', 'ppyoloe', 'yolov5',
+    'yolov4', 'yolov3', 'ssd', 'centernet', 'faster_rcnn',
 )  # fmt: skip
 
 
