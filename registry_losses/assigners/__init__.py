@@ -1,12 +1,16 @@
 """Assigners: which priors of a head are positive, and for which ground truth.
 
-One file a rule; each class names its rule in plain loops. Four files beside the rules serve
-all of them: ``base.py`` holds what the rules share, ``conflicts.py`` says which of several gts
-that claim a prior gets it, ``ignore_regions.py`` how ignore regions count, ``openmmlab.py`` in
-which form OpenMMLab's heads call them; ``wrapped.py`` adapts third-party assigners. What makes
-the rules fast stands in ``candidates/``, which finds the priors that a gt may take, and, for
-the rules that look at predictions, in ``matching/``, which computes costs and alignments of
-single pairs.
+One file a rule; each class names its rule in plain loops. Six files beside the rules are none:
+
+* ``base.py``: what the rules share;
+* ``conflicts.py``: which of several gts that claim a prior gets it;
+* ``ignore_regions.py``: how ignore regions count;
+* ``openmmlab.py`` and ``mmyolo.py``: the forms in which the heads of those projects call them;
+* ``wrapped.py``: third-party assigners behind our interface.
+
+What makes the rules fast stands in ``candidates/``, which finds the priors that a gt may take,
+and, for the rules that look at predictions, in ``matching/``, which computes costs and
+alignments of single pairs.
 """
 
 from .approx_max_iou import ApproxMaxIoUAssigner

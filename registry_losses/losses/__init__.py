@@ -3,6 +3,12 @@
 Every loss is called as OpenMMLab's are: ``loss(pred, target, weight, avg_factor,
 reduction_override)``. Losses of classes take :class:`~registry_losses.structures.ClassTargets`,
 int labels or dense values as target.
+
+One file a loss or a close family, the formula first. Nine files hold what several share:
+``base.py``, ``sigmoid.py``, ``softmax.py``, ``overlap.py`` and ``gradient_balance.py`` the
+classes above them, ``targets.py``, ``reduction.py``, ``checks.py`` and ``declared.py`` how
+targets, weights, settings and declarations are read. ``fused/`` makes the losses of independent
+classes fast.
 """
 
 from .adaptive_wing import AdaptiveWingLoss, adaptive_wing_loss

@@ -1,4 +1,4 @@
-"""Focal loss: cross entropy that dwells on what is badly classified.
+"""Focal loss: cross entropy in which well classified examples weigh little.
 
 Shapes: R rows (class vectors), C classes.
 """
@@ -36,8 +36,9 @@ def sigmoid_focal_elements(
     """The focal loss of single logits.
 
     ``a(v) m^gamma BCE(x, v)`` with ``m = v (1 - p) + (1 - v) p`` and
-    ``a(v) = alpha v + (1 - alpha) (1 - v)``, ``p = sigmoid(x)``: at v in {0, 1} equation 5
-    of T.-Y. Lin et al., Focal Loss for Dense Object Detection (2017).
+    ``a(v) = alpha v + (1 - alpha) (1 - v)``, ``p = sigmoid(x)``. At v in {0, 1} this is
+    ``-alpha_t (1 - p_t)^gamma log p_t``, equation 5 of T.-Y. Lin et al., Focal Loss for Dense
+    Object Detection (2017): m is their ``1 - p_t``, and a their ``alpha_t``.
 
     Args:
         x: Logits, any shape.
@@ -114,6 +115,8 @@ def sigmoid_focal_loss(
     """
     check_numbers('sigmoid_focal_loss', low=0, gamma=gamma)
     alpha = read_alpha('sigmoid_focal_loss', alpha, pred, highest=1.0)
+    # What the loss is, for sigmoid_loss to apply to sparse or dense targets: the formula where the
+    # target is not 0, and the same formula at target 0, where it has a closed form.
     rule = SigmoidRule(
         on_targets=lambda x, value, positive, column: sigmoid_focal_elements(
             x, value, gamma, alpha_of(alpha, column)
@@ -221,13 +224,13 @@ def read_alpha(
 
 
 def alpha_of(alpha: float | Tensor | None, column: Tensor | slice) -> float | Tensor | None:
-    """The alpha of the classes in ``column``."""
+    """The alpha of the classes in ``column``: an index of single logits' classes, or a slice."""
     return None if alpha is None else of_columns(alpha, column)
 
 
 @MODELS.register_module()
 class FocalLoss(SigmoidLoss):
-    """Focal loss: cross entropy that dwells on what is badly classified.
+    """Focal loss: cross entropy in which well classified examples weigh little.
 
     Sigmoid: :func:`sigmoid_focal_loss`, ``(R, C)``. Softmax, for a row of class y:
     ``-alpha_y (1 - p_y)^gamma log p_y``, ``(R,)``, by :func:`softmax_focal_loss`. At gamma 0

@@ -1,6 +1,6 @@
-"""The losses of independent classes: what one of them states, and how it is worked out.
+"""The losses of independent classes: what one of them has to say, and how it is computed.
 
-A loss states a :class:`SigmoidRule`, the plain formula of a single logit in two halves: what a
+A loss gives a :class:`SigmoidRule`, the plain formula of a single logit in two halves: what a
 logit costs where the target is 0, and what it costs elsewhere. :func:`sigmoid_loss` applies
 it: to sparse targets and labels in the fused pass of :mod:`.fused`, to dense values element
 by element.

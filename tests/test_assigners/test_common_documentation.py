@@ -22,7 +22,7 @@ def rows() -> dict[str, list[str]]:
     found = {}
     for line in PAGE.splitlines():
         cells = [cell.strip() for cell in line.strip('|').split('|')]
-        if line.startswith('| `'):
+        if line.startswith('| [`'):
             found.update({name: cells for name in re.findall(r'`(\w+)`', cells[0])})
     return found
 
@@ -36,6 +36,9 @@ def test_every_part_has_a_row():
         and part.__module__.startswith('registry_losses.')
     ]
     assert set(ours) == set(rows())
+    for name in ours:
+        module = TASK_UTILS.get(name).__module__.replace('.', '/')
+        assert f'[`{name}`](../{module}.py)' in rows()[name][0]
     assert all(hasattr(samplers, name) for name in ours if name.endswith('Sampler'))
 
 

@@ -34,13 +34,14 @@ def described(name):
 
 
 def rows():
-    """Name to (kind, source, formula, plain formula) of the table of docs/losses.md."""
+    """Name to (kind, source, formula, plain formula, file) of the table of docs/losses.md."""
     table = {}
     for line in TABLE.read_text(encoding='utf-8').splitlines():
         cells = [cell.strip() for cell in re.split(r'(?<!\\)\|', line)[1:-1]]
         if len(cells) == 6:
             for name in cells[0].split(', '):
-                table[name] = (cells[1], cells[4], cells[3], cells[5])
+                name, _, file = name.strip('[)').partition('](')
+                table[name] = (cells[1], cells[4], cells[3], cells[5], file)
     return table
 
 
@@ -54,6 +55,12 @@ def test_the_table_lists_the_registered_losses_and_no_others():
 def test_the_table_tells_the_kind(name):
     kind = (REGISTERED[name].kinds or ('whole system',))[0]
     assert rows()[name][0] == kind
+
+
+@pytest.mark.parametrize('name', REGISTERED)
+def test_the_table_leads_to_its_file(name):
+    module = REGISTERED[name].__module__.replace('.', '/')
+    assert rows()[name][4] == f'../{module}.py'
 
 
 @pytest.mark.parametrize('name', REGISTERED)

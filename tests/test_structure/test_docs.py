@@ -59,7 +59,7 @@ def test_the_architecture_names_files_that_there_are():
 
 def test_the_readme_names_files_that_there_are():
     for span in paths_of(README[README.index('## Find your way') :]):
-        roots = (ROOT, ROOT / PACKAGE, ROOT / PACKAGE / 'assigners')
+        roots = [ROOT, *(ROOT / PACKAGE / folder for folder in ('.', 'losses', 'assigners'))]
         assert any((root / span).exists() for root in roots), span
 
 
@@ -94,6 +94,19 @@ def test_which_files_are_assigner_rules():
         by_file.setdefault(target.__module__.rpartition('.')[2] + '.py', []).append(name)
     files = {path.name for path in folder.glob('*.py')} - {'__init__.py'}
     assert files - others == set(by_file) - {'wrapped.py'}
+
+
+def test_which_files_are_losses():
+    """As the README says: all that lie in the folder itself, but nine."""
+    line = README[README.index('the formula of a loss') :].splitlines()[0]
+    others = set(re.findall(r'`(\w+\.py)`', line[line.index('not losses') :]))
+    registered = {
+        target.__module__.rpartition('.')[2] + '.py'
+        for target in MODELS.module_dict.values()
+        if target.__module__.startswith(f'{PACKAGE}.losses.')
+    }
+    files = {path.name for path in (ROOT / PACKAGE / 'losses').glob('*.py')} - {'__init__.py'}
+    assert len(others) == 9 and files - others == registered
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""MaxIoUAssigner in plain loops."""
+"""MaxIoUAssigner in plain loops.
+
+``F`` is float32: thresholds are compared in the precision of the IoUs.
+"""
 
 from .image import Answer, F, Image
 
