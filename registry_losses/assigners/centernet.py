@@ -1,7 +1,7 @@
 """CenterNet: the cell of the centre, and Gaussian targets of the box's size around it.
 
-Shapes: B images, N priors, M gts, G gts of the batch in one list, L levels, P planes (level,
-base size).
+Shapes: B images, N priors, M gts, G gts of the batch in one list, L levels, P planes
+(the priors of one base size on one level).
 """
 
 from functools import lru_cache
@@ -16,7 +16,7 @@ from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Level, Predictions, Priors
 from .base import BaseAssigner
 from .candidates.gaussian_targets import Gaussians, draw, planes_of_scale
-from .candidates.grid import combinations
+from .candidates.grid import planes_of
 from .candidates.gt_rows import gt_rows
 from .fcos import regress_ranges_of
 
@@ -100,7 +100,7 @@ class CenterNetAssigner(BaseAssigner):
         self, priors: Priors, gt: GroundTruth, predictions: Predictions | None
     ) -> Assignment:
         rows = gt_rows(gt)
-        planes = combinations(priors.levels, priors.device)
+        planes = planes_of(priors.levels, priors.device)
         points = gt.points[rows.image, rows.index]
         cell = torch.floor(points[:, None] / planes.stride)  # (G, P, 2)
         cell = torch.minimum(cell.clamp(min=0), planes.cells - 1)

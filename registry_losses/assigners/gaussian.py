@@ -1,7 +1,7 @@
 """Heatmaps: the prior nearest to a joint, and a Gaussian target of fixed width around it.
 
-Shapes: B images, N priors, M gts, G gts of the batch in one list, P planes (level, base
-size).
+Shapes: B images, N priors, M gts, G gts of the batch in one list, P planes (the priors
+of one base size on one level).
 """
 
 import torch
@@ -11,7 +11,7 @@ from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
 from .candidates.gaussian_targets import Gaussians, draw
-from .candidates.grid import combinations
+from .candidates.grid import planes_of
 from .candidates.gt_rows import gt_rows
 from .centernet import LevelRule, check_level_rule, planes_for
 
@@ -73,7 +73,7 @@ class GaussianAssigner(BaseAssigner):
         self, priors: Priors, gt: GroundTruth, predictions: Predictions | None
     ) -> Assignment:
         rows = gt_rows(gt)
-        planes = combinations(priors.levels, priors.device)
+        planes = planes_of(priors.levels, priors.device)
         points = gt.points[rows.image, rows.index]  # (G, 2)
         exact = points[:, None] / planes.stride - planes.offset[:, None]  # (G, P, 2)
         nearest = torch.floor(exact + 0.5)

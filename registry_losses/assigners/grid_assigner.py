@@ -84,7 +84,7 @@ class GridAssigner(BaseAssigner):
         self, priors: Priors, gt: GroundTruth, predictions: Predictions | None
     ) -> Assignment:
         rows = gt_rows(gt)
-        prior_index = center_priors(priors, rows.centers)  # (G, C)
+        prior_index = center_priors(priors, rows.centers)  # (G, P)
         total = gt.batch_size * priors.num_priors
         # One prior more, where what does not count is written.
         responsible = torch.zeros(total + 1, dtype=torch.bool, device=priors.device)

@@ -1,6 +1,7 @@
 """YOLOv1: the cell that holds a gt's centre, and of its predictors the best one.
 
-Shapes: B images, N priors, M gts, G gts of the batch, C (level, base size) combinations.
+Shapes: B images, N priors, M gts, G gts of the batch, P planes (the
+priors of one base size on one level).
 """
 
 import torch
@@ -49,7 +50,7 @@ class YOLOV1Assigner(BaseAssigner):
         rows = gt_rows(gt)
         if n == 0 or rows.num_rows == 0:
             return Assignment.empty(b, n, priors.device)
-        prior_index = center_priors(priors, rows.centers) + rows.image[:, None] * n  # (G, C)
+        prior_index = center_priors(priors, rows.centers) + rows.image[:, None] * n  # (G, P)
         boxes = predictions.boxes.reshape(-1, 4)[prior_index]
         iou = bbox_overlaps(boxes, rows.boxes[:, None])[..., 0]
         keep = rows.valid[:, None]
@@ -57,7 +58,7 @@ class YOLOV1Assigner(BaseAssigner):
             keep = keep & priors.valid.reshape(-1)[prior_index]
         iou = torch.where(keep, iou, -1)
         best = iou.amax(dim=1)  # (G,)
-        # Combinations ascend with the priors: the lowest prior among equals.
+        # Planes ascend with the priors: the lowest prior among equals.
         lowest = torch.where(iou == best[:, None], prior_index, b * n).amin(dim=1)
         wins = resolve_conflicts(lowest, best, rows.index, b * n) & (best >= 0)
         pair = wins.nonzero().squeeze(1)  # sync: compact pairs

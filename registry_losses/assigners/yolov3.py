@@ -1,6 +1,7 @@
 """YOLOv3: the anchor of the best shape, in the cell that holds the gt's centre.
 
-Shapes: B images, N priors, M gts, G gts of the batch, C (level, base size) combinations.
+Shapes: B images, N priors, M gts, G gts of the batch, P planes (the
+priors of one base size on one level).
 """
 
 import torch
@@ -9,7 +10,7 @@ from ..errors import ConfigError
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .candidates.grid import center_priors, combinations
+from .candidates.grid import center_priors, planes_of
 from .candidates.gt_rows import gt_rows
 from .candidates.predictions_over import predictions_over
 from .conflicts import resolve_conflicts
@@ -56,16 +57,16 @@ class YOLOV3Assigner(BaseAssigner):
         if n == 0 or rows.num_rows == 0:
             return Assignment.empty(b, n, priors.device)
         ignored = predictions_over(predictions, gt, self.ignore_thr)
-        grid = combinations(priors.levels, priors.device)
+        grid = planes_of(priors.levels, priors.device)
         size = rows.boxes[:, 2:] - rows.boxes[:, :2]
-        common = torch.minimum(size[:, None], grid.size).prod(dim=-1)  # (G, C)
+        common = torch.minimum(size[:, None], grid.size).prod(dim=-1)  # (G, P)
         union = size.prod(dim=-1)[:, None] + grid.area - common
         shape = common / union.clamp(min=1e-6)
         best = shape.amax(dim=1)
         column = torch.arange(shape.shape[1], device=shape.device)
-        combo = torch.where(shape == best[:, None], column, shape.shape[1]).amin(dim=1)
+        plane = torch.where(shape == best[:, None], column, shape.shape[1]).amin(dim=1)
         prior_index = center_priors(priors, rows.centers)
-        flat_index = prior_index.gather(1, combo[:, None])[:, 0] + rows.image * n
+        flat_index = prior_index.gather(1, plane[:, None])[:, 0] + rows.image * n
         keep = rows.valid
         if priors.valid is not None:
             keep = keep & priors.valid.reshape(-1).index_select(0, flat_index)

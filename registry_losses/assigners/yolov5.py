@@ -1,6 +1,7 @@
 """YOLOv5: anchors of a similar shape, in the centre's cell and its nearest neighbours.
 
-Shapes: B images, N priors, M gts, G gts of the batch, C (level, base size) combinations.
+Shapes: B images, N priors, M gts, G gts of the batch, P planes (the
+priors of one base size on one level), T pairs of a gt and a plane.
 """
 
 from functools import lru_cache
@@ -13,7 +14,7 @@ from ..ops.device import host_sync_is_free
 from ..registry import TASK_UTILS
 from ..structures import Assignment, GroundTruth, Predictions, Priors
 from .base import BaseAssigner
-from .candidates.grid import combinations
+from .candidates.grid import planes_of
 from .candidates.gt_rows import GtRows, gt_rows
 
 # The cell itself, then its neighbours to the left, right, top and bottom, as steps in cells.
@@ -81,13 +82,13 @@ class YOLOV5Assigner(BaseAssigner):
         rows = gt_rows(gt)
         if n == 0 or rows.num_rows == 0:
             return Assignment.empty(b, n, priors.device)
-        fits = self._fits(priors, rows)  # (G, C)
-        c = fits.shape[1]
+        fits = self._fits(priors, rows)  # (G, P)
+        planes = fits.shape[1]
         match = torch.arange(fits.numel(), device=fits.device)
         if host_sync_is_free(fits.device):
             match = fits.reshape(-1).nonzero().squeeze(1)
-        row = torch.div(match, c, rounding_mode='floor')
-        prior_index, wanted = self._cells(priors, rows.centers[row], match - row * c)  # (P, 5)
+        row = torch.div(match, planes, rounding_mode='floor')
+        prior_index, wanted = self._cells(priors, rows.centers[row], match - row * planes)  # (T, 5)
         wanted &= fits.reshape(-1).index_select(0, match)[:, None]
         image = rows.image.index_select(0, row)
         if priors.valid is not None:
@@ -101,8 +102,8 @@ class YOLOV5Assigner(BaseAssigner):
         return Assignment(image.index_select(0, at), prior, index.index_select(0, at), ignored)
 
     def _fits(self, priors: Priors, rows: GtRows) -> Tensor:
-        """``(G, C)`` bool, the anchors of a similar shape."""
-        grid = combinations(priors.levels, priors.device)
+        """``(G, P)`` bool, the anchors of a similar shape."""
+        grid = planes_of(priors.levels, priors.device)
         size = rows.boxes[:, 2:] - rows.boxes[:, :2]
         similar = rows.valid[:, None]
         for axis in (0, 1):
@@ -113,22 +114,22 @@ class YOLOV5Assigner(BaseAssigner):
             similar = similar & (torch.maximum(ratio, 1 / ratio) < self.prior_match_thr)
         return similar
 
-    def _cells(self, priors: Priors, centers: Tensor, combo: Tensor) -> tuple[Tensor, Tensor]:
-        """``(P, 5)`` priors of the cell and its neighbours, and which are taken."""
-        grid = combinations(priors.levels, priors.device)
+    def _cells(self, priors: Priors, centers: Tensor, plane: Tensor) -> tuple[Tensor, Tensor]:
+        """``(T, 5)`` priors of the cell and its neighbours, and which are taken."""
+        grid = planes_of(priors.levels, priors.device)
         thr = self.near_neighbor_thr
         shift = _neighbours(centers.device) * thr
-        prior_index = grid.first.index_select(0, combo)[:, None]
-        taken = [torch.ones_like(combo, dtype=torch.bool)]
+        prior_index = grid.first.index_select(0, plane)[:, None]
+        taken = [torch.ones_like(plane, dtype=torch.bool)]
         for axis in (0, 1):
-            stride = grid.stride[:, axis].index_select(0, combo)
-            cells = grid.cells[:, axis].index_select(0, combo)
+            stride = grid.stride[:, axis].index_select(0, plane)
+            cells = grid.cells[:, axis].index_select(0, plane)
             center = centers[:, axis] / (stride * cells) * cells
             inside = (center >= 0) & (center < cells)
             rest = cells - center
             taken.append((center % 1 < thr) & (center > 1) & inside)
             taken.append((rest % 1 < thr) & (rest > 1) & inside)
-            cell = (center[:, None] + shift[:, axis]).trunc_().clamp_(min=0)  # (P, 5)
+            cell = (center[:, None] + shift[:, axis]).trunc_().clamp_(min=0)  # (T, 5)
             cell = torch.minimum(cell, cells[:, None] - 1).long()
-            prior_index = prior_index + cell * grid.step[:, axis].index_select(0, combo)[:, None]
+            prior_index = prior_index + cell * grid.step[:, axis].index_select(0, plane)[:, None]
         return prior_index, torch.stack(taken, dim=1)

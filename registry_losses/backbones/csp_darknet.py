@@ -12,8 +12,15 @@ from mmcv.cnn import ConvModule
 from torch import nn
 
 from registry_losses.backbones.base import BaseBackbone, check_frozen_stages, check_out_indices
-from registry_losses.backbones.csp_blocks import CSPBlocks, Focus, SPPBottleneck
-from registry_losses.backbones.csp_layers import TORCH_CONV_INIT, YOLOV5_ACT, YOLOV5_NORM
+from registry_losses.backbones.csp_blocks import CSPNeXtBlock, Focus
+from registry_losses.backbones.csp_layers import (
+    TORCH_CONV_INIT,
+    YOLOV5_ACT,
+    YOLOV5_NORM,
+    CSPLayer,
+    DarknetBottleneck,
+    SPPBottleneck,
+)
 from registry_losses.registry import MODELS
 
 
@@ -21,7 +28,7 @@ class CSPBackbone(BaseBackbone):
     """A stem, then stages of a strided convolution and a CSP layer; pools before the last.
 
     A subclass gives :meth:`_stem`, :attr:`blocks` (how many, stage by stage),
-    :attr:`next_block` (whether they are CSPNeXt's) and :attr:`attention` (the default of
+    :attr:`block` (of which class) and :attr:`attention` (the default of
     ``channel_attention``).
 
     Args:
@@ -42,7 +49,7 @@ class CSPBackbone(BaseBackbone):
 
     widths = (128, 256, 512, 1024)
     blocks: tuple[int, ...] = (3, 9, 9, 3)
-    next_block = False
+    block: type[nn.Module] = DarknetBottleneck
     attention = False
 
     def __init__(
@@ -80,11 +87,11 @@ class CSPBackbone(BaseBackbone):
             if last:
                 modules.append(SPPBottleneck(width, width, **layers))
             modules.append(
-                CSPBlocks(
+                CSPLayer(
                     width,
                     width,
                     max(round(depth * deepen_factor), 1),
-                    next_block=self.next_block,
+                    block=self.block,
                     add_identity=not last,
                     attention=attention,
                     **layers,
@@ -142,7 +149,7 @@ class CSPNeXt(CSPBackbone):
     """
 
     blocks = (3, 6, 6, 3)
-    next_block = True
+    block = CSPNeXtBlock
     attention = True
 
     def _stem(self, channels: int, layers: dict[str, Any]) -> nn.Module:

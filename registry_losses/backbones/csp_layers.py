@@ -1,4 +1,4 @@
-"""Cross stage partial layers, shared by the YOLOv5 and YOLOv4 backbones and necks.
+"""Cross stage partial (CSP) layers, shared by the backbones and necks of the YOLOs and RTMDet.
 
 Shapes: ``(B, C, H, W)`` throughout; every layer keeps H and W.
 """
@@ -6,7 +6,7 @@ Shapes: ``(B, C, H, W)`` throughout; every layer keeps H and W.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -78,11 +78,35 @@ class DarknetBottleneck(nn.Module):
         return out + x if self.add_identity else out
 
 
+class ChannelAttention(nn.Module):
+    """Each channel times a hard sigmoid of a linear map of all channels' means."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fc = nn.Conv2d(channels, channels, 1)
+        self.act = nn.Hardsigmoid(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, channels, H, W)`` to the same shape."""
+        mean = x.float().mean(dim=(2, 3), keepdim=True)  # half precision overflows in the sum
+        return x * self.act(self.fc(mean.to(x.dtype)))
+
+
 class CSPLayer(nn.Module):
-    """``final(cat(blocks(main(x)), short(x)))``, both branches half as wide as the output.
+    """``final(attention(cat(blocks(main(x)), short(x))))``, each branch half as wide as the output.
 
     Wang et al., CSPNet, 2020, section 3.2, in YOLOv5's form ("C3": no transition after
     the blocks). Parameter names are OpenMMLab's.
+
+    Args:
+        in_channels: Channels in.
+        out_channels: Channels out.
+        num_blocks: Blocks of the main branch.
+        add_identity: Whether a block adds its input.
+        block: :class:`DarknetBottleneck`, or a class that is built as it is.
+        attention: Whether channels are weighted before the last convolution.
+        norm_cfg: Normalisation layer (mmcv's format), None for none.
+        act_cfg: Activation.
     """
 
     def __init__(
@@ -92,6 +116,8 @@ class CSPLayer(nn.Module):
         num_blocks: int,
         *,
         add_identity: bool,
+        block: Callable[..., nn.Module] = DarknetBottleneck,
+        attention: bool = False,
         norm_cfg: dict | None,
         act_cfg: dict,
     ) -> None:
@@ -102,19 +128,17 @@ class CSPLayer(nn.Module):
         self.short_conv = ConvModule(in_channels, mid, 1, **layers)
         self.final_conv = ConvModule(2 * mid, out_channels, 1, **layers)
         self.blocks = nn.Sequential(
-            *(
-                DarknetBottleneck(mid, add_identity=add_identity, **layers)
-                for _ in range(num_blocks)
-            )
+            *(block(mid, add_identity=add_identity, **layers) for _ in range(num_blocks))
         )
+        self.attention = ChannelAttention(2 * mid) if attention else None
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, in_channels, H, W)`` to ``(B, out_channels, H, W)``."""
-        main = self.blocks(self.main_conv(x))
-        return self.final_conv(torch.cat((main, self.short_conv(x)), dim=1))
+        both = torch.cat((self.blocks(self.main_conv(x)), self.short_conv(x)), dim=1)
+        return self.final_conv(both if self.attention is None else self.attention(both))
 
 
-class SPPFBottleneck(nn.Module):
+class SPPBottleneck(nn.Module):
     """1x1 to half the width, pools of 5, 9 and 13 (:func:`pool_pyramid`), 1x1."""
 
     def __init__(

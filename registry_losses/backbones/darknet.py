@@ -88,7 +88,7 @@ class Darknet(BaseBackbone):
             'act_cfg': act_cfg or {'type': 'LeakyReLU', 'negative_slope': 0.1},
         }
         self.conv1 = ConvModule(in_channels, 32, 3, padding=1, **layers)
-        self.block_names = ['conv1']
+        self.stage_names = ['conv1']
         for i, num_blocks in enumerate(depths, start=1):
             channels = 32 * 2**i
             block = nn.Sequential()
@@ -98,15 +98,7 @@ class Darknet(BaseBackbone):
             for j in range(num_blocks):
                 block.add_module(f'res{j}', ResBlock(channels, **layers))
             self.add_module(f'conv_res_block{i}', block)
-            self.block_names.append(f'conv_res_block{i}')
+            self.stage_names.append(f'conv_res_block{i}')
         self.out_channels = tuple(32 * 2**i for i in self.out_indices)
         self.out_strides = tuple(2**i for i in self.out_indices)
         self.freeze()
-
-    def stages(self) -> list[Sequence[nn.Module]]:
-        """The first convolution and each block."""
-        return [(getattr(self, name),) for name in self.block_names]
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Images ``(B, in_channels, H, W)`` to one map for each of ``out_indices``."""
-        return self.run_stages(x, self.block_names, self.out_indices)

@@ -54,8 +54,10 @@ class CSPStage(nn.Module):
         return self.final_conv(torch.cat((main, self.short_conv(x)), dim=1))
 
 
-class CSPJoint(nn.Module):
-    """A CSP layer for a neck: one 1x1 before the split, no identity, no transition.
+class CSPMerge(nn.Module):
+    """A CSP layer that merges two levels of a neck: a 1x1 before the split, no transition.
+
+    Its blocks do not add their input.
 
     Wang et al., Scaled-YOLOv4, 2021, section 3.1 (the CSP-ized PAN).
     """

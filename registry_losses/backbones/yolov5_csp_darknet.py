@@ -22,7 +22,7 @@ from registry_losses.backbones.csp_layers import (
     YOLOV5_ACT,
     YOLOV5_NORM,
     CSPLayer,
-    SPPFBottleneck,
+    SPPBottleneck,
     make_divisible,
     make_round,
 )
@@ -101,7 +101,7 @@ class YOLOv5CSPDarknet(BaseBackbone):
                 ),
             ]
             if i == len(stages):
-                modules.append(SPPFBottleneck(width, width, **layers))
+                modules.append(SPPBottleneck(width, width, **layers))
             self.add_module(f'stage{i}', nn.Sequential(*modules))
             self.stage_names.append(f'stage{i}')
             widths.append(width)

@@ -1,4 +1,4 @@
-"""What every detector does: images through backbone and neck, then one of three answers.
+"""What every detector does: images through backbone and neck, then losses or predictions.
 
 Shapes: B images of height H and width W.
 """
@@ -59,11 +59,11 @@ class BaseDetector(BaseModel):
         data_samples: list[DetDataSample] | None = None,
         mode: str = 'tensor',
     ):
-        """One of three things.
+        """The losses, the predictions or the raw maps of a batch, by ``mode``.
 
         Args:
             inputs: ``(B, 3, H, W)``, preprocessed.
-            data_samples: B samples; only ``'tensor'`` does without them.
+            data_samples: B samples; None will do for ``'tensor'``.
             mode: ``'loss'`` gives a dict of scalar losses, ``'predict'`` the samples with
                 ``pred_instances`` in pixels of the original images, ``'tensor'`` what
                 :meth:`raw` gives.

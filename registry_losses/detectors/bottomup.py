@@ -22,7 +22,7 @@ from .base import BaseDetector, with_settings
 
 @MODELS.register_module()
 class BottomupPoseEstimator(BaseDetector):
-    """Finds all joints of an image at once, then says which are one person's.
+    """A detector that finds all joints of an image at once, then groups them into persons.
 
     Args:
         backbone: Image to feature maps.
@@ -90,7 +90,7 @@ class BottomupPoseEstimator(BaseDetector):
             feats: The maps the head reads.
             data_samples: B samples. Where they have no keypoints, as synthetic ones, their
                 boxes stand for the joints of one person.
-            whole: Read by detectors of two stages alone.
+            whole: Without effect; detectors of two stages read it.
         """
         head, device = self.head, feats[0].device
         if all('keypoints' in sample.gt_instances for sample in data_samples):

@@ -69,7 +69,7 @@ class SingleStageDetector(BaseDetector):
         Args:
             feats: The maps the head reads.
             data_samples: B samples.
-            whole: Read by detectors of two stages alone.
+            whole: Without effect; detectors of two stages read it.
         """
         metas = [sample.metainfo for sample in data_samples]
         gt = GroundTruth.from_data_samples(data_samples, device=feats[0].device)

@@ -1,4 +1,4 @@
-"""TwoStageDetector: a dense head proposes, a RoI head decides.
+"""TwoStageDetector: a dense head proposes boxes, a RoI head classifies and refines them.
 
 Shapes: B images.
 """
@@ -23,13 +23,13 @@ from .base import BaseDetector, with_settings
 
 @MODELS.register_module()
 class TwoStageDetector(BaseDetector):
-    """Faster R-CNN (Ren et al., NeurIPS 2015) and its kin, both stages trained together.
+    """Faster R-CNN (Ren et al., NeurIPS 2015) and its relatives, both stages trained together.
 
     Args:
         backbone: Image to feature maps.
-        rpn_head: Proposes; any dense head can, usually an
+        rpn_head: The head that proposes boxes: any dense head, usually an
             :class:`~registry_losses.heads.RPNHead`.
-        roi_head: :class:`~registry_losses.heads.RoIHead`.
+        roi_head: A :class:`~registry_losses.heads.RoIHead`.
         neck: Feature maps to the pyramid that both heads read.
         train_cfg: ``rpn`` (handed to the dense head), ``rpn_proposal`` (how many proposals
             the RoI head trains on), ``rcnn`` (handed to the RoI head).
@@ -83,7 +83,7 @@ class TwoStageDetector(BaseDetector):
         self.roi_head = MODELS.build(
             with_settings('roi_head', roi_head, train.get('rcnn'), test.get('rcnn'))
         )
-        # Proposals to train on: as in testing, where nothing is said.
+        # Without rpn_proposal, training takes the proposals of testing.
         self.proposal_cfg = dict(train.get('rpn_proposal') or self.rpn_head.test_cfg)
 
     # Training ---------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from registry_losses.errors import ShapeError
 
 
 def check_levels(neck: str, inputs: Sequence[Tensor], in_channels: Sequence[int]) -> None:
-    """Raise :class:`ShapeError` unless the maps are as many and as wide as configured."""
+    """Raise :class:`ShapeError` unless there are as many maps, as wide, as configured."""
     got = [x.shape[1] for x in inputs]
     if got != list(in_channels):
         raise ShapeError(

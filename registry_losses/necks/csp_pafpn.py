@@ -1,4 +1,4 @@
-"""The necks of YOLOX and RTMDet: top-down, then bottom-up, every joint a CSP layer.
+"""The necks of YOLOX and RTMDet: top-down, then bottom-up, a CSP layer after each merge.
 
 Shapes: B images; inputs and outputs shallow to deep, output i as large as input i.
 """
@@ -14,15 +14,23 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from registry_losses.backbones.csp_blocks import CSPBlocks
-from registry_losses.backbones.csp_layers import TORCH_CONV_INIT, YOLOV5_ACT, YOLOV5_NORM
+from registry_losses.backbones.csp_blocks import CSPNeXtBlock
+from registry_losses.backbones.csp_layers import (
+    TORCH_CONV_INIT,
+    YOLOV5_ACT,
+    YOLOV5_NORM,
+    CSPLayer,
+    DarknetBottleneck,
+)
 from registry_losses.errors import ConfigError
 from registry_losses.necks.base import check_levels, upsample_like
 from registry_losses.registry import MODELS
 
 
 class CSPPathAggregation(BaseModule):
-    """A path aggregation network; see its two subclasses.
+    """A path aggregation network: maps of two levels are merged, then run through a CSP layer.
+
+    Its two subclasses say of which blocks.
 
     Args:
         in_channels: Widths of the backbone's outputs.
@@ -36,7 +44,7 @@ class CSPPathAggregation(BaseModule):
         ConfigError: Fewer than two levels.
     """
 
-    next_block = False
+    block: type[nn.Module] = DarknetBottleneck
     out_kernel = 1
 
     def __init__(
@@ -59,12 +67,12 @@ class CSPPathAggregation(BaseModule):
             'act_cfg': act_cfg or YOLOV5_ACT,
         }
 
-        def joint(inside: int, outside: int) -> CSPBlocks:
-            return CSPBlocks(
+        def merge(inside: int, outside: int) -> CSPLayer:
+            return CSPLayer(
                 inside,
                 outside,
                 num_csp_blocks,
-                next_block=self.next_block,
+                block=self.block,
                 add_identity=False,
                 **layers,
             )
@@ -74,13 +82,13 @@ class CSPPathAggregation(BaseModule):
             ConvModule(widths[i], widths[i - 1], 1, **layers) for i in deep_to_shallow
         )
         self.top_down_blocks = nn.ModuleList(
-            joint(2 * widths[i - 1], widths[i - 1]) for i in deep_to_shallow
+            merge(2 * widths[i - 1], widths[i - 1]) for i in deep_to_shallow
         )
         self.downsamples = nn.ModuleList(
             ConvModule(width, width, 3, stride=2, padding=1, **layers) for width in widths[:-1]
         )
         self.bottom_up_blocks = nn.ModuleList(
-            joint(2 * fine, coarse) for fine, coarse in itertools.pairwise(widths)
+            merge(2 * fine, coarse) for fine, coarse in itertools.pairwise(widths)
         )
         kernel = self.out_kernel
         self.out_convs = nn.ModuleList(
@@ -107,7 +115,7 @@ class CSPPathAggregation(BaseModule):
 
 @MODELS.register_module()
 class YOLOXPAFPN(CSPPathAggregation):
-    """YOLOX's neck: joints of Darknet's bottlenecks, 1x1 convolutions to the outputs.
+    """YOLOX's neck: Darknet's bottlenecks after each merge, 1x1 convolutions to the outputs.
 
     Ge et al., YOLOX, arXiv:2107.08430, section 2.1, after Liu et al., Path Aggregation
     Network, 2018. Parameter names are OpenMMLab's. Arguments: :class:`CSPPathAggregation`.
@@ -120,7 +128,7 @@ class YOLOXPAFPN(CSPPathAggregation):
 
 @MODELS.register_module()
 class CSPNeXtPAFPN(CSPPathAggregation):
-    """RTMDet's neck: joints of large depthwise kernels, 3x3 convolutions to the outputs.
+    """RTMDet's neck: large depthwise kernels after each merge, 3x3 convolutions to the outputs.
 
     Lyu et al., RTMDet, arXiv:2212.07784, section 3.2. Parameter names are OpenMMLab's.
     Arguments: :class:`CSPPathAggregation`.
@@ -130,5 +138,5 @@ class CSPNeXtPAFPN(CSPPathAggregation):
         (64, 64)
     """
 
-    next_block = True
+    block = CSPNeXtBlock
     out_kernel = 3

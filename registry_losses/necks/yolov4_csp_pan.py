@@ -1,4 +1,4 @@
-"""The neck of YOLOv4-CSP: pooled pyramid, then top-down and bottom-up CSP joints.
+"""The neck of YOLOv4-CSP: pooled pyramid, then top-down and bottom-up merges by CSP layers.
 
 Shapes: B images; inputs and outputs shallow to deep, output i as large and wide as input i.
 """
@@ -19,7 +19,7 @@ from registry_losses.backbones.csp_layers import (
     make_divisible,
     make_round,
 )
-from registry_losses.backbones.yolov4_csp_darknet import CSPSPP, MISH, CSPJoint
+from registry_losses.backbones.yolov4_csp_darknet import CSPSPP, MISH, CSPMerge
 from registry_losses.errors import ConfigError
 from registry_losses.necks.base import check_levels, upsample_like
 from registry_losses.registry import MODELS
@@ -27,7 +27,7 @@ from registry_losses.registry import MODELS
 
 @MODELS.register_module()
 class YOLOv4CSPPAN(BaseModule):
-    """SPP and a path aggregation network whose joints are CSP layers, with Mish.
+    """SPP and a path aggregation network that merges levels by CSP layers, with Mish.
 
     Bochkovskiy et al., YOLOv4, 2020, section 3.4; Wang et al., Scaled-YOLOv4, 2021,
     section 3.1. Inside, every level has half its input's width; a 3x3 convolution at
@@ -37,7 +37,7 @@ class YOLOv4CSPPAN(BaseModule):
         in_channels: Widths of the backbone's outputs before ``widen_factor``.
         deepen_factor: Multiplies ``num_csp_blocks``.
         widen_factor: Multiplies the widths.
-        num_csp_blocks: Blocks of each joint.
+        num_csp_blocks: Blocks of each CSP layer.
         norm_cfg: Normalisation layer; None is batch norm with eps 0.001, momentum 0.03.
         act_cfg: Activation; None is Mish.
         init_cfg: None is PyTorch's default for convolutions.
@@ -79,13 +79,13 @@ class YOLOv4CSPPAN(BaseModule):
             ConvModule(mids[i + 1], mids[i], 1, **layers) for i in range(last)
         )
         self.top_down_layers = nn.ModuleList(
-            CSPJoint(2 * mids[i], mids[i], depth, **layers) for i in range(last)
+            CSPMerge(2 * mids[i], mids[i], depth, **layers) for i in range(last)
         )
         self.downsample_convs = nn.ModuleList(
             ConvModule(mids[i], mids[i + 1], 3, stride=2, padding=1, **layers) for i in range(last)
         )
         self.bottom_up_layers = nn.ModuleList(
-            CSPJoint(2 * mids[i + 1], mids[i + 1], depth, **layers) for i in range(last)
+            CSPMerge(2 * mids[i + 1], mids[i + 1], depth, **layers) for i in range(last)
         )
         self.out_convs = nn.ModuleList(
             ConvModule(mid, width, 3, padding=1, **layers)

@@ -28,7 +28,7 @@ from registry_losses.registry import MODELS
 
 @MODELS.register_module()
 class YOLOv5PAFPN(BaseModule):
-    """A path aggregation network whose joints are CSP layers.
+    """A path aggregation network with a CSP layer after each merge of two levels.
 
     Ultralytics YOLOv5 release 6.0, after Liu et al., Path Aggregation Network, 2018,
     section 3.1. Parameter names are MMYOLO's.
@@ -86,12 +86,12 @@ class YOLOv5PAFPN(BaseModule):
         self.reduce_layers.append(ConvModule(widths[last], widths[last - 1], 1, **self.layer_cfg))
         self.top_down_layers = nn.ModuleList()
         for i in range(last, 0, -1):
-            joint: nn.Module = self._csp(2 * widths[i - 1], widths[i - 1])
+            merge: nn.Module = self._csp(2 * widths[i - 1], widths[i - 1])
             if i > 1:
-                joint = nn.Sequential(
-                    joint, ConvModule(widths[i - 1], widths[i - 2], 1, **self.layer_cfg)
+                merge = nn.Sequential(
+                    merge, ConvModule(widths[i - 1], widths[i - 2], 1, **self.layer_cfg)
                 )
-            self.top_down_layers.append(joint)
+            self.top_down_layers.append(merge)
         self.downsample_layers = nn.ModuleList(
             ConvModule(width, width, 3, stride=2, padding=1, **self.layer_cfg)
             for width in widths[:last]

@@ -12,8 +12,9 @@ On a regular grid they are enumerated: what is near a gt is a window of cells. B
   centre).
 * ``coverage.py``: the same for all gts of an image at once, as a mask.
 * ``nearest.py``, ``windows.py``: the k priors nearest to a gt on each level.
-* ``shares.py``: the priors a given share of whose box lies in a region of a gt.
+* ``shares.py``: the priors of whose box more than a given share lies in a region of a gt.
 * ``predicted_overlaps.py``: the predicted boxes that overlap a gt.
-* ``predictions_over.py``: those that overlap any gt by more than a threshold, as a mask.
+* ``predictions_over.py``: the priors whose predicted box overlaps any gt by more than a
+  threshold, as a mask.
 * ``gaussian_targets.py``: Gaussian targets around gts.
 """

@@ -4,7 +4,7 @@ On a grid such a region is a window of cells, so the priors are enumerated from 
 a cost in their number, never by comparing N priors with M gts.
 
 Shapes: B images, N priors, M gts, G gts of the batch in one list, L levels, A priors per cell,
-P planes (the priors ``a`` of one level), T candidate pairs.
+P planes (the priors of one base size on one level), T candidate pairs.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 from ...ops.segments import count_of
 from ...structures import GroundTruth, Level, Priors
 from ...structures.assignment import order_of
-from .grid import Windows, combinations, expand_cells, step_x_of
+from .grid import Windows, expand_cells, planes_of, step_x_of
 from .gt_rows import GtRows
 from .prior_blocks import prior_chunks
 
@@ -153,7 +153,7 @@ def cell_ranges(priors: Priors, rows: GtRows, region: Region) -> CellRanges:
     The bounds are looked up among the coordinates of the priors, so the result is that of
     comparing every prior with every gt.
     """
-    planes = combinations(priors.levels, priors.device)
+    planes = planes_of(priors.levels, priors.device)
     bounds = region(rows.boxes[:, None], rows.centers[:, None], level_strides_of(priors))
     # (2, P, G) each, of (G, L, 2)
     low, high = (v.permute(2, 1, 0).index_select(1, planes.level).contiguous() for v in bounds)
@@ -247,7 +247,7 @@ def _expand_windows(priors: Priors, rows: GtRows, cells: CellRanges) -> Candidat
 
 def rectangles_of(levels: tuple[Level, ...], cells: CellRanges) -> Windows:
     """The ranges as rectangles of priors, ``G * P`` in the order gt, plane."""
-    planes = combinations(levels, cells.x.device)
+    planes = planes_of(levels, cells.x.device)
     g, p = cells.x.shape
     row = torch.arange(g, device=cells.x.device).repeat_interleave(p, output_size=g * p)
     step_x: Tensor | int | None = step_x_of(levels)

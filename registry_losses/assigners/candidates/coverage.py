@@ -1,6 +1,6 @@
 """Which priors lie in a region of any gt, at a cost in gts plus priors, not their product.
 
-Shapes: B images, N priors, M gts, P planes (the priors ``a`` of one level).
+Shapes: B images, N priors, M gts, P planes (the priors of one base size on one level).
 """
 
 from functools import lru_cache
@@ -20,6 +20,12 @@ def covered_priors(
 
     On a grid the corners of the windows are marked and summed up over rows and columns,
     at a cost in gts plus priors, not in their product. Does not wait for the device.
+
+    Args:
+        priors: The priors.
+        rows: The gts that count.
+        gt: The batch that they are from.
+        regions: Where a prior's centre must lie: in one of them.
     """
     b, n = gt.batch_size, priors.num_priors
     if priors.levels and not priors.per_image:
@@ -33,6 +39,7 @@ def covered_priors(
 
 
 def _paint(priors: Priors, rows: GtRows, b: int, regions: tuple[Region, ...]) -> Tensor:
+    """:func:`covered_priors` of a grid, but for ``priors.valid``: sums of marked corners."""
     first, size, shape = _canvas(priors.levels, b, priors.device)
     corners, signs = [], []
     for region in regions:

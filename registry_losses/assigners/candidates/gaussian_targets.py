@@ -1,7 +1,7 @@
 """Gaussian targets around gts on regular grids, sparse: for CenterNet and heatmaps.
 
-Shapes: B images, N priors, M gts, G gts of the batch in one list, P planes (level, base
-size), E entries.
+Shapes: B images, N priors, M gts, G gts of the batch in one list, P planes (the priors
+of one base size on one level), E entries.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,15 @@ from torch import Tensor
 from ...ops.gaussians import gaussian_values
 from ...structures import Assignment, GroundTruth, Level, Priors, SoftEntries, SoftMap
 from .centers import CellRanges, rectangles_of
-from .grid import Windows, combinations, expand_cells
+from .grid import Windows, expand_cells, planes_of
 from .gt_rows import GtRows
 
 # Labels are packed beside priors in one integer.
 _LABEL_SPAN = 2**20
+# A dense map is the shorter form while it has at most this many elements for each entry.
+_MAP_SPREAD = 64
+# The largest value of a Gaussian target: 1 marks a positive.
+_BELOW_ONE = 1 - 2.0**-24
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +69,7 @@ def draw(priors: Priors, rows: GtRows, gt: GroundTruth, gaussians: Gaussians) ->
     Where Gaussians of one class overlap the larger value counts. Waits for the device twice:
     to count entries and pairs, and to compact the entries.
     """
-    planes = combinations(priors.levels, priors.device)
+    planes = planes_of(priors.levels, priors.device)
     limit = planes.cells.long() - 1  # (P, 2)
     center = torch.minimum(gaussians.cell.clamp(min=0), limit)
     flat_index = planes.first + (center * planes.step).sum(dim=-1)  # (G, P)
@@ -81,7 +85,7 @@ def draw(priors: Priors, rows: GtRows, gt: GroundTruth, gaussians: Gaussians) ->
     # sync: enumerate candidates
     counts = (*windows.totals(), positive.sum(), _num_labels(gt))
     entries, lines, num_pairs, num_labels = torch.stack(counts).tolist()
-    # The mask's places without another wait: their number is known.
+    # Where the mask is True, without another wait for the device: the number is known.
     at = torch.argsort((~positive).reshape(-1).to(torch.uint8), stable=True)[:num_pairs]
     offset = center - gaussians.mean
     values = gaussian_values(offset[..., 0], offset[..., 1], gaussians.sigma)
@@ -119,7 +123,7 @@ def _gaussian_targets(
     def of_window(values: Tensor) -> Tensor:
         return values.reshape(-1).index_select(0, window)
 
-    planes = combinations(priors.levels, priors.device)
+    planes = planes_of(priors.levels, priors.device)
     local = flat_index - of_window(planes.first.expand(center.shape[0], -1))
     step_x, step_y = (of_window(s.expand(center.shape[0], -1)) for s in planes.step.unbind(-1))
     y = local // step_y
@@ -150,9 +154,12 @@ def _gaussian_map(
     center: Tensor,
     num_labels: int,
 ) -> SoftMap:
-    """As :func:`_gaussian_targets`, patch by patch into a map: a Gaussian is a product."""
+    """As :func:`_gaussian_targets`, drawn patch by patch into a dense map.
+
+    A patch is the product of a Gaussian in x and one in y.
+    """
     assert gaussians.reach is not None
-    planes = combinations(priors.levels, priors.device)
+    planes = planes_of(priors.levels, priors.device)
     limit = planes.cells.long()[:, None] - 1  # (P, 1, 2)
     side = torch.arange(-gaussians.reach, gaussians.reach + 1, device=priors.device)
     cell = gaussians.cell[:, :, None] + side[:, None]  # (G, P, W, 2)
@@ -177,16 +184,12 @@ def _gaussian_map(
     return SoftMap(soft if priors.valid is None else soft * priors.valid[..., None])
 
 
-# Elements of a map for each entry up to which the map is the shorter form.
-_MAP_SPREAD = 64
-
-
 def merge_soft(
     image: Tensor, prior: Tensor, label: Tensor, value: Tensor, priors: Priors
 ) -> SoftEntries:
     """Entries that may repeat, each (image, prior, label) once with its largest value.
 
-    Entries of value 0 and of invalid priors go. Waits for the device once.
+    Entries of value 0 and of invalid priors are dropped. Waits for the device once.
     """
     flat_index = image * priors.num_priors + prior
     key, order = torch.sort(flat_index * _LABEL_SPAN + label)
@@ -200,9 +203,6 @@ def merge_soft(
         keep &= priors.valid.reshape(-1).index_select(0, flat_index[order])
     at = keep.nonzero().squeeze(1)  # sync: compact entries
     source = order.index_select(0, at)
-    # Below 1: only a positive has 1. Gaussians that peak between cells stay as they are.
+    # A Gaussian that peaks on a cell reaches 1 there, which only a positive may have.
     values = best.index_select(0, group.index_select(0, at)).clamp(max=_BELOW_ONE)
     return SoftEntries(image[source], prior[source], label[source], values)
-
-
-_BELOW_ONE = 1 - 2.0**-24

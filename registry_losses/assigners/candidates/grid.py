@@ -7,7 +7,7 @@ same the other way round). So the cells that can reach a given area form a windo
 found by division; what is inside is then computed by the same float32 operations that
 the dense formula uses, so that the outcome is equal to the bit.
 
-Shapes: G gts, C combinations (level, base size), P windows, T candidates.
+Shapes: G gts, P planes (the priors of one base size on one level), W windows, T candidates.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,18 +27,18 @@ AREA_MARGIN = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
-class Combinations:
-    """The (level, base size) pairs of a grid, in this order.
+class Planes:
+    """The planes of a grid: level by level, of each level its base sizes in order.
 
     Args:
-        size: ``(C, 2)`` base size in pixels.
-        stride: ``(C, 2)`` pixels.
-        cells: ``(C, 2)`` number of cells (x, y), float32.
-        offset: ``(C,)`` centre within the cell, in strides.
-        first: ``(C,)`` int64, prior of this base size in cell (0, 0).
-        step: ``(C, 2)`` int64, priors from a cell to the next in x and in y.
-        level: ``(C,)`` int64.
-        start: ``(L,)`` int64, the first combination of each of the L levels.
+        size: ``(P, 2)`` base size in pixels.
+        stride: ``(P, 2)`` pixels.
+        cells: ``(P, 2)`` number of cells (x, y), float32.
+        offset: ``(P,)`` centre within the cell, in strides.
+        first: ``(P,)`` int64, prior of this base size in cell (0, 0).
+        step: ``(P, 2)`` int64, priors from a cell to the next in x and in y.
+        level: ``(P,)`` int64.
+        start: ``(L,)`` int64, the first plane of each of the L levels.
     """
 
     size: Tensor
@@ -52,13 +52,13 @@ class Combinations:
 
     @property
     def area(self) -> Tensor:
-        """``(C,)`` of the base sizes."""
+        """``(P,)`` of the base sizes."""
         return self.size[:, 0] * self.size[:, 1]
 
 
 @lru_cache(maxsize=64)
-def combinations(levels: tuple[Level, ...], device: torch.device) -> Combinations:
-    """The combinations of a grid, on ``device``; kept for the next call."""
+def planes_of(levels: tuple[Level, ...], device: torch.device) -> Planes:
+    """The planes of a grid, on ``device``; kept for the next call."""
     size: list[tuple[float, float]] = []
     stride, cells, offset, first, step = [], [], [], [], []
     own_level, own_first = [], []
@@ -81,7 +81,7 @@ def combinations(levels: tuple[Level, ...], device: torch.device) -> Combination
     def ints(values: list) -> Tensor:
         return torch.tensor(values, dtype=torch.long).to(device)
 
-    return Combinations(
+    return Planes(
         size=floats(size).reshape(-1, 2),
         stride=floats(stride).reshape(-1, 2),
         cells=floats(cells).reshape(-1, 2),
@@ -94,7 +94,7 @@ def combinations(levels: tuple[Level, ...], device: torch.device) -> Combination
 
 
 def nearest_grid_priors(priors: Priors, centers: Tensor) -> Tensor:
-    """The prior of each combination whose centre is nearest: ``(G, 2) -> (G, C)`` int64.
+    """The prior of each plane whose centre is nearest: ``(G, 2) -> (G, P)`` int64.
 
     Of two cells equally near, the lower.
     """
@@ -102,7 +102,7 @@ def nearest_grid_priors(priors: Priors, centers: Tensor) -> Tensor:
 
 
 def center_priors(priors: Priors, centers: Tensor) -> Tensor:
-    """The prior of each combination in the cell that holds a point: ``(G, 2) -> (G, C)``.
+    """The prior of each plane in the cell that holds a point: ``(G, 2) -> (G, P)``.
 
     Cell (x, y) spans ``[x, x + 1) * stride``. A point on the border of the grid, or beyond
     it, belongs to the last cell.
@@ -113,7 +113,7 @@ def center_priors(priors: Priors, centers: Tensor) -> Tensor:
 def _priors_at(
     priors: Priors, centers: Tensor, cell_of: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
-    """``(G, C)`` priors at cells, clamped into the grid.
+    """``(G, P)`` priors at cells, clamped into the grid.
 
     Args:
         priors: Priors on a grid.
@@ -121,7 +121,7 @@ def _priors_at(
         cell_of: ``cell_of(at, offset)``: the cell of positions ``(L, G)`` in strides, given
             the offset ``(L, 1)`` of its level; may overwrite the positions.
     """
-    grid = combinations(priors.levels, priors.device)
+    grid = planes_of(priors.levels, priors.device)
     # By levels, (L, G); the base sizes of a cell lie side by side.
     offset = grid.offset.index_select(0, grid.start)[:, None]
     number = None
@@ -132,22 +132,22 @@ def _priors_at(
         cell = torch.minimum(cell, cells - 1).long()
         number = cell if number is None else number.mul_(cells.long()).add_(cell)
     assert number is not None
-    prior_index = number.index_select(0, grid.level)  # (C, G)
+    prior_index = number.index_select(0, grid.level)  # (P, G)
     return prior_index.mul_(grid.step[:, :1]).add_(grid.first[:, None]).t()
 
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """P rectangles of cells.
+    """W rectangles of cells.
 
     Args:
-        row: ``(P,)`` int64, the gt.
-        first: ``(P,)`` int64, prior at the rectangle's first cell.
-        step_x: ``(P,)`` int64, priors to the next cell in x; a number if it is the same
+        row: ``(W,)`` int64, the gt.
+        first: ``(W,)`` int64, prior at the rectangle's first cell.
+        step_x: ``(W,)`` int64, priors to the next cell in x; a number if it is the same
             for all.
-        step_y: ``(P,)`` int64, priors to the next cell in y.
-        width: ``(P,)`` int64, cells in x.
-        height: ``(P,)`` int64, cells in y.
+        step_y: ``(W,)`` int64, priors to the next cell in y.
+        width: ``(W,)`` int64, cells in x.
+        height: ``(W,)`` int64, cells in y.
     """
 
     row: Tensor
@@ -159,7 +159,7 @@ class Windows:
 
     @cached_property
     def count(self) -> Tensor:
-        """``(P,)`` cells in all."""
+        """``(W,)`` cells in all."""
         return self.width * self.height
 
     def totals(self) -> tuple[Tensor, Tensor]:
@@ -184,11 +184,11 @@ def overlap_windows(priors: Priors, boxes: Tensor, least: Tensor) -> Windows:
     Args:
         priors: Priors on a grid.
         boxes: ``(G, 4)`` xyxy.
-        least: ``(G, C)`` area >= 0, infinite for none. Where it is 0 the window holds
+        least: ``(G, P)`` area >= 0, infinite for none. Where it is 0 the window holds
             whatever touches the gt.
     """
-    grid = combinations(priors.levels, priors.device)
-    c = grid.first.shape[0]
+    grid = planes_of(priors.levels, priors.device)
+    planes = grid.first.shape[0]
     size = boxes[:, 2:] - boxes[:, :2]
     least = least * (1 - AREA_MARGIN)
     common_w = torch.minimum(size[:, :1], grid.size[:, 0])
@@ -199,31 +199,31 @@ def overlap_windows(priors: Priors, boxes: Tensor, least: Tensor) -> Windows:
         pair = feasible.nonzero().squeeze(1)
     else:
         pair = torch.arange(feasible.shape[0], device=boxes.device)
-    row = torch.div(pair, c, rounding_mode='floor')
-    combo = pair - row * c
+    row = torch.div(pair, planes, rounding_mode='floor')
+    plane = pair - row * planes
     least, common_w, common_h = (
         values.reshape(-1).index_select(0, pair) for values in (least, common_w, common_h)
     )
     center = (boxes[:, :2] + boxes[:, 2:]) * 0.5
     first, count = [], []
     for axis, other in ((0, common_h), (1, common_w)):
-        stride = grid.stride[:, axis].index_select(0, combo)
-        at = center[:, axis].index_select(0, row) / stride - grid.offset.index_select(0, combo)
-        reach = size[:, axis].index_select(0, row) + grid.size[:, axis].index_select(0, combo)
+        stride = grid.stride[:, axis].index_select(0, plane)
+        at = center[:, axis].index_select(0, row) / stride - grid.offset.index_select(0, plane)
+        reach = size[:, axis].index_select(0, row) + grid.size[:, axis].index_select(0, plane)
         # A gt or prior of no width has least / other = 0 / 0: it reaches by touching.
         short = torch.where(least > 0, least / other, 0)
         half = (reach * 0.5 - short) / stride + CELL_MARGIN
         low = torch.ceil(at - half).clamp_(min=0)
-        high = torch.minimum(torch.floor(at + half), grid.cells[:, axis].index_select(0, combo) - 1)
+        high = torch.minimum(torch.floor(at + half), grid.cells[:, axis].index_select(0, plane) - 1)
         first.append(low.long())
         count.append((high - low + 1).clamp_(min=0).long())
     if not free:
         count[1] = torch.where(feasible, count[1], 0)
     step_x: Tensor | int | None = step_x_of(priors.levels)
     if step_x is None:
-        step_x = grid.step[:, 0].index_select(0, combo)
-    step_y = grid.step[:, 1].index_select(0, combo)
-    start = grid.first.index_select(0, combo) + first[0] * step_x + first[1] * step_y
+        step_x = grid.step[:, 0].index_select(0, plane)
+    step_y = grid.step[:, 1].index_select(0, plane)
+    start = grid.first.index_select(0, plane) + first[0] * step_x + first[1] * step_y
     return Windows(row, start, step_x, step_y, *count)
 
 

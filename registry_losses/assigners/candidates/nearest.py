@@ -13,7 +13,8 @@ from ...ops.device import block_elements, host_sync_is_free
 from ...ops.segments import lowest_k
 from .windows import Search, level_at, search_windows, window_shape
 
-# Off the CPU a level up to this size is searched whole: a certificate would cost a wait.
+# Off the CPU a level up to this size is searched whole: to check that a window was large
+# enough would cost a host sync.
 WHOLE_LEVEL = 1024
 
 
@@ -26,10 +27,10 @@ def nearest_topk(searches: Sequence[Search], k: int) -> list[tuple[Tensor, Tenso
     implementations call: it is fixed for given distances, and follows no rule that could
     be stated.
 
-    On a grid a window of cells around the gt is searched, of all levels that have the
-    same window at once, and a bound on what lies outside certifies the answer; the whole
-    level is read for the few gts it fails for (beside padding, far outside the grid, of
-    extreme shape).
+    On a grid a window of cells around the gt is searched, on all levels that have the
+    same window at once, and a bound on what lies outside shows that nothing nearer is
+    missed. For the few gts where it does not show that (next to padding, far outside the
+    grid, of extreme shape) the whole level is read.
 
     Args:
         searches: The levels.
@@ -82,7 +83,7 @@ def _search_level(search: Search, k: int) -> tuple[Tensor, Tensor]:
     part = slice(search.first, search.first + search.size)
     number = level_at(search)
     one_a_cell = number is None or priors.levels[number].num_base == 1
-    peer_ties = host_sync_is_free(priors.device) and one_a_cell
+    ties_as_topk = host_sync_is_free(priors.device) and one_a_cell
     count = targets.image.shape[0]
     index = torch.zeros(count, k, dtype=torch.long, device=priors.device)
     exists = torch.zeros_like(index, dtype=torch.bool)
@@ -95,7 +96,7 @@ def _search_level(search: Search, k: int) -> tuple[Tensor, Tensor]:
         distance = block.distances(points)  # (g, n)
         if priors.valid is not None:
             distance = torch.where(priors.valid[block.image, part], distance, torch.inf)
-        if peer_ties:
+        if ties_as_topk:
             value, position = distance.topk(k, dim=1, largest=False)
         else:
             value, position = _lowest(distance, k)

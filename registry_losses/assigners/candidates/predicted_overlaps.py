@@ -1,9 +1,9 @@
-"""Which predicted boxes meet a gt, found by the bounds of small groups of priors.
+"""Which predicted boxes meet a gt, found by the bounds of short runs of priors.
 
-Predicted boxes lie anywhere, but those of neighbouring priors lie near each other. Priors are
-taken in runs; a run whose common bounds miss a gt has no box that meets it. The runs that
-are left are compared box by box, so the result is that of comparing every box; only the
-cost depends on how far the predictions are from their priors.
+Predicted boxes lie anywhere, but those of neighbouring priors lie near each other. The priors
+are cut into runs of 16; where the box around a run's predictions misses a gt, none of them
+meets it. The other runs are compared box by box, so the result is that of comparing every
+box; only the cost depends on how far the predictions are from their priors.
 
 Shapes: B images, N priors, M gts, G gts of one block, T runs per image, S priors per run, P
 (gt, run) pairs of one block, k best boxes per gt.
@@ -22,9 +22,9 @@ from ...ops.segments import count_of, segment_high, segment_topk
 from ...structures import GroundTruth
 
 RUN_LENGTH = 16
-# Blocks hold this many times as many elements as elsewhere.
+# How many blocks of the usual size are worked on at once.
 BLOCKS_AT_ONCE = 8
-# Groups of a gt's runs that are searched for the best.
+# Into how many groups the runs of a gt are dealt to find the best.
 GROUPS = 64
 # A coordinate beyond all others, whose square is still finite.
 _FAR = 1e18
@@ -37,8 +37,8 @@ class OverlapBlock:
     Args:
         image: ``(G,)`` int64 of the gts, in the order image, gt.
         gt: ``(G,)`` int64 in [0, M).
-        counts: ``(G,)`` int64, how many of the P runs are each gt's.
-        row: ``(P,)`` int64 in [0, G), ascending, whose each run is.
+        counts: ``(G,)`` int64, how many of the P runs belong to each gt.
+        row: ``(P,)`` int64 in [0, G), ascending, the gt of each run.
         first_prior: ``(P,)`` int64, the first prior of each run, in [0, N).
         overlaps: ``(P, S)`` >= 0, 0 for priors that do not count.
         peaks: ``(P,)`` the largest overlap of each run.
@@ -53,10 +53,10 @@ class OverlapBlock:
     peaks: Tensor
 
     def best_runs(self, k: int) -> tuple[Tensor, Tensor]:
-        """K of each gt's runs with high peaks.
+        """For each gt, k runs with high peaks.
 
-        The runs are dealt to groups, and the k best of the groups' bests are returned:
-        that is cheaper than to search all runs, and mostly as good.
+        The runs are dealt into groups, and the k highest of the groups' highest are
+        returned: cheaper than to sort all runs, and nearly always as good.
 
         Args:
             k: Runs, at most :data:`GROUPS`.
@@ -73,14 +73,16 @@ def overlapping_blocks(
 ) -> Iterator[OverlapBlock]:
     """Overlaps of every gt with the predicted boxes that may meet it.
 
-    Waits for the device twice for some images.
+    Waits for the device twice for each block of images.
 
     Args:
         boxes: ``(B, N, 4)`` predicted boxes.
         gt: The gts; invalid ones come with no run.
         allowed: ``(B, N)`` bool, the priors that count; None for all.
-        mode: Of :func:`bbox_overlaps`. Only overlaps above 0 are promised, and of
-            modes whose value is at most the IoU.
+        mode: A mode of :func:`bbox_overlaps` whose value is at most the IoU.
+
+    Yields:
+        Blocks in which every overlap above 0 of their gts is found.
     """
     runs = _runs_of(boxes.detach(), allowed)  # (B, T, 5, S)
     num_runs, m = runs.shape[1], gt.max_gts
@@ -113,8 +115,8 @@ def _runs_of(boxes: Tensor, allowed: Tensor | None) -> Tensor:
     """``(B, T, 5, S)``: x1, y1, x2, y2 and area of the priors of each run.
 
     Each coordinate of a run is contiguous in memory, so that arithmetic runs on vectors.
-    Priors that do not count, have no area or fill up the last run lie far outside in, and
-    so meet nothing and stretch no bounds.
+    Priors that do not count, have no area or fill up the last run become boxes far away whose
+    corners are swapped, which meet nothing and widen no bounds.
     """
     b, n = boxes.shape[:2]
     num_runs = -(-n // RUN_LENGTH)
@@ -137,7 +139,7 @@ def _runs_of(boxes: Tensor, allowed: Tensor | None) -> Tensor:
 
 
 def _corners_of(gt: GroundTruth) -> Tensor:
-    """``(5, B, M)``: x1, y1, x2, y2 and area of the gts, inside out where not valid."""
+    """``(5, B, M)``: x1, y1, x2, y2 and area of the gts; corners swapped where not valid."""
     corners = gt.boxes.float().permute(2, 0, 1)
     nowhere = corners.new_tensor([_FAR, _FAR, -_FAR, -_FAR])[:, None, None]
     corners = torch.where(gt.valid, corners, nowhere)

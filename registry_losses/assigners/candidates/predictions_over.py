@@ -37,7 +37,7 @@ def predictions_over(predictions: Predictions, gt: GroundTruth, threshold: float
 def _meeting_predictions_over(
     predictions: Predictions, gt: GroundTruth, threshold: float
 ) -> Tensor:
-    """The same, comparing only boxes of runs whose bounds meet a gt."""
+    """:func:`predictions_over`, comparing only the boxes of runs whose bounds meet a gt."""
     b, n = predictions.boxes.shape[:2]
     runs = -(-n // RUN_LENGTH)
     out = torch.zeros(b * runs, RUN_LENGTH, dtype=torch.bool, device=gt.device)

@@ -15,7 +15,13 @@ from .gt_rows import GtRows
 
 
 def prior_chunks(priors: Priors, gt_count: int, batch_size: int) -> Iterator[slice]:
-    """Slices of the priors such that a ``(B, n, M)`` block stays small."""
+    """Slices of the priors such that a ``(B, n, M)`` block stays small.
+
+    Args:
+        priors: The priors.
+        gt_count: M.
+        batch_size: B.
+    """
     step = max(block_elements(priors.device) // max(gt_count * batch_size, 1), 1)
     for start in range(0, priors.num_priors, step):
         yield slice(start, min(start + step, priors.num_priors))
@@ -32,7 +38,7 @@ def batched_boxes(priors: Priors, batch_size: int, part: slice = slice(None)) ->
 
 
 def nearest_priors(priors: Priors, rows: GtRows) -> tuple[Tensor, Tensor]:
-    """For each gt the candidate whose centre is nearest to its own, streamed.
+    """For each gt the candidate whose centre is nearest to its own, found block by block.
 
     Args:
         priors: Priors that are not ``valid`` do not count.

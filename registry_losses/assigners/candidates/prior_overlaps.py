@@ -1,6 +1,6 @@
 """Every (gt, prior) pair whose IoU matters, from a grid or from bare boxes.
 
-Shapes: B images, N priors, M gts, G gts of the batch, C combinations, T pairs.
+Shapes: B images, N priors, M gts, G gts of the batch, P planes, T pairs.
 """
 
 from collections.abc import Callable
@@ -13,14 +13,15 @@ from ...ops.boxes import corners_of, take_boxes
 from ...ops.device import block_elements, host_sync_is_free
 from ...ops.iou import bbox_overlaps, iou_of_corners
 from ...structures import GroundTruth, Priors
-from .grid import AREA_MARGIN, combinations, enumerate_cells, nearest_grid_priors, overlap_windows
+from .grid import AREA_MARGIN, enumerate_cells, nearest_grid_priors, overlap_windows, planes_of
 from .gt_rows import GtRows
 from .prior_blocks import batched_boxes, corners_of_priors, prior_chunks
 
 #: Stands for a number that is not known without waiting for the device.
 UNKNOWN = -1
 
-#: ``priors_of(rows) -> (G, C)`` int64: priors among which each gt's best is (about) found.
+#: ``priors_of(rows) -> (G, P)`` int64: for each gt some priors, one of which overlaps it about
+#: as much as its best does.
 PriorsOf = Callable[[GtRows], Tensor]
 
 
@@ -32,8 +33,7 @@ class Overlaps:
         row: ``(T,)`` int64, the gt in the list of gts.
         prior: ``(T,)`` int64 in [0, N).
         iou: ``(T,)`` float32; -1 where the prior is no candidate.
-        num_unmatched: Gts of which it is not known whether any prior overlaps them, or
-            :data:`UNKNOWN`.
+        num_unmatched: How many gts may overlap no prior at all, or :data:`UNKNOWN`.
     """
 
     row: Tensor
@@ -61,7 +61,7 @@ def find_overlaps(
 
     All pairs that reach the threshold are found, and for a gt whose best IoU among the
     ``eligible`` priors is lower all pairs that reach that; some lower ones may be among
-    them. On a grid they are enumerated; bare boxes are streamed in chunks.
+    them. On a grid they are enumerated; bare boxes are compared block by block.
 
     Args:
         priors: Priors that are not ``valid`` are no candidates.
@@ -94,8 +94,8 @@ def candidate_iou(priors: Priors, rows: GtRows, row: Tensor, prior: Tensor) -> T
 
 
 def iou_at(priors: Priors, rows: GtRows, prior_index: Tensor) -> Tensor:
-    """``(G, C)`` IoU of each gt with the priors ``(G, C)``; -1 where one is no candidate."""
-    prior_index = prior_index.t()  # (C, G): arithmetic runs along the gts
+    """``(G, P)`` IoU of each gt with the priors ``(G, P)``; -1 where one is no candidate."""
+    prior_index = prior_index.t()  # (P, G): arithmetic runs along the gts
     own = (
         corners_of_priors(priors)
         .index_select(1, prior_index.reshape(-1))
@@ -111,10 +111,10 @@ def iou_at(priors: Priors, rows: GtRows, prior_index: Tensor) -> Tensor:
 
 
 def _floor(best: Tensor, threshold: Tensor, valid: Tensor) -> Tensor:
-    """``(G,)`` least IoU wanted of each gt: infinite where it is not valid.
+    """``(G,)`` least IoU at which a pair of the gt is wanted; infinite where it is not valid.
 
-    ``best`` is a lower bound of the gt's best, up to rounding. 0 where it is not known to
-    overlap anything: then every prior that touches it is wanted.
+    ``best`` is a lower bound of the gt's best, up to rounding. Where it is 0, the gt is not
+    known to overlap anything, and every prior that touches it is wanted.
     """
     best = torch.where(best > 0, best * (1 - AREA_MARGIN), 0)
     return torch.where(valid, torch.minimum(best, threshold), torch.inf)
@@ -128,7 +128,7 @@ def _grid_overlaps(
     slack: float,
     priors_of: PriorsOf | None,
 ) -> Overlaps:
-    areas = combinations(priors.levels, priors.device).area
+    areas = planes_of(priors.levels, priors.device).area
     step = max(block_elements(priors.device) // max(areas.shape[0], 1), 1)
     found, num_unmatched = [], 0
     for start in range(0, rows.num_rows, step):

@@ -1,4 +1,4 @@
-"""The priors a given share of whose box lies in a region of a gt.
+"""The priors of whose box more than a given share lies in a region of a gt.
 
 Shapes: B images, N priors, G gts of the batch in one list, T pairs.
 """
@@ -10,7 +10,7 @@ from ...ops.boxes import take_boxes
 from ...ops.device import host_sync_is_free
 from ...ops.iou import bbox_overlaps
 from ...structures import Priors
-from .grid import combinations, enumerate_cells, overlap_windows
+from .grid import enumerate_cells, overlap_windows, planes_of
 from .gt_rows import GtRows
 from .prior_blocks import prior_chunks
 
@@ -18,7 +18,7 @@ from .prior_blocks import prior_chunks
 def find_shares(
     priors: Priors, rows: GtRows, regions: Tensor, share: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Pairs of a gt and a prior, more than ``share`` of whose box lies in the gt's region.
+    """Pairs of a gt and a prior where more than ``share`` of the prior lies in the gt's region.
 
     On a grid they are enumerated; bare boxes are compared block by block.
 
@@ -26,7 +26,7 @@ def find_shares(
         priors: Those that are not ``valid`` are left out.
         rows: The gts.
         regions: ``(G, 4)``, the region of each gt.
-        share: At least 0, exclusive.
+        share: Share of the prior's area, at least 0; a prior must exceed it.
 
     Returns:
         ``(T,)`` gt, counted over ``rows``, ascending; ``(T,)`` prior; and ``(T,)`` bool, which
@@ -34,7 +34,7 @@ def find_shares(
     """
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     if priors.levels and not priors.per_image:
-        least = combinations(priors.levels, priors.device).area * share
+        least = planes_of(priors.levels, priors.device).area * share
         least = torch.where(rows.valid[:, None], least, torch.inf)
         windows = overlap_windows(priors, regions, least)
         cells, lines = torch.stack(windows.totals()).tolist()  # sync: enumerate candidates

@@ -86,7 +86,7 @@ class Search:
 
 
 def level_at(search: Search) -> int | None:
-    """The number of the level that is searched; None for priors that are no level."""
+    """The number of the level that is searched; None where the priors are not one level."""
     priors = search.priors
     if priors.per_image:
         return None
@@ -122,7 +122,8 @@ class _Grids:
         floats: ``(5, L)``: stride (x, y), offset, cells (x, y).
         ints: ``(4, L)`` int64: first prior, priors per row of cells, and where in
             ``positions`` the centres' x and y of the level begin.
-        positions: The x, then the y, of the centres of each level, a cell's together.
+        positions: Of each level the x of its centres, column by column, then their y, row by
+            row; the priors of a cell side by side.
     """
 
     floats: Tensor
@@ -155,11 +156,17 @@ def search_windows(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """The k nearest in a window of cells around each gt of each search, Q in all.
 
-    Windows stand first in the tensors here, gts last, so that arithmetic runs on vectors.
+    Inside, the priors of a window are the first dimension and the gts the last, so that
+    arithmetic runs on vectors.
+
+    Args:
+        searches: Levels with one number of priors per cell, of the same priors.
+        shape: Cells (x, y) of the window; see :func:`window_shape`.
+        k: How many to find.
 
     Returns:
-        ``(Q, k)`` priors; ``(Q, k)`` bool, which exist; and ``(Q,)`` bool, for whom the
-        window was not enough (None: nobody).
+        ``(Q, k)`` priors; ``(Q, k)`` bool, which exist; and ``(Q,)`` bool, the gts whose
+        window was too small (None: of none).
     """
     priors, targets = searches[0].priors, Targets.cat([search.targets for search in searches])
     numbers = [level_at(search) for search in searches]
@@ -191,8 +198,8 @@ def _windows(
     """A window of cells around each gt, on the level ``number (Q,)``.
 
     Returns:
-        ``(P, Q)`` the distances of its priors; ``(P, Q)`` the priors; and ``(Q,)`` a
-        distance that no prior outside falls below.
+        ``(P, Q)`` the distances of its priors; ``(P, Q)`` the priors; and ``(Q,)`` a lower
+        bound of the distances of all priors outside the window.
     """
     device = number.device
     floats, ints = grids.floats.index_select(1, number), grids.ints.index_select(1, number)

@@ -22,7 +22,14 @@ def power(values: Tensor, exponent: float) -> Tensor:
 
 
 def alignment(scores: Tensor, overlaps: Tensor, alpha: float, beta: float) -> Tensor:
-    """``t = s^alpha u^beta``, Feng et al. 2021, equation 2."""
+    """``t = s^alpha u^beta``, Feng et al., TOOD (2021), equation 2.
+
+    Args:
+        scores: s, the probability of the gt's class, any shape.
+        overlaps: u, the IoU, of the same shape.
+        alpha: Exponent of the score.
+        beta: Exponent of the IoU.
+    """
     return power(scores, alpha) * power(overlaps, beta)
 
 
@@ -31,7 +38,7 @@ def normalized_alignment(
 ) -> Tensor:
     """``(K,)`` class target: each gt's alignments scaled so that the largest is its best IoU.
 
-    Feng et al. 2021, section 3.3 (the normalised t).
+    Feng et al., TOOD (2021), section 3.3 (the normalised t).
 
     Args:
         alignments: ``(K,)`` t of each pair.

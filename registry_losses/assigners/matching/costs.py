@@ -69,7 +69,7 @@ class MatchCost(metaclass=ABCMeta):
 
 
 def focal_cost(scores: Tensor, alpha: float, gamma: float, eps: float) -> Tensor:
-    """Focal loss of a score as positive less that of it as negative."""
+    """The focal loss of a score as a positive, minus its focal loss as a negative."""
     negative = -torch.log(1 - scores + eps) * (1 - alpha) * scores.pow(gamma)
     positive = -torch.log(scores + eps) * alpha * (1 - scores).pow(gamma)
     return positive - negative
@@ -77,7 +77,7 @@ def focal_cost(scores: Tensor, alpha: float, gamma: float, eps: float) -> Tensor
 
 @TASK_UTILS.register_module()
 class ClassificationCost(MatchCost):
-    """``-p``, the probability of the gt's class, negative.
+    """``-p``, the negated probability of the gt's class.
 
     Carion et al., End-to-End Object Detection with Transformers, ECCV 2020, section 3.1.
 

@@ -2,13 +2,13 @@
 
 Each gt takes its k cheapest priors, k the rounded sum of its best IoUs; a prior that several
 gts take goes to the gt for which it is cheapest. The reference implementations read the
-whole (N, M) cost; here only the costs near a gt are computed. A rule gives a floor:
-no pair outside the neighbourhood costs less. A gt that the near pairs cannot decide below
-that floor (it has too few of them, say) is decided by a wider neighbourhood, and in the end
-by its whole row, so the result is that of the whole matrix.
+whole (N, M) matrix of costs; here only the costs near a gt are computed. A rule gives a
+floor: no pair outside the neighbourhood costs less. A gt that cannot fill its k from near
+pairs below that floor is decided by a wider neighbourhood, and in the end by all priors of
+its image, so the result is that of the whole matrix.
 
-Shapes: B images, N priors, M gts, G gts of the batch in one list, T pairs, D
-whole rows, K pairs chosen.
+Shapes: B images, N priors, M gts, G gts of the batch in one list, T pairs, D gts that are
+compared with all priors, K pairs chosen.
 """
 
 from abc import abstractmethod
@@ -44,7 +44,7 @@ class PairTerms(PairReader):
         """``(T,)`` float32 cost of any pairs, given their ``(T,)`` IoUs."""
 
     def near_cost(self, pairs: Pairs, overlaps: Tensor) -> Tensor:
-        """The same of pairs known to be near, where that is simpler."""
+        """:meth:`cost` of pairs that are known to be near, where that is simpler."""
         return self.cost(pairs, overlaps)
 
 
@@ -208,7 +208,7 @@ class _Matching:
         return bool(2 * (over & self.taking_part).sum() > self.taking_part.sum())
 
     def _claim(self, rows: GtRows, near: Candidates, floor: float) -> tuple[Pairs, GtRows]:
-        """The k cheapest near priors of the gts that they decide, and the other gts."""
+        """The k cheapest near priors of each gt that they suffice for, and the other gts."""
         pairs = self.terms.pairs_of(near)
         cost = self.terms.near_cost(pairs, self.terms.overlaps(pairs))
         self.offers.add(pairs.flat_index, cost, pairs.gt_at)
@@ -223,7 +223,7 @@ class _Matching:
         return chosen, rows.part(rest)
 
     def _claim_whole_rows(self, rows: GtRows) -> list[Pairs]:
-        """The k cheapest of all priors that take part."""
+        """The k cheapest of all priors that take part, for each of some gts."""
         n, claims = self.priors.num_priors, []
         step = max(2 * block_elements(self.k.device) // n, 1)
         for start in range(0, rows.num_rows, step):
@@ -239,12 +239,12 @@ class _Matching:
         return claims
 
     def _cheapest(self, cost: Tensor, image: Tensor, k: Tensor) -> Tensor:
-        """``(D, most)`` priors of whole rows ``(D, N)``, the cheapest ``k (D,)`` first.
+        """``(D, most)`` priors of costs ``(D, N)``, the cheapest ``k (D,)`` of each gt first.
 
-        Far pairs cost so much that many are equal in float32. Of those across the cut the
-        lower prior is taken; where the host may look, the one that
-        ``torch.topk`` takes of the priors that take part, as the reference implementations
-        do.
+        Far pairs cost so much that many are equal in float32. Where equal costs straddle the
+        k-th place the lower priors are taken; where a host sync is free, those that
+        ``torch.topk`` picks among the priors that take part, as the reference
+        implementations do.
         """
         value, order = torch.sort(cost, dim=1, stable=True)
         order = order[:, : self.most].contiguous()

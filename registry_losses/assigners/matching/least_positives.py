@@ -11,7 +11,7 @@ from ...ops.device import block_elements
 from ...ops.segments import count_of, lowest_k
 from .pairs import PairReader, Pairs
 
-# Of more gts than this around one place some stay short.
+# Where more gts than this crowd one place, some stay short.
 NEAREST = 64
 
 
@@ -28,7 +28,7 @@ def check_small(min_positives: int, min_gt_size: float) -> None:
 
 
 def fill_up(reader: PairReader, pairs: Pairs, least: int) -> Pairs:
-    """The pairs, and for every gt with fewer than ``least`` more of them.
+    """The pairs, and more of them for every gt that has fewer than ``least``.
 
     Round by round each gt that is short claims the prior nearest to its position that is
     positive for no gt, of equally near ones the lower; of several gts that claim one prior
@@ -44,7 +44,9 @@ def fill_up(reader: PairReader, pairs: Pairs, least: int) -> Pairs:
         return pairs
     gt, n = reader.gt, reader.priors.num_priors
     count = count_of(pairs.gt_at, gt.batch_size * gt.max_gts)
-    short = (gt.valid.reshape(-1) & (count < least)).nonzero().squeeze(1)  # sync: gts that are
+    short = (
+        (gt.valid.reshape(-1) & (count < least)).nonzero().squeeze(1)
+    )  # sync: gts that are short
     if short.numel() == 0:
         return pairs
     distance, flat_index = _nearest(reader, short, max(least, NEAREST))  # (G, c)
@@ -70,7 +72,7 @@ def fill_up(reader: PairReader, pairs: Pairs, least: int) -> Pairs:
 
 
 def _nearest(reader: PairReader, gt_at: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """``(G, c)`` squared distance, ascending, inf for what is no prior, and flat index."""
+    """``(G, c)`` squared distances, ascending (inf: no prior), and ``(G, c)`` flat indices."""
     priors, gt = reader.priors, reader.gt
     n = priors.num_priors
     k = min(k, n)

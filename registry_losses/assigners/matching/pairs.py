@@ -1,6 +1,6 @@
-"""What the prediction-aware assigners read of single (gt, prior) pairs, and whole rows.
+"""What assigners that look at predictions read of single (gt, prior) pairs.
 
-Shapes: B images, N priors, M gts, T pairs, C classes.
+Shapes: B images, N priors, M gts, T pairs, C classes, D gts or priors taken with all partners.
 """
 
 from collections.abc import Callable, Sequence
@@ -63,7 +63,7 @@ class Pairs:
 
     @staticmethod
     def cat(parts: Sequence['Pairs']) -> 'Pairs':
-        """One list of several, of which there is one."""
+        """Several lists, at least one, in one."""
         if len(parts) == 1:
             return parts[0]
         gt_at, flat_index = (
@@ -110,7 +110,7 @@ class PairReader:
 
     @staticmethod
     def _known(pairs: Pairs, **views: Tensor) -> Pairs:
-        """The same, with views that are known already."""
+        """The same pairs, told image, gt or prior where they are known already."""
         vars(pairs).update(views)
         return pairs
 
