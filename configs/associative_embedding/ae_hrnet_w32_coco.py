@@ -1,15 +1,12 @@
 # Associative embedding on COCO: HRNet-W32, 512 x 512, 300 epochs of 192 images a step.
-_base_ = ['../_base_/datasets/coco_pose.py', '../_base_/default_runtime.py']
+_base_ = [
+    '../_base_/parts/imagenet.py',
+    '../_base_/datasets/coco_pose.py',
+    '../_base_/default_runtime.py',
+]
 
 model = dict(
     type='BottomupPoseEstimator',
-    data_preprocessor=dict(
-        type='DetDataPreprocessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_size_divisor=32,
-    ),
     backbone=dict(
         type='HRNet',
         init_cfg=dict(

@@ -1,15 +1,13 @@
 # OpenPose on COCO: the first ten layers of VGG-19, six stages, 368 x 368.
-_base_ = ['../_base_/datasets/coco_pose.py', '../_base_/default_runtime.py']
+_base_ = [
+    '../_base_/parts/imagenet.py',
+    '../_base_/datasets/coco_pose.py',
+    '../_base_/default_runtime.py',
+]
 
 model = dict(
     type='BottomupPoseEstimator',
-    data_preprocessor=dict(
-        type='DetDataPreprocessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_size_divisor=8,
-    ),
+    data_preprocessor=dict(pad_size_divisor=8),
     backbone=dict(
         type='VGG',
         depth=19,

@@ -7,8 +7,7 @@
 _base_ = [
     '../_base_/models/ppyoloe_s.py',
     '../_base_/datasets/coco_detection.py',
-    '../_base_/schedules/schedule_1x.py',
-    '../_base_/default_runtime.py',
+    '../_base_/schedules/schedule_300e.py',
 ]
 
 _size = (640, 640)
@@ -41,27 +40,11 @@ train_dataloader = dict(
 val_dataloader = dict(batch_size=8, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-train_cfg = dict(max_epochs=_epochs, val_interval=10)
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=True, begin=0, end=5),
     dict(type='CosineAnnealingLR', T_max=355, begin=5, end=_epochs, by_epoch=True),
 ]
-optim_wrapper = dict(
-    optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-4),
-    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
-)
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-4))
 auto_scale_lr = dict(base_batch_size=64)
 
-default_hooks = dict(
-    checkpoint=dict(interval=10, save_best='coco/bbox_mAP', rule='greater'),
-)
-custom_hooks = [
-    dict(
-        type='EMAHook',
-        ema_type='ExpMomentumEMA',
-        momentum=0.0002,
-        update_buffers=True,
-        strict_load=False,
-        priority=49,
-    ),
-]
+custom_hooks = [dict(_base_.custom_hooks[0], momentum=0.0002)]

@@ -8,8 +8,7 @@
 _base_ = [
     '../_base_/models/rtmdet_t.py',
     '../_base_/datasets/coco_mosaic.py',
-    '../_base_/schedules/schedule_1x.py',
-    '../_base_/default_runtime.py',
+    '../_base_/schedules/schedule_300e.py',
 ]
 
 _size = (640, 640)
@@ -56,7 +55,6 @@ train_dataloader = dict(batch_size=32, num_workers=4, dataset=dict(pipeline=trai
 val_dataloader = dict(batch_size=32)
 test_dataloader = val_dataloader
 
-train_cfg = dict(max_epochs=_epochs, val_interval=10)
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-5, by_epoch=False, begin=0, end=1000),
     dict(
@@ -67,23 +65,10 @@ param_scheduler = [
         by_epoch=True,
     ),
 ]
-optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='AdamW', lr=0.004, weight_decay=0.05),
-    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
-)
+optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=0.004, weight_decay=0.05))
 auto_scale_lr = dict(base_batch_size=256)
 
-default_hooks = dict(
-    checkpoint=dict(interval=10, save_best='coco/bbox_mAP', rule='greater'),
-)
 custom_hooks = [
     dict(type='YOLOXModeSwitchHook', num_last_epochs=_last, priority=48),
-    dict(
-        type='EMAHook',
-        ema_type='ExpMomentumEMA',
-        momentum=0.0002,
-        update_buffers=True,
-        strict_load=False,
-        priority=49,
-    ),
+    dict(_base_.custom_hooks[0], momentum=0.0002),
 ]

@@ -9,8 +9,7 @@
 _base_ = [
     '../_base_/models/yolov5_s.py',
     '../_base_/datasets/coco_mosaic.py',
-    '../_base_/schedules/schedule_1x.py',
-    '../_base_/default_runtime.py',
+    '../_base_/schedules/schedule_300e.py',
 ]
 
 _size = (640, 640)
@@ -43,7 +42,6 @@ train_dataloader = dict(batch_size=16, num_workers=8, dataset=dict(pipeline=trai
 val_dataloader = dict(batch_size=16)
 test_dataloader = val_dataloader
 
-train_cfg = dict(max_epochs=_epochs, val_interval=10)
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=_warmup),
     dict(type='LinearMomentum', start_factor=0.8 / 0.937, by_epoch=False, begin=0, end=_warmup),
@@ -58,21 +56,10 @@ optim_wrapper = dict(
         weight_decay=0.0005 * 128 / 64,
         nesterov=True,
     ),
-    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
 )
 auto_scale_lr = dict(base_batch_size=128)
 
-default_hooks = dict(
-    checkpoint=dict(interval=10, save_best='coco/bbox_mAP', rule='greater'),
-)
 custom_hooks = [
-    dict(
-        type='EMAHook',
-        ema_type='ExpMomentumEMA',
-        momentum=0.0001,
-        update_buffers=True,
-        strict_load=False,
-        priority=49,
-    ),
+    *_base_.custom_hooks,
     dict(type='BiasWarmupHook', num_iters=_warmup, start_lr=0.1),
 ]

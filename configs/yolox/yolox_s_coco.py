@@ -7,8 +7,7 @@
 _base_ = [
     '../_base_/models/yolox_s.py',
     '../_base_/datasets/coco_mosaic.py',
-    '../_base_/schedules/schedule_1x.py',
-    '../_base_/default_runtime.py',
+    '../_base_/schedules/schedule_300e.py',
 ]
 
 _size = (640, 640)
@@ -38,28 +37,16 @@ train_dataloader = dict(batch_size=8, num_workers=4, dataset=dict(pipeline=train
 val_dataloader = dict(batch_size=8)
 test_dataloader = val_dataloader
 
-train_cfg = dict(max_epochs=_epochs, val_interval=10)
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=True, begin=0, end=5),
     dict(type='CosineAnnealingLR', eta_min=0.0005, begin=5, end=_epochs - _last, by_epoch=True),
 ]
 optim_wrapper = dict(
-    optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True),
-    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
+    optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True)
 )
 auto_scale_lr = dict(base_batch_size=64)
 
-default_hooks = dict(
-    checkpoint=dict(interval=10, save_best='coco/bbox_mAP', rule='greater'),
-)
 custom_hooks = [
     dict(type='YOLOXModeSwitchHook', num_last_epochs=_last, priority=48),
-    dict(
-        type='EMAHook',
-        ema_type='ExpMomentumEMA',
-        momentum=0.0001,
-        update_buffers=True,
-        strict_load=False,
-        priority=49,
-    ),
+    *_base_.custom_hooks,
 ]

@@ -23,14 +23,22 @@ def max_iou() -> dict:
     return dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0)
 
 
-def retina(**changes: Any) -> dict:
-    """A RetinaNet head that both projects can build."""
-    node = dict(
-        type='RetinaHead',
+def _tower(name: str, **parts: Any) -> dict:
+    """A head of one convolution before its outputs, on maps of 8 channels."""
+    return dict(
+        type=name,
         num_classes=CLASSES,
         in_channels=8,
         feat_channels=8,
         stacked_convs=1,
+        **parts,
+    )
+
+
+def retina(**changes: Any) -> dict:
+    """A RetinaNet head that both projects can build."""
+    node = _tower(
+        'RetinaHead',
         prior_generator=anchors(),
         bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
         loss_cls=dict(type='FocalLoss', use_sigmoid=True),
@@ -56,12 +64,8 @@ def atss(**changes: Any) -> dict:
 
 def fcos(**changes: Any) -> dict:
     """Mmdet's FCOS, whose targets are its own; losses alone can be swapped."""
-    node = dict(
-        type='FCOSHead',
-        num_classes=CLASSES,
-        in_channels=8,
-        feat_channels=8,
-        stacked_convs=1,
+    node = _tower(
+        'FCOSHead',
         strides=list(STRIDES),
         regress_ranges=((-1, 64), (64, 128), (128, 1e8)),
         norm_cfg=dict(type='GN', num_groups=2),
@@ -74,12 +78,8 @@ def fcos(**changes: Any) -> dict:
 
 def yolox(**changes: Any) -> dict:
     """Mmdet's YOLOX."""
-    node = dict(
-        type='YOLOXHead',
-        num_classes=CLASSES,
-        in_channels=8,
-        feat_channels=8,
-        stacked_convs=1,
+    node = _tower(
+        'YOLOXHead',
         strides=STRIDES,
         train_cfg=dict(assigner=dict(type='SimOTAAssigner', center_radius=2.5)),
     )
@@ -88,12 +88,8 @@ def yolox(**changes: Any) -> dict:
 
 def rtmdet(**changes: Any) -> dict:
     """Mmdet's RTMDet."""
-    node = dict(
-        type='RTMDetHead',
-        num_classes=CLASSES,
-        in_channels=8,
-        feat_channels=8,
-        stacked_convs=1,
+    node = _tower(
+        'RTMDetHead',
         with_objectness=False,
         norm_cfg=dict(type='BN'),
         anchor_generator=dict(type='MlvlPointGenerator', offset=0, strides=list(STRIDES)),

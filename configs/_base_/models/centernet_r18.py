@@ -1,13 +1,8 @@
 # CenterNet, ResNet-18 with deconvolutions (Zhou et al. 2019).
+_base_ = ['../parts/imagenet.py']
+
 model = dict(
     type='SingleStageDetector',
-    data_preprocessor=dict(
-        type='DetDataPreprocessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_size_divisor=32,
-    ),
     backbone=dict(
         type='ResNet',
         depth=18,

@@ -1,8 +1,7 @@
 # TOOD, ResNet-50 and FPN (Feng et al. 2021).
-_base_ = ['./retinanet_r50_fpn.py']
+_base_ = ['./atss_r50_fpn.py']
 
 model = dict(
-    neck=dict(add_extra_convs='on_output'),
     bbox_head=dict(
         _delete_=True,
         type='TOODHead',
@@ -11,13 +10,7 @@ model = dict(
         stacked_convs=6,
         feat_channels=256,
         anchor_type='anchor_free',
-        prior_generator=dict(
-            type='AnchorGenerator',
-            ratios=[1.0],
-            octave_base_scale=8,
-            scales_per_octave=1,
-            strides=[8, 16, 32, 64, 128],
-        ),
+        prior_generator=_base_.model.bbox_head.prior_generator,
         initial_loss_cls=dict(
             type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0
         ),
@@ -31,5 +24,4 @@ model = dict(
         assigner=dict(type='TaskAlignedAssigner', topk=13, alpha=1.0, beta=6.0),
         allowed_border=-1,
     ),
-    test_cfg=dict(nms=dict(iou_threshold=0.6)),
 )

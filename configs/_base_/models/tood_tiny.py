@@ -1,5 +1,5 @@
 # TOOD for a CPU: one anchor a cell, strides 4 to 16, for images of about 128 pixels.
-_base_ = ['./retinanet_tiny.py']
+_base_ = ['./atss_tiny.py']
 
 model = dict(
     bbox_head=dict(
@@ -10,13 +10,7 @@ model = dict(
         stacked_convs=2,
         feat_channels=48,
         norm_cfg=dict(type='GN', num_groups=8),
-        prior_generator=dict(
-            type='AnchorGenerator',
-            octave_base_scale=3.2,
-            scales_per_octave=1,
-            ratios=[1.6],
-            strides=[4, 8, 16],
-        ),
+        prior_generator=_base_.model.bbox_head.prior_generator,
         initial_loss_cls=dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25),
         loss_cls=dict(type='QualityFocalLoss', use_sigmoid=True, beta=2.0),
         loss_bbox=dict(type='GIoULoss', loss_weight=2.0),
@@ -28,5 +22,4 @@ model = dict(
         initial_assigner=dict(type='ATSSAssigner', topk=9),
         assigner=dict(type='TaskAlignedAssigner', topk=13),
     ),
-    test_cfg=dict(nms=dict(iou_threshold=0.6)),
 )

@@ -1,12 +1,7 @@
 # ResNet-50 from ImageNet and FPN (Lin et al. 2017), with the normalisation of its weights.
+_base_ = ['./imagenet.py']
+
 model = dict(
-    data_preprocessor=dict(
-        type='DetDataPreprocessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_size_divisor=32,
-    ),
     backbone=dict(
         type='ResNet',
         depth=50,
