@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ..engine import find_resumable, load_checkpoint_file
+from . import forked
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
@@ -108,7 +109,7 @@ def assert_processes_equal_one(
     *options: str,
     batch_size: int,
     processes: int = 2,
-    python_path: str | os.PathLike | None = None,
+    by_script: bool = False,
     atol: float = 1e-5,
     rtol: float = 1e-4,
 ) -> None:
@@ -121,25 +122,21 @@ def assert_processes_equal_one(
         *options: Further ``--cfg-options``.
         batch_size: Of each of the processes.
         processes: How many.
-        python_path: Folder to put on the import path.
+        by_script: Run ``tools/dist_train.sh`` and ``tools/train.py``, not forks of this process.
         atol: Absolute tolerance of a weight.
         rtol: Relative tolerance of a weight.
     """
     runs = []
     for count in (processes, 1):
         folder = Path(work_dir) / f'processes{count}'
-        size = batch_size * processes // count
-        run_tool(
-            'train',
-            config,
-            '--work-dir',
-            folder,
-            '--cfg-options',
-            f'train_dataloader.batch_size={size}',
-            *options,
-            processes=count,
-            python_path=python_path,
-        )
+        own = [f'train_dataloader.batch_size={batch_size * processes // count}', *options]
+        if by_script:
+            words = [config, '--work-dir', folder, '--cfg-options', *own]
+            run_tool('train', *words, processes=count)
+        else:
+            codes = forked.train(folder, config=config, options=own, processes=count, timeout=120)
+            texts = [forked.output(folder, rank)[-4000:] for rank in range(count)]
+            assert codes == [0] * count, '\n'.join(texts)
         runs.append(final_state(folder))
     many, one = runs
     assert many['meta']['iter'] == one['meta']['iter'] > 0

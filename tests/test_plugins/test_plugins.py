@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from registry_losses import plugins
+from registry_losses.commands.plot_losses import plot_losses_main
 from registry_losses.plugins import load_plugins
-from registry_losses.registry import MODELS
+from registry_losses.registry import MODELS, TASK_UTILS
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = ROOT / 'projects' / 'example_plugin'
@@ -92,26 +93,43 @@ def test_an_installed_package_registers_and_trains(installed):
     assert 'trained' in done.stdout
 
 
-def test_the_tools_know_what_is_installed(installed, tmp_path):
+@pytest.fixture
+def nothing_loaded(monkeypatch):
+    """Plugins are loaded anew in this test, and forgotten after it."""
+
+    def forget():
+        names = [name for name in sys.modules if name.startswith('rl_example_plugin')]
+        return {name: sys.modules.pop(name) for name in names}
+
+    monkeypatch.setattr(plugins, '_loaded', {})
+    for registry in (MODELS, TASK_UTILS):
+        monkeypatch.setattr(registry, '_module_dict', dict(registry.module_dict))
+        for name in ('LogCoshLoss', 'NearestPriorsAssigner'):
+            registry.module_dict.pop(name, None)
+    before = forget()
+    yield
+    forget()
+    sys.modules.update(before)
+
+
+def test_the_tools_know_what_is_installed(installed, tmp_path, monkeypatch, nothing_loaded):
     """Without a config that names it: the loss plotter finds the plugin's loss."""
-    code = f"""
-from registry_losses.commands.plot_losses import plot_losses_main
-plot_losses_main(['LogCoshLoss', 'L1Loss', '--out', {str(tmp_path / 'l.png')!r}])
-"""
-    done = run(code, installed)
-    assert done.returncode == 0, done.stderr[-3000:]
+    monkeypatch.syspath_prepend(str(installed))
+    with pytest.raises(SystemExit):
+        plot_losses_main(['LogCosLoss', '--out', str(tmp_path / 'l.png')])
+    assert not list(tmp_path.iterdir())
+    plot_losses_main(['LogCoshLoss', 'L1Loss', '--out', str(tmp_path / 'l.png')])
     assert (tmp_path / 'l.png').stat().st_size > 5000
 
 
 def test_a_plugin_that_fails_is_named_and_does_not_stop_the_others(
-    installed, tmp_path, monkeypatch
+    installed, tmp_path, monkeypatch, nothing_loaded
 ):
     metadata = tmp_path / 'broken-1.0.dist-info'
     metadata.mkdir()
     (metadata / 'METADATA').write_text('Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n')
     (metadata / 'entry_points.txt').write_text('[registry_losses.plugins]\nbad = broken_module\n')
     (tmp_path / 'broken_module.py').write_text('raise OSError("no licence")\n')
-    monkeypatch.setattr(plugins, '_loaded', {})
     for folder in (installed, tmp_path):
         monkeypatch.syspath_prepend(str(folder))
     with pytest.warns(UserWarning, match=r"plugin 'bad' \(broken_module, .*'broken'\)") as caught:

@@ -1,7 +1,6 @@
 """The benchmark of the losses: what it compares is one loss, and its table is whole."""
 
 import argparse
-import subprocess
 import sys
 from pathlib import Path
 
@@ -67,14 +66,18 @@ def test_sizes(bench):
 
 
 @pytest.mark.parametrize('cold', [0, 1])
-def test_the_table(cold):
-    command = [sys.executable, str(TOOL), '--sizes', '200x5', '--losses', 'focal', 'qfl']
-    command += ['--seconds', '0.001', '--repeat', '1', '--no-compile', '--peers', 'no_such_package']
-    command += ['--cold-repeat', str(cold)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    lines = [line for line in done.stdout.splitlines() if line.startswith('|')]
+def test_the_table(bench, cold, monkeypatch, capsys):
+    words = ['--sizes', '200x5', '--losses', 'focal', 'qfl', '--cold-repeat', str(cold)]
+    words += ['--seconds', '0.001', '--repeat', '1', '--no-compile', '--peers', 'no_such_package']
+    monkeypatch.setattr(sys, 'argv', ['losses.py', *words])
+    # Not gigabytes to turn out of the caches: the figures are not looked at.
+    monkeypatch.setattr(sys.modules[bench.flusher.__module__], 'FLUSH_BYTES', 2**20)
+    monkeypatch.setattr(sys.modules[bench.flusher.__module__], 'PASS_FLOATS', 2**16)
+    bench.main()
+    done = capsys.readouterr()
+    lines = [line for line in done.out.splitlines() if line.startswith('|')]
     assert len(lines) == 2 + 2 * 3
     assert all(line.count('|') == 11 for line in lines)
-    assert ('nan' in done.stdout) == (cold == 0)
-    assert 'one-hot formula' in done.stdout and 'one read and write' in done.stdout
-    assert 'no_such_package: not measured' in done.stderr
+    assert ('nan' in done.out) == (cold == 0)
+    assert 'one-hot formula' in done.out and 'one read and write' in done.out
+    assert 'no_such_package: not measured' in done.err

@@ -158,6 +158,24 @@ def test_slurm_script_builds_the_command(tmp_path):
     assert words[-4:] == ['c.py', '--launcher', 'slurm', '--amp']
 
 
+def test_dist_script_builds_the_command(tmp_path):
+    """A real run of it is long: see test_retinanet_digits.py."""
+    fake = tmp_path / 'python'
+    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    fake.chmod(0o755)
+    done = subprocess.run(
+        ['bash', str(ROOT / 'tools' / 'dist_train.sh'), 'c.py', '2', '--amp'],
+        env={'PATH': '/usr/bin:/bin', 'PYTHON': str(fake)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = done.stdout.split()
+    assert words[:3] == ['-m', 'torch.distributed.run', '--standalone']
+    assert {'--nnodes=1', '--nproc-per-node=2', '--max-restarts=0'} <= set(words)
+    assert words[-5:] == [str(ROOT / 'tools/train.py'), 'c.py', '--launcher', 'pytorch', '--amp']
+
+
 TOOLS = sorted(p.stem for p in (ROOT / 'tools').glob('*.py'))
 
 

@@ -5,6 +5,7 @@ Twenty images, a dozen steps; what it learns is not looked at here.
 
 import pickle
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,8 @@ from registry_losses.commands.test import test_main as evaluate
 from registry_losses.commands.train import train_main
 from registry_losses.datasets import DigitsSpec, prepare_digits
 from registry_losses.engine import find_resumable
-from registry_losses.testing.training import (
-    assert_processes_equal_one,
-    assert_same_training_state,
-    run_tool,
-)
+from registry_losses.testing import forked
+from registry_losses.testing.training import assert_processes_equal_one, assert_same_training_state
 
 CONFIG = 'registry_losses::retinanet/retinanet_tiny_digits.py'
 TOYS = Path(__file__).resolve().parents[1] / 'test_engine'
@@ -90,19 +88,13 @@ def test_kill_9_then_resume_equals_the_uninterrupted_run(trained, tmp_path, opti
         " dict(type='NonFiniteLossHook')]"
     )
     work_dir = tmp_path / 'killed_run'
-    done = run_tool(
-        'train',
-        CONFIG,
-        '--work-dir',
+    codes = forked.train(
         work_dir,
-        '--cfg-options',
-        *options,
-        'custom_imports.imports=[toy_project]',
-        f'custom_hooks={hooks}',
-        python_path=TOYS,
-        check=False,
+        config=CONFIG,
+        options=[*options, 'custom_imports.imports=[toy_project]', f'custom_hooks={hooks}'],
+        before=lambda: sys.path.append(str(TOYS)),
     )
-    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    assert codes == [-signal.SIGKILL], forked.output(work_dir)[-2000:]
     assert find_resumable(work_dir).name == 'iter_6.pth'
     train(work_dir, [*options, 'train_dataloader.num_workers=1'], '--resume')
     assert_same_training_state(work_dir, trained)
@@ -111,9 +103,16 @@ def test_kill_9_then_resume_equals_the_uninterrupted_run(trained, tmp_path, opti
 # With the channels innermost sums are taken in an order that depends on the batch, and what they
 # turn over grows from the second step on.
 @pytest.mark.parametrize(
-    'steps, layout', [(4, 'default_hooks.channels_last=None'), (1, 'log_level=INFO')]
+    ('steps', 'layout', 'by_script'),
+    [
+        (4, 'default_hooks.channels_last=None', False),
+        (1, 'log_level=INFO', False),
+        pytest.param(1, 'log_level=INFO', True, marks=pytest.mark.slow),
+    ],
 )
-def test_two_processes_equal_one_with_the_doubled_batch(tmp_path, options, steps, layout):
+def test_two_processes_equal_one_with_the_doubled_batch(
+    tmp_path, options, steps, layout, by_script
+):
     norm = "dict(type='GN', num_groups=8)"
     sgd = "dict(_delete_=True, type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0001)"
     assert_processes_equal_one(
@@ -128,6 +127,7 @@ def test_two_processes_equal_one_with_the_doubled_batch(tmp_path, options, steps
         f'optim_wrapper.optimizer={sgd}',
         'param_scheduler=None',
         batch_size=2,
+        by_script=by_script,
         atol=1e-6,
     )
 
