@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_losses.commands import matrix_results
+from registry_losses.commands import matrix_results, matrix_runs
 from registry_losses.commands.matrix_config import Pairing, pairing_config, set_budget
 from registry_losses.commands.matrix_results import Matrix, Result
 from registry_losses.commands.matrix_runs import options_of, pairings, shard
@@ -19,6 +19,7 @@ from registry_losses.commands.pairing_matrix import pairing_matrix_main, pairing
 from registry_losses.config import load_config
 from registry_losses.datasets import DigitsSpec, prepare_digits
 from registry_losses.errors import ConfigError
+from registry_losses.testing import forked
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'pairing_matrix.py'
 SPEC = DigitsSpec(num_train=20, num_val=6)
@@ -57,7 +58,22 @@ def test_overridden_keys_make_another_run(tmp_path):
     assert Result(**row).key != Result(**row | {'options': options_of(args)}).key
 
 
-def test_a_matrix(data, tmp_path, capsys):
+@pytest.fixture
+def forks(monkeypatch):
+    """Trainings as forks of this process, which has imported all they need."""
+    run = subprocess.run
+
+    def fork(words, **options):
+        if words[:2] != [sys.executable, '-c']:
+            return run(words, **options)
+        _, _, _, config, _, folder = words
+        (code,) = forked.train(Path(folder), config=config)
+        return subprocess.CompletedProcess(words, code, '', forked.output(Path(folder)))
+
+    monkeypatch.setattr(matrix_runs.subprocess, 'run', fork)
+
+
+def test_a_matrix(data, tmp_path, capsys, forks):
     common = ['--heads', 'retinanet', '--losses', 'GIoULoss', 'DistributionFocalLoss']
     common += ['--steps', '4', '--data', data, '--out', str(tmp_path)]
     pairing_matrix_main(common)
