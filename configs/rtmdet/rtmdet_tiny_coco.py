@@ -1,6 +1,6 @@
 # RTMDet-tiny on COCO with the recipe of its paper (section 3.4, table 10), in mmdet's form
 # (rtmdet_tiny_8xb32-300e_coco): 300 epochs, batch 256 (8 processes of 32), AdamW 0.004, 1,000
-# steps of warm-up, cosine from the middle, mosaic and mixup with images that passed before
+# steps of warm-up, cosine from the middle, mosaic and mixup with images seen before
 # until the last 20 epochs, averaged weights.
 # Different here:
 # * images are scaled by the random affine after the mosaic (there: resized, then cropped);

@@ -68,7 +68,7 @@ class GFLHead(DenseHead):
         **common: What dense heads have in common, see :class:`BoxHeadOptions`.
 
     Raises:
-        ConfigError: If the coder has another number of bins.
+        ConfigError: If the coder has another number of bins than ``reg_max + 1``.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class GFLHead(DenseHead):
     def init_weights(self) -> None:
         """Objects start rare, boxes as their priors."""
         super().init_weights()
-        # A sigmoid's is part of init_cfg, which a config may change.
+        # For a sigmoid init_cfg sets this bias, where a config may change it.
         if self.class_activation != 'sigmoid':
             bias = self.gfl_cls.get_parameter('bias')
             start_rare_classes(bias, self.num_classes, self.loss_cls)

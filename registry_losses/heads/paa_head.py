@@ -33,8 +33,9 @@ class PAAHead(ATSSHead):
     Args:
         num_classes: C.
         in_channels: Channels of the pyramid.
-        topk: OpenMMLab's place for a setting of the assigner: an assigner that is no
-            ``PAAAssigner`` then proposes the candidates of one with that ``topk``.
+        topk: Where OpenMMLab has this setting of the assigner. With an assigner other than
+            ``PAAAssigner`` it makes a ``PAAAssigner`` of that ``topk``, whose candidates are
+            the other's positives.
         score_voting: Whether boxes are voted on.
         **options: What dense heads have in common, and :class:`ATSSHeadOptions`; the third
             branch's loss under OpenMMLab's name, ``loss_centerness``.
@@ -67,11 +68,11 @@ class PAAHead(ATSSHead):
     def candidates(
         self, output: HeadOutput, priors: Priors, image_shapes: Tensor, cfg: Mapping
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The priors of each level whose best class is good, with all their classes."""
+        """Of each level the priors with the highest score of any class, with all classes."""
         return best_priors_of_levels(self.reader, output, priors, limits=image_shapes, cfg=cfg)
 
     def every_box(self, output: HeadOutput, priors: Priors) -> tuple[Tensor, Tensor]:
-        """See :class:`DenseHead`; scores as they are ranked here."""
+        """See :class:`DenseHead`; scores are the square roots by which detections are ranked."""
         boxes, scores = super().every_box(output, priors)
         return boxes, scores if self.score_factor is None else scores.sqrt()
 

@@ -56,7 +56,7 @@ class ConvStem(nn.Sequential):
 
 @MODELS.register_module()
 class PPYOLOEHead(PhasedHead):
-    """Decoupled branches on every level, boxes as distributions, tasks that an assigner aligns.
+    """Decoupled branches on every level and boxes as distributions, for a task-aligned assigner.
 
     With ``branches='attention'`` a branch is a gate on the channels and one convolution, and
     the classes keep the features beside it (PP-YOLOE, section 2.2); with ``'convs'`` both
@@ -69,8 +69,8 @@ class PPYOLOEHead(PhasedHead):
     qualities.
 
     Deviations: boxes begin at those of their priors; while ``train_cfg.initial_assigner``
-    assigns, the quality of a positive is what that assigner gives, 1 for most (there: the IoU
-    of its box).
+    assigns, the quality of a positive is what that assigner gives, which is 1 for most (in the
+    authors' code: the IoU of its box).
 
     Args:
         num_classes: C.

@@ -27,7 +27,7 @@ _INIT = dict(type='Normal', layer='Conv2d', std=0.01)
 
 @MODELS.register_module()
 class RTMDetHead(DenseHead):
-    """Towers whose convolutions all levels share and whose norms each level owns.
+    """Towers whose convolutions all levels share, with norms of each level's own.
 
     Losses (section 3.3): classification over all priors, its target the quality that the
     assigner gave; boxes weighted by that quality; both over the sum of the qualities.
@@ -38,7 +38,7 @@ class RTMDetHead(DenseHead):
         num_classes: C.
         in_channels: Channels of every feature map.
         prior_generator: Points, in the corners of their cells.
-        bbox_coder: Distances in pixels.
+        bbox_coder: A coder of distances in pixels.
         stacked_convs: Layers of each tower.
         feat_channels: Channels of the towers.
         share_conv: Share the towers' convolutions; False gives each level its own.

@@ -41,7 +41,7 @@ class TOODHead(PhasedHead):
     As in the authors' code the maps of :meth:`forward` are probabilities and corners in
     strides.
 
-    Losses (section 3.2 and 3.3): classification, its target the quality that the assigner
+    Losses (sections 3.2 and 3.3): classification, its target the quality that the assigner
     gave, over the sum of the qualities; boxes weighted by that quality, over their sum. In
     the first epochs ``train_cfg.initial_assigner`` assigns: then ``initial_loss_cls``, and
     boxes weighted by centreness.
@@ -151,7 +151,7 @@ class TOODHead(PhasedHead):
         self.scales = nn.ModuleList(Scale(1.0) for _ in range(self.num_levels))
 
     def init_weights(self) -> None:
-        """Objects start rare, boxes as their priors, read where they stand."""
+        """Objects start rare, boxes as their priors, each side read from its own cell."""
         super().init_weights()
         for module in (*self.cls_decomp.layer_attention, *self.reg_decomp.layer_attention):
             if isinstance(module, nn.Conv2d):

@@ -146,7 +146,7 @@ class YOLOXHead(DenseHead):
         return logits, codes, objectness
 
     def default_terms(self) -> tuple[LossTerm, ...]:
-        """Class, box and objectness over the positives; L1 for the last epochs."""
+        """Class and box of the positives, objectness of all priors; L1 for the last epochs."""
         terms = [
             LossTerm(
                 'loss_cls',
@@ -178,6 +178,6 @@ class YOLOXHead(DenseHead):
     def candidates(
         self, output: HeadOutput, priors: Priors, image_shapes: Tensor, cfg: Mapping
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The priors whose best class times objectness is high."""
+        """The priors with the highest product of class score and objectness."""
         cfg = {'multi_label': False, **cfg}
         return best_of_all(self.reader, output, priors, limits=image_shapes, cfg=cfg)

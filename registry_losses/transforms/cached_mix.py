@@ -1,4 +1,4 @@
-"""Mosaic and mixup whose partners come from a cache of images that passed before.
+"""Mosaic and mixup whose partners come from a cache of images seen before.
 
 No partner is loaded, which is what mosaics cost most: RTMDet's recipe (Lyu et al.,
 arXiv:2212.07784, section 3.4, cached mosaic and mixup).
@@ -24,7 +24,7 @@ _NOT_KEPT = ('rng', 'dataset')
 
 
 class ImageCache:
-    """The last images that passed.
+    """The last images that were seen.
 
     Args:
         owner: Names the transform in messages.
@@ -76,9 +76,9 @@ class _FromCache(WithPartners):
 
 @TRANSFORMS.register_module()
 class CachedMosaic(_FromCache, Mosaic):
-    """:class:`Mosaic` whose partners are images that passed before.
+    """:class:`Mosaic` whose partners are images seen before.
 
-    Until more than four have passed, images stay as they are.
+    The first four images stay as they are.
 
     Args:
         img_scale: (width, height) of one image; the canvas is twice that.
@@ -107,7 +107,7 @@ class CachedMosaic(_FromCache, Mosaic):
 
 @TRANSFORMS.register_module()
 class CachedMixUp(_FromCache, MixUp):
-    """:class:`MixUp` whose partner is an image that passed before.
+    """:class:`MixUp` whose partner is an image seen before.
 
     The first image stays as it is.
 

@@ -44,7 +44,7 @@ class WithPartners(KeyedTransform):
         return self.mix(results, rng)
 
     def mix(self, results: dict, rng: np.random.Generator) -> dict | None:
-        """What a subclass does."""
+        """Mix the sample with its partners; a subclass implements it."""
         raise NotImplementedError
 
     def partner(self, results: dict, rng: np.random.Generator) -> dict:
@@ -105,7 +105,7 @@ class Mosaic(WithPartners):
         self.pad_val = pad_val
 
     def mix(self, results: dict, rng: np.random.Generator) -> dict:
-        """Load three partners and lay the mosaic."""
+        """Load three partners and put the four images on one canvas."""
         width, height = self.img_scale
         cx = int(rng.uniform(*self.center_ratio_range) * width)
         cy = int(rng.uniform(*self.center_ratio_range) * height)
@@ -220,8 +220,8 @@ class YOLOv5MixUp(WithPartners):
     """YOLOv5's mixup: ``r x image + (1 - r) x partner`` with r from a beta distribution.
 
     Args:
-        alpha: Of the beta distribution.
-        beta: Likewise.
+        alpha: First parameter of the beta distribution, above 0.
+        beta: Second parameter, above 0.
         pre_transform: Transforms of the partner, which have to bring it to the size of
             the image (a mosaic and an affine map, usually).
         prob: Probability of mixing.
