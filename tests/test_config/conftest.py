@@ -1,8 +1,10 @@
 """Components that only these tests know, and a function to check a config text."""
 
+import mmengine.config.config
 import pytest
 from mmengine.config import Config
 from torch import nn
+from yapf.yapflib.yapf_api import FormatCode
 
 from registry_losses.config import load_config
 from registry_losses.registry import MODELS, TASK_UTILS
@@ -57,6 +59,14 @@ class OpenModule(nn.Module):
 
     def __init__(self, learning_rate=1.0, **kwargs):
         super().__init__()
+
+
+@pytest.fixture(scope='package', autouse=True)
+def real_layout():
+    """Configs are written out as outside of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mmengine.config.config, 'FormatCode', FormatCode)
+        yield
 
 
 @pytest.fixture
