@@ -9,6 +9,7 @@ import os
 import platform
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import zlib
@@ -69,6 +70,8 @@ def run_matrix(args: argparse.Namespace) -> None:
     mine = shard(pairings(args), args.shard)
     own_file = out / f'results_{args.shard.replace("/", "of")}.csv'
     done = {r.key for r in _results(out) if r.status != FAILED}
+    # A matrix that is told to stop takes its training with it, which goes on next time.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     for number, cell in enumerate([] if args.report else mine, 1):
         key = (cell.head, cell.assigner, cell.loss, cell.seed, budget_of(args), options_of(args))
         if key in done:

@@ -1,8 +1,8 @@
-"""What a training step is made of, and what changed keys make of it.
+"""What a training step is made of, and what changed keys, or another config, make of it.
 
-``python tools/benchmark/training_step.py [CONFIG] [--against KEY=VALUE ...]`` takes steps of a
-config and of the same config with other keys in turn, so that other programs disturb both alike,
-and prints the parts of each and their ratio.
+``python tools/benchmark/training_step.py [CONFIG ...] [--against KEY=VALUE ...]`` takes steps of
+all configs, each as it is and with other keys, in turn, so that other programs disturb all alike,
+and prints the parts of each and the ratio to the first.
 """
 
 import argparse
@@ -95,7 +95,7 @@ class Steps:
 def parser_of_steps() -> argparse.ArgumentParser:
     """The arguments."""
     parser = argparse.ArgumentParser(description='Parts of a training step, before and after.')
-    parser.add_argument('config', nargs='?', default=str(DIGITS))
+    parser.add_argument('configs', nargs='*', default=[str(DIGITS)], metavar='CONFIG')
     parser.add_argument('--cfg-options', nargs='+', action=ConfigOption, default={})
     parser.add_argument('--against', nargs='+', action=ConfigOption, metavar='KEY=VALUE')
     parser.add_argument('--threads', type=positive_int, default=2)
@@ -106,20 +106,22 @@ def parser_of_steps() -> argparse.ArgumentParser:
 def compare_steps(args: argparse.Namespace) -> None:
     """Measure and print."""
     logging.disable(logging.INFO)
-    torch.set_num_threads(args.threads)
-    runs = {'as it is': Steps(args.config, args.cfg_options)}
+    runs = {}
+    for config in args.configs:
+        runs[Path(config).stem] = Steps(config, args.cfg_options)
+        if args.against:
+            name = ', '.join(f'{k}={v}' for k, v in args.against.items())
+            runs[f'{Path(config).stem}, {name}'] = Steps(
+                config, {**args.cfg_options, **args.against}
+            )
     torch.set_num_threads(args.threads)  # the runner chooses by what is free
-    if args.against:
-        name = ', '.join(f'{k}={v}' for k, v in args.against.items())
-        runs[name] = Steps(args.config, {**args.cfg_options, **args.against})
-        torch.set_num_threads(args.threads)
     for run in runs.values():
         run.take(5, keep=False)
     for _ in range(max(args.steps // 6, 1)):
         for run in runs.values():
             run.take(6, keep=True)
-    first = runs['as it is'].least('step')
-    print(f'{args.config}, {args.threads} threads, torch {torch.__version__}; ms, fastest tenth')
+    first = next(iter(runs.values())).least('step')
+    print(f'{args.threads} threads, torch {torch.__version__}; ms, fastest tenth')
     for name, run in runs.items():
         parts = '  '.join(f'{part} {run.least(part) * 1e3:.1f}' for part in PARTS)
         step = run.least('step')
