@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..commands.train import train_main
 from ..engine import Runner
+
+Main = Callable[[list[str]], None]
 
 
 def free_port() -> int:
@@ -26,6 +27,7 @@ def free_port() -> int:
 def start(
     work_dir: Path,
     *arguments: str,
+    main: Main,
     config: str | os.PathLike,
     options: Sequence[str] = (),
     processes: int = 1,
@@ -36,6 +38,7 @@ def start(
     Args:
         work_dir: Its folder, where rank R's output becomes ``outputR.txt``.
         *arguments: Further words of the command line.
+        main: What trains, given the words of a command line: ``commands.train.train_main``.
         config: File or name of the config.
         options: ``KEY=VALUE`` words for ``--cfg-options``.
         processes: How many; from two on they are the ranks of one run.
@@ -52,7 +55,7 @@ def start(
     for rank in range(processes):
         pid = os.fork()
         if pid == 0:
-            _child(work_dir / f'output{rank}.txt', rank, processes, port, before, words)
+            _child(work_dir / f'output{rank}.txt', rank, processes, port, before, main, words)
         pids.append(pid)
     return pids
 
@@ -63,7 +66,8 @@ def _child(
     processes: int,
     port: int,
     before: Callable[[], None],
-    words: Sequence[str],
+    main: Main,
+    words: list[str],
 ) -> None:
     code = 70
     try:
@@ -80,7 +84,7 @@ def _child(
         # It lists compilers, for seconds.
         Runner._log_env = lambda self, cfg: None  # type: ignore[method-assign]
         before()
-        train_main(words)
+        main(words)
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)

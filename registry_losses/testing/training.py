@@ -109,7 +109,7 @@ def assert_processes_equal_one(
     *options: str,
     batch_size: int,
     processes: int = 2,
-    by_script: bool = False,
+    main: forked.Main | None = None,
     atol: float = 1e-5,
     rtol: float = 1e-4,
 ) -> None:
@@ -122,7 +122,8 @@ def assert_processes_equal_one(
         *options: Further ``--cfg-options``.
         batch_size: Of each of the processes.
         processes: How many.
-        by_script: Run ``tools/dist_train.sh`` and ``tools/train.py``, not forks of this process.
+        main: ``commands.train.train_main``, to train in forks of this process; None to run
+            ``tools/dist_train.sh`` and ``tools/train.py``.
         atol: Absolute tolerance of a weight.
         rtol: Relative tolerance of a weight.
     """
@@ -130,11 +131,13 @@ def assert_processes_equal_one(
     for count in (processes, 1):
         folder = Path(work_dir) / f'processes{count}'
         own = [f'train_dataloader.batch_size={batch_size * processes // count}', *options]
-        if by_script:
+        if main is None:
             words = [config, '--work-dir', folder, '--cfg-options', *own]
             run_tool('train', *words, processes=count)
         else:
-            codes = forked.train(folder, config=config, options=own, processes=count, timeout=120)
+            codes = forked.train(
+                folder, main=main, config=config, options=own, processes=count, timeout=120
+            )
             texts = [forked.output(folder, rank)[-4000:] for rank in range(count)]
             assert codes == [0] * count, '\n'.join(texts)
         runs.append(final_state(folder))

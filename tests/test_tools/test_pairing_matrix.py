@@ -16,6 +16,7 @@ from registry_losses.commands.matrix_config import Pairing, pairing_config, set_
 from registry_losses.commands.matrix_results import Matrix, Result
 from registry_losses.commands.matrix_runs import options_of, pairings, shard
 from registry_losses.commands.pairing_matrix import pairing_matrix_main, pairing_matrix_parser
+from registry_losses.commands.train import train_main
 from registry_losses.config import load_config
 from registry_losses.datasets import DigitsSpec, prepare_digits
 from registry_losses.errors import ConfigError
@@ -67,7 +68,7 @@ def forks(monkeypatch):
         if words[:2] != [sys.executable, '-c']:
             return run(words, **options)
         _, _, _, config, _, folder = words
-        (code,) = forked.train(Path(folder), config=config)
+        (code,) = forked.train(Path(folder), main=train_main, config=config)
         return subprocess.CompletedProcess(words, code, '', forked.output(Path(folder)))
 
     monkeypatch.setattr(matrix_runs.subprocess, 'run', fork)

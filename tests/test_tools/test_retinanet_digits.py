@@ -90,6 +90,7 @@ def test_kill_9_then_resume_equals_the_uninterrupted_run(trained, tmp_path, opti
     work_dir = tmp_path / 'killed_run'
     codes = forked.train(
         work_dir,
+        main=train_main,
         config=CONFIG,
         options=[*options, 'custom_imports.imports=[toy_project]', f'custom_hooks={hooks}'],
         before=lambda: sys.path.append(str(TOYS)),
@@ -127,7 +128,7 @@ def test_two_processes_equal_one_with_the_doubled_batch(
         f'optim_wrapper.optimizer={sgd}',
         'param_scheduler=None',
         batch_size=2,
-        by_script=by_script,
+        main=None if by_script else train_main,
         atol=1e-6,
     )
 
