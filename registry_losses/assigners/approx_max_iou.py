@@ -32,8 +32,8 @@ class ApproxMaxIoUAssigner(MaxIoUAssigner):
     that the predicted shape may reach is approximated by a few fixed shapes around the same
     centre.
 
-    Wang et al., Region Proposal by Guided Anchoring, CVPR 2019, section 3.4 (the sampled
-    shapes of vIoU), with the thresholds of Faster R-CNN.
+    Wang et al., Region Proposal by Guided Anchoring, CVPR 2019, the anchor shape
+    targets (the sampled shapes of vIoU), with the thresholds of Faster R-CNN.
 
     OpenMMLab's form takes the shapes as ``pred_instances.approxs (n, A, 4)``. Our heads do
     not pass any; with them the shapes are the prior's box in every scale and ratio of the

@@ -38,7 +38,7 @@ class ATSSAssigner(BaseAssigner):
     Zhang et al., Bridging the Gap Between Anchor-based and Anchor-free Detection via
     Adaptive Training Sample Selection, arXiv:1912.02424, algorithm 1. With ``alpha``
     the IoU gives way to ``score^(1 - alpha) * IoU(prediction, gt)^alpha``: Chen et al.,
-    Disentangle Your Dense Object Detector, arXiv:2107.02963, section 3.3.
+    Disentangle Your Dense Object Detector, arXiv:2107.02963.
 
     Deviation: priors that are no candidates (padding, ignore regions) do not enter the
     statistics; OpenMMLab's implementation counts each with an IoU of -1e8 where a level has

@@ -27,7 +27,7 @@ class BatchATSSAssigner(MMYOLOForm, ATSSAssigner):
     It differs from :class:`ATSSAssigner` in two details: the centre of a positive may lie
     on the border of its gt (1e-9 instead of 0.01 pixels inside), and a prior that is positive
     for several gts goes to the gt of the *whole* image that it overlaps most, even if it is
-    not positive for that one. In the paper (arXiv:1912.02424, section 3.2) only the gts for
+    not positive for that one. In the paper (arXiv:1912.02424, section 4.1) only the gts for
     which it is positive compete. MMYOLO's own call works too, see :meth:`forward`.
 
     In plain loops: :func:`registry_losses.testing.reference.assigners.batch_atss`.

@@ -17,7 +17,7 @@ class BatchTaskAlignedAssigner(MMYOLOForm, TaskAlignedAssigner):
     """Task alignment with MMYOLO's name and arguments: the best of the priors inside each gt.
 
     It is :class:`TaskAlignedAssigner` with ``inside_first=True``, as in YOLOv6 and YOLOv8.
-    Feng et al., TOOD, ICCV 2021, section 3.3; Li et al., YOLOv6, arXiv:2209.02976.
+    Feng et al., TOOD, ICCV 2021, section 3.2; Li et al., YOLOv6, arXiv:2209.02976.
     MMYOLO's own call works too, see :meth:`forward`.
 
     In plain loops: :func:`registry_losses.testing.reference.assigners.task_aligned`.

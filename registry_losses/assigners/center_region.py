@@ -55,7 +55,7 @@ class CenterRegionAssigner(BaseAssigner):
       ``foreground_dominate``.
 
     Zhu et al., Feature Selective Anchor-Free Module for Single-Shot Object Detection, CVPR
-    2019, section 3.2 (effective and ignoring boxes); the last sentence follows OpenMMLab.
+    2019, the effective and the ignoring boxes; the last sentence follows OpenMMLab.
 
     Deviation: here a negative prior of an outer region is ignored as a whole, not only for
     the gt's class. OpenMMLab's form returns the (prior, class) pairs as there, in the extra

@@ -86,8 +86,8 @@ class FCOSAssigner(BaseAssigner):
     closed range of its level. Of several gts the one of the smallest area wins; of equal
     areas, the first.
 
-    Tian et al., FCOS: Fully Convolutional One-Stage Object Detection, ICCV 2019, section
-    3.2; centre sampling from the journal version, TPAMI 2020, section 3.1. How targets
+    Tian et al., FCOS: Fully Convolutional One-Stage Object Detection, ICCV 2019,
+    sections 3.1 and 3.2; centre sampling from the journal version, TPAMI 2020. How targets
     are normalised (OpenMMLab's ``norm_on_bbox``) is up to the coder.
 
     A box of 1e8 square pixels or more is matched as any other (the reference

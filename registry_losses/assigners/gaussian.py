@@ -27,7 +27,7 @@ class GaussianAssigner(BaseAssigner):
 
     Tompson et al., Joint Training of a Convolutional Network and a Graphical Model for
     Human Pose Estimation, NeurIPS 2014; Newell et al., Associative Embedding, NeurIPS
-    2017, section 3.2. Unbiased: Huang et al., The Devil is in the Details, CVPR 2020.
+    2017. Unbiased: Huang et al., The Devil is in the Details, CVPR 2020.
 
     A point within the image always has its positive prior: on the border, that of the last
     cell. A point further outside than half a cell has none, but the part of its Gaussian

@@ -72,7 +72,7 @@ def sinkhorn(problem: Problem, *, gamma: float, iterations: int) -> tuple[Tensor
     """The regularised optimal plan.
 
     Alternately scales columns and rows of ``exp(-cost / gamma)`` to the demands (1) and
-    the supplies, in logarithms (Cuturi 2013; Ge et al. 2021, equations 8 to 10).
+    the supplies, in logarithms (Cuturi 2013; Ge et al. 2021, the Sinkhorn-Knopp iteration).
 
     Args:
         problem: The transport problems.
@@ -124,8 +124,8 @@ class OTAAssigner(BaseAssigner):
       ``num_iters`` Sinkhorn iterations; a prior is positive for the gt that gives it the
       most, if that is more than the background gives.
 
-    Ge et al., OTA: Optimal Transport Assignment for Object Detection, CVPR 2021, section
-    3 and algorithm 1. Two points follow the authors' code: the centre region (the paper
+    Ge et al., OTA: Optimal Transport Assignment for Object Detection, CVPR 2021,
+    algorithm 1. Two points follow the authors' code: the centre region (the paper
     takes the r^2 nearest priors of each level, r = 5) is clipped to the box; and with
     ``rescale`` each gt's shares, and the background's, are divided by their largest
     before they are compared, so that a gt whose labels are spread thin keeps a prior. Of

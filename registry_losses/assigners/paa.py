@@ -129,7 +129,7 @@ class PAAAssigner(BaseAssigner):
        density is largest among them; the others are negative.
 
     Kim & Lee, Probabilistic Anchor Assignment with IoU Prediction for Object Detection,
-    ECCV 2020, sections 3.2 and 3.3, algorithm 1, separation scheme (c). The losses come
+    ECCV 2020, algorithm 1, separation scheme (c). The losses come
     from the head, between the two steps (:meth:`refine`); OpenMMLab's form of the call
     stops after the first, as OpenMMLab's PAAHead expects. A gt's only candidate is positive,
     as in the authors' code (OpenMMLab's head drops it).

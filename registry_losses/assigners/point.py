@@ -29,8 +29,8 @@ class PointAssigner(BaseAssigner):
     ``|((x - cx) / w, (y - cy) / h)|``. A point that several gts want goes to the nearest
     of them, of equally near ones to the first.
 
-    Yang et al., RepPoints, arXiv:1904.11490, section 4.2 and the assignment of its
-    released implementation.
+    Yang et al., RepPoints, arXiv:1904.11490, and the assignment of its released
+    implementation.
 
     For a gt without width or height, whose sides count as 1e-6, many points are equally near
     within float32; rounding then decides between them.

@@ -38,8 +38,8 @@ class RegionAssigner(BaseAssigner):
     * On the next finer and the next coarser level the priors in the middle
       ``ignore_ratio`` are ignored, whatever they are for other gts.
 
-    Wang et al., Region Proposal by Guided Anchoring, CVPR 2019, section 3.4 (location
-    targets: centre, ignore and outside region).
+    Wang et al., Region Proposal by Guided Anchoring, CVPR 2019, the anchor
+    location targets: centre, ignore and outside region.
 
     In plain loops: :func:`registry_losses.testing.reference.assigners.region`.
 

@@ -80,7 +80,7 @@ class SimOTAAssigner(CostMatchingAssigner):
       part, rounded down, at least 1.
     * A prior chosen by several gts goes to the one for which it is cheapest.
 
-    Ge et al., YOLOX: Exceeding YOLO Series in 2021, arXiv:2107.08430, section 2.3.
+    Ge et al., YOLOX: Exceeding YOLO Series in 2021, arXiv:2107.08430, section 2.1.
 
     As in YOLOX's code, the k sums IoUs over every prior that takes part in the image, not
     only this gt's own; a gt with fewer near priors than k takes far ones too; and a prior

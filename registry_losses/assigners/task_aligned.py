@@ -53,7 +53,7 @@ class TaskAlignedAssigner(BaseAssigner):
     one with the larger IoU; of equal ones, to the first. The quality of a pair, TOOD's
     class target, is t scaled so that a gt's largest is its largest IoU.
 
-    Feng et al., TOOD: Task-aligned One-stage Object Detection, ICCV 2021, section 3.3.
+    Feng et al., TOOD: Task-aligned One-stage Object Detection, ICCV 2021, section 3.2.
 
     With ``inside_first`` the top k are chosen among the priors inside the gt alone, as in
     YOLOv6 and YOLOv8 (MMYOLO's BatchTaskAlignedAssigner); and a prior that several gts

@@ -42,8 +42,8 @@ class TopkHungarianAssigner(HungarianAssigner):
     the score of the gt's class and u the IoU, scaled so that a gt's largest is its largest
     IoU. Which of several optimal matchings is returned is not defined.
 
-    Zhang et al., Dense Distinct Query for End-to-End Object Detection, CVPR 2023, section
-    3.3 (the auxiliary dense queries).
+    Zhang et al., Dense Distinct Query for End-to-End Object Detection, CVPR 2023,
+    the auxiliary dense queries.
 
     ``predictions.scores`` are probabilities, to which FocalLossCost is applied as they are.
     OpenMMLab's form also takes probabilities, but its FocalLossCost applies the sigmoid to

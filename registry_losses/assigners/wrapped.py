@@ -27,7 +27,7 @@ class Convention:
         points: Whether its priors are points (x, y, stride_x, stride_y).
         logits: ``pred_instances.scores`` are logits, not probabilities.
         quality: The class target of a positive: 1; its overlap; or its alignment metric,
-            which the best positive of a gt turns into its largest overlap (TOOD, eq. 4).
+            which the best positive of a gt turns into its largest overlap (TOOD, section 3.2.2).
         refused: What it needs that no head here can give.
     """
 

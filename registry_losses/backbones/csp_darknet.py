@@ -113,7 +113,7 @@ class CSPBackbone(BaseBackbone):
 class CSPDarknet(CSPBackbone):
     """YOLOX's backbone: a focus stem and Darknet's bottlenecks in CSP layers.
 
-    Ge et al., YOLOX, arXiv:2107.08430, section 2.1; CSP layers by Wang et al., CSPNet, 2020.
+    Ge et al., YOLOX, arXiv:2107.08430, section 2.2; CSP layers by Wang et al., CSPNet, 2020.
     Parameter names are OpenMMLab's.
 
     Args:

@@ -95,7 +95,7 @@ class ChannelAttention(nn.Module):
 class CSPLayer(nn.Module):
     """``final(attention(cat(blocks(main(x)), short(x))))``, each branch half as wide as the output.
 
-    Wang et al., CSPNet, 2020, section 3.2, in YOLOv5's form ("C3": no transition after
+    Wang et al., CSPNet, 2020, section 3.1, in YOLOv5's form ("C3": no transition after
     the blocks). Parameter names are OpenMMLab's.
 
     Args:

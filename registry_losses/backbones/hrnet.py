@@ -27,7 +27,7 @@ STAGE_KEYS = {'num_modules', 'num_branches', 'block', 'num_blocks', 'num_channel
 
 
 def hrnet_extra(width: int) -> dict[str, dict]:
-    """The ``extra`` of HRNet-W``width`` (Sun et al. 2019, section 3): 32 or 48 in the paper."""
+    """The ``extra`` of HRNet-W``width`` (Sun et al. 2019): 32 or 48 in the paper."""
     extra = {
         'stage1': {
             'num_modules': 1,
@@ -153,7 +153,7 @@ class HRNet(BaseBackbone):
     """A high-resolution network for pose estimation.
 
     Sun et al., Deep High-Resolution Representation Learning for Human Pose Estimation,
-    2019, section 3 and figure 1. Parameter names are OpenMMLab's.
+    2019, figure 1. Parameter names are OpenMMLab's.
 
     Args:
         extra: ``stage1`` .. ``stage4``, each with ``num_modules, num_branches, block``

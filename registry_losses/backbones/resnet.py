@@ -187,8 +187,8 @@ class ResNet(BaseBackbone):
         norm_cfg: Normalisation layer; ``requires_grad=False`` fixes its affine part.
         norm_eval: Keep batch norm in eval mode while training.
         with_cp: Recompute each block in the backward pass to save memory.
-        zero_init_residual: Start each residual branch at zero (Goyal et al. 2017,
-            section 5.1); used only when ``init_cfg`` is None.
+        zero_init_residual: Start each residual branch at zero (Goyal et al. 2017);
+            used only when ``init_cfg`` is None.
         init_cfg: None is Kaiming normal for convolutions and 1 for norms.
 
     Raises:

@@ -28,7 +28,7 @@ class VGG(BaseBackbone):
     """VGG up to one of its convolutions, without batch norm and without its classifier.
 
     Simonyan & Zisserman, Very Deep Convolutional Networks, 2015, table 1. Cao et al. 2017
-    (OpenPose), section 2.2, start from the first ten convolutions of VGG-19. Names count
+    (OpenPose), section 2.1, start from the first ten convolutions of VGG-19. Names count
     the layers of one ``features`` list, as torchvision's and OpenMMLab's weights do.
 
     Args:

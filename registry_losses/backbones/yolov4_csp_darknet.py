@@ -31,7 +31,7 @@ MISH: dict[str, Any] = {'type': nn.Mish, 'inplace': True}
 class CSPStage(nn.Module):
     """``final(cat(tail(blocks(main(x))), short(x)))``: a CSP layer with a transition.
 
-    Wang et al., CSPNet, 2020, section 3.2, figure 3 (the "fusion last" form has no tail).
+    Wang et al., CSPNet, 2020, section 3.1, figure 3 (the "fusion last" form has no tail).
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class CSPMerge(nn.Module):
 
     Its blocks do not add their input.
 
-    Wang et al., Scaled-YOLOv4, 2021, section 3.1 (the CSP-ized PAN).
+    Wang et al., Scaled-YOLOv4, 2021, section 4.1 (the CSP-ized PAN).
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class YOLOv4CSPDarknet(BaseBackbone):
     """Darknet-53 whose stages are CSP layers with Mish.
 
     Bochkovskiy et al., YOLOv4, 2020, section 3.4; Wang et al., Scaled-YOLOv4, 2021,
-    section 3.1: the first stage is an ordinary residual block. The parameter names are
+    section 4.1: the first stage is an ordinary residual block. The parameter names are
     this project's: there is no published OpenMMLab checkpoint of it.
 
     Args:

@@ -21,7 +21,7 @@ class CenterNetBBoxCoder(BaseBBoxCoder):
     """Offset of the centre and size of the box, in cells.
 
     ``(o_x, o_y) = c / stride - floor(c / stride)`` and ``(w, h) / stride``. Zhou et al.,
-    Objects as Points, arXiv:1904.07850, section 3.
+    Objects as Points, arXiv:1904.07850, sections 3 and 4.
 
     The output is free, so every box with sides that are not negative is reachable, from
     cells other than the centre's as well (an offset below 0 or beyond 1).

@@ -12,7 +12,7 @@ from .base import BaseBBoxCoder, MaxShape, Stride, full_precision, stride_pairs
 class CornerBBoxCoder(BaseBBoxCoder):
     """``(x1, y1, x2, y2) / stride``: for heads that work their boxes out themselves.
 
-    Feng et al., TOOD, ICCV 2021, section 3.2, whose head moves the sides of its boxes.
+    Feng et al., TOOD, ICCV 2021, section 3.1, whose head moves the sides of its boxes.
 
     Args:
         clip_border: Clip decoded boxes to ``max_shape``.

@@ -172,7 +172,7 @@ class DistancePointBBoxCoder(BaseBBoxCoder):
 class TBLRBBoxCoder(BaseBBoxCoder):
     """Top, bottom, left and right distance from a box's centre, in shares of its size.
 
-    Zhu et al., Feature Selective Anchor-Free Module, CVPR 2019, section 3.2 (FSAF).
+    Zhu et al., Feature Selective Anchor-Free Module, CVPR 2019 (FSAF).
 
     Args:
         normalizer: Distances are divided by it; one number, or four.

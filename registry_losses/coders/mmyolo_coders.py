@@ -61,7 +61,7 @@ class YOLOXBBoxCoder(BaseBBoxCoder):
     """YOLOX's code: the offset from a point and the logarithm of the size, in strides.
 
     ``b_x = e_x stride + p_x`` with p the point, ``b_w = exp(e_w) stride``. Ge et al., YOLOX,
-    arXiv:2107.08430, section 2.2 (anchor-free).
+    arXiv:2107.08430, section 2.1 (anchor-free).
 
     The reachable set: everything (``exp`` saturates at e^20).
 

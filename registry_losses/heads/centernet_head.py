@@ -25,7 +25,7 @@ from .prediction import top_candidates
 class CenterNetHead(DenseHead):
     """Heatmap of centres, size and offset of the box at each centre.
 
-    Losses (section 3): the heatmap's over the number of centres; L1 of size and offset,
+    Losses (sections 3 and 4): the heatmap's over the number of centres; L1 of size and offset,
     over twice that number (an average over their two components), one gt a cell.
     ``loss_bbox`` in their place compares whole boxes.
 
@@ -156,7 +156,7 @@ class CenterNetHead(DenseHead):
     def candidates(
         self, output: HeadOutput, priors: Priors, image_shapes: Tensor, cfg: Mapping
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The highest local maxima of the heatmaps (section 4.1 of the paper)."""
+        """The highest local maxima of the heatmaps (section 4 of the paper)."""
         boxes, scores, labels = [], [], []
         for start, heat in zip(priors.level_starts, self._peaks(output, priors, cfg)):
             best = top_candidates(

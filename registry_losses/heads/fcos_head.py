@@ -34,7 +34,7 @@ _NORM = dict(type='GN', num_groups=32, requires_grad=True)
 class FCOSHead(DenseHead):
     """A point a cell: class, distances to the four sides, centreness.
 
-    Losses (section 3.2 and 3.4): classification and centreness over the number of
+    Losses (sections 3.1 and 3.3): classification and centreness over the number of
     positives; the box loss weighted by centreness, over the sum of those weights.
 
     Args:

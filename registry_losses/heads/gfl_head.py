@@ -41,9 +41,9 @@ class GFLHead(DenseHead):
     """RetinaNet's towers; class scores that learn the box's IoU; boxes as distributions.
 
     The distance to each side is the expectation of a softmax over bins 0 to ``reg_max``,
-    in strides (section 3.2).
+    in strides (equation 5).
 
-    Losses (section 3.3): classification, whose target is the IoU of the predicted box, over
+    Losses (equation 8): classification, whose target is the IoU of the predicted box, over
     the number of positives; the box loss on whole boxes and the distribution loss, each
     positive weighted by its highest class score, over the sum of those weights.
 

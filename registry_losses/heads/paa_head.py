@@ -25,10 +25,10 @@ from .score_voting import vote
 class PAAHead(ATSSHead):
     """ATSS's layers, whose third branch predicts the IoU of the box.
 
-    Losses (section 3.3): classification over all anchors; boxes weighted by their IoU with
+    Losses: classification over all anchors; boxes weighted by their IoU with
     the gt, over the sum of those weights; the IoU branch, whose target is that IoU. A score
     is the square root of class probability times IoU, and after NMS each box becomes the
-    weighted mean of the candidates around it (section 3.4, :func:`.score_voting.vote`).
+    weighted mean of the candidates around it (:func:`.score_voting.vote`).
 
     Args:
         num_classes: C.

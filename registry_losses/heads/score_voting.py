@@ -17,8 +17,8 @@ def vote(kept: InstanceData, boxes: Tensor, scores: Tensor, labels: Tensor) -> I
     """Each detection's box becomes the weighted mean of its class's candidates around it.
 
     ``box = sum(w_i box_i) / sum(w_i)`` with ``w_i = s_i exp(-(1 - IoU_i)^2 / 0.025)`` over the
-    candidates whose IoU with the detection exceeds 0.01. Kim & Lee, PAA, ECCV 2020, section
-    3.4. As in the common implementation the detections are then ordered by class, within a
+    candidates whose IoU with the detection exceeds 0.01. Kim & Lee, PAA, ECCV 2020, score
+    voting. As in the common implementation the detections are then ordered by class, within a
     class best first.
 
     Args:

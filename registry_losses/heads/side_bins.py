@@ -1,6 +1,6 @@
 """Boxes as distributions: the distance to each side is the expectation over bins.
 
-Li et al., "Generalized Focal Loss", NeurIPS 2020, section 3.2; shared by the heads that have it.
+Li et al., "Generalized Focal Loss", NeurIPS 2020, equation 5; shared by the heads that have it.
 
 Shapes: n bins a side.
 """

@@ -13,7 +13,7 @@ LEAST_WIDTH = 8
 class TaskDecomposition(nn.Module):
     """One task's view of the layers' outputs: each layer weighted, then mixed to F channels.
 
-    The weights follow from the outputs' means over the map (section 3.1, equations 1 to 3).
+    The weights follow from the outputs' means over the map (section 3.1, equations 2 and 3).
 
     Args:
         channels: F of each layer.

@@ -41,7 +41,7 @@ class TOODHead(PhasedHead):
     As in the authors' code the maps of :meth:`forward` are probabilities and corners in
     strides.
 
-    Losses (sections 3.2 and 3.3): classification, its target the quality that the assigner
+    Losses (section 3.2.2): classification, its target the quality that the assigner
     gave, over the sum of the qualities; boxes weighted by that quality, over their sum. In
     the first epochs ``train_cfg.initial_assigner`` assigns: then ``initial_loss_cls``, and
     boxes weighted by centreness.

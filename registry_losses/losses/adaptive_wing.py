@@ -27,7 +27,7 @@ def adaptive_wing_loss(
     With ``d = |v - y|`` and the exponent ``e = alpha - v``: ``omega ln(1 + (d / epsilon)^e)``
     below ``theta``, else the line ``A d - C`` that continues it.
 
-    Source: X. Wang et al., Adaptive Wing Loss (2019), equation 3.
+    Source: X. Wang et al., Adaptive Wing Loss (2019).
 
     Args:
         pred: Heatmap values y, any shape.

@@ -23,8 +23,7 @@ def alpha_iou_loss(
 
     The penalties are those of GIoU (the share of the enclosing box that neither covers), DIoU
     (``d^2 / c^2``) and CIoU (also ``beta v``, whose weight beta takes no gradient). With an
-    alpha above 1 boxes of high IoU count more. J. He et al., Alpha-IoU (2021), equations 3
-    and 5.
+    alpha above 1 boxes of high IoU count more. J. He et al., Alpha-IoU (2021).
 
     Args:
         pred: ``(K, 4)`` xyxy.

@@ -38,7 +38,7 @@ def associative_embedding(
       ``sum_nn' exp(-(m_n - m_n')^2) / (N (N - 1))``, 0 for one person, summed over L;
     * ``'paper'``: pull ``1/N sum_n sum_k (h_nk - m_n)^2``, push
       ``1/N^2 sum_nn' exp(-(m_n - m_n')^2 / (2 sigma^2))``; A. Newell et al., Associative
-      Embedding (2017), equation 1.
+      Embedding (2017), the grouping loss.
 
     The sum over n' holds n itself in both, which makes far apart persons cost 1 and
     1 / N. That adds no gradient; ``diagonal=False`` leaves it out.

@@ -25,7 +25,7 @@ def asymmetric_elements(
 
     ``p_m = max(p - clip, 0)`` shifts the probability of negatives: below ``clip`` they cost
     nothing. T. Ridnik et al., Asymmetric Loss for Multi-Label Classification (2021),
-    equations 4 to 7.
+    the definition of ASL.
     """
     hit = torch.exp(gamma_pos * F.logsigmoid(-x)) * softplus(-x)
     return value * hit + (1 - value) * _on_negatives(gamma_neg, clip)(x)
@@ -96,7 +96,7 @@ class AsymmetricLoss(SigmoidLoss):
     ``p_m = max(p - clip, 0)``, by :func:`asymmetric_loss`.
 
     Source: T. Ridnik et al., Asymmetric Loss for Multi-Label Classification (2021),
-    equations 4 to 7.
+    the definition of ASL.
 
     Plain formula: ``asymmetric`` in ``testing/reference/losses/classes.py``.
 

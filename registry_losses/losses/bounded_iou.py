@@ -22,7 +22,7 @@ def bounded_iou_loss(
     of the size, under a smooth L1 loss.
 
     Source: L. Tychsen-Smith and L. Petersson, Improving Object Localization with Fitness
-    NMS and Bounded IoU Loss (2018), equations 10 to 13.
+    NMS and Bounded IoU Loss (2018), the bounded IoU loss.
 
     Args:
         pred: ``(K, 4)`` xyxy.

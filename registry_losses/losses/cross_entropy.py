@@ -185,7 +185,7 @@ class CrossEntropyLoss(SigmoidLoss):
 
     Label smoothing: the target becomes ``(1 - s) v + s / K`` (softmax over K columns) or
     ``(1 - s) v + s / 2`` (sigmoid), C. Szegedy et al., Rethinking the Inception
-    Architecture (2016), section 7.
+    Architecture (2016), label smoothing.
 
     Plain formula: ``cross_entropy`` and ``binary_cross_entropy`` in
     ``testing/reference/losses/classes.py``.

@@ -20,8 +20,8 @@ def eiou_loss(
     """Smoothed ``1 - EIoU`` with the *extended* IoU, which has a slope for boxes apart.
 
     With ``l = 1 - EIoU``: ``l^2 / (2 smooth_point)`` below ``smooth_point``, else
-    ``l - smooth_point / 2``. H. Peng and S. Yu, A Systematic IoU-Related Method (2021),
-    section III. The other loss of this abbreviation is :func:`efficient_iou_loss`.
+    ``l - smooth_point / 2``. H. Peng and S. Yu, A Systematic IoU-Related Method (2021).
+    The other loss of this abbreviation is :func:`efficient_iou_loss`.
     """
     check_boxes('eiou_loss', pred, eps=eps, smooth_point=smooth_point)
     loss = 1 - ops.extended_iou(pred, target, eps=eps)
@@ -34,7 +34,7 @@ def eiou_loss(
 def efficient_iou_loss(pred: Tensor, target: Tensor, *, eps: float = 1e-6) -> Tensor:
     """``1 - EIoU`` with the *efficient* IoU.
 
-    Y.-F. Zhang et al., Focal and Efficient IOU Loss (2022), equation 4.
+    Y.-F. Zhang et al., Focal and Efficient IOU Loss (2022), the EIoU loss.
     """
     check_boxes('efficient_iou_loss', pred, eps=eps)
     return 1 - ops.efficient_iou(pred, target, eps=eps)
@@ -46,8 +46,8 @@ def focal_eiou_loss(
 ) -> Tensor:
     """``IoU^gamma (1 - EIoU)`` with the *efficient* IoU: boxes of low overlap count less.
 
-    Y.-F. Zhang et al., Focal and Efficient IOU Loss (2022), section 4.3. The factor weighs: it
-    takes no gradient, which for small IoUs would push boxes apart.
+    Y.-F. Zhang et al., Focal and Efficient IOU Loss (2022), the focal EIoU loss. The factor
+    weighs: it takes no gradient, which for small IoUs would push boxes apart.
 
     Args:
         pred: ``(K, 4)`` xyxy.

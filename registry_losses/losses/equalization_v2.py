@@ -23,7 +23,7 @@ def equalization_weights(
     """Weights ``(C,)`` of the positives and of the negatives of each class.
 
     Negatives ``f(g) = 1 / (1 + exp(-gamma (g - mu)))``, positives ``1 + alpha (1 - f(g))``.
-    J. Tan et al., Equalization Loss v2 (2021), equations 6 to 8.
+    J. Tan et al., Equalization Loss v2 (2021), the gradient guided reweighing.
 
     Args:
         ratio: ``(C,)`` g: the gradients of positives over those of negatives so far.
@@ -98,8 +98,8 @@ class EQLV2Loss(BalancedByGradients):
     See :func:`equalization_loss_v2` and :func:`equalization_weights`; one loss a row, and a mean
     over rows. The ratio starts at 100: positives weigh 1, negatives 1.
 
-    Source: J. Tan et al., Equalization Loss v2 (2021), equations 6 to 8. Deviation from
-    MMDetection: no objectness column; the sums are always those of all ranks.
+    Source: J. Tan et al., Equalization Loss v2 (2021). Deviation from MMDetection:
+    no objectness column; the sums are always those of all ranks.
 
     Plain formula: ``equalization_v2`` in ``testing/reference/losses/classes.py``.
 

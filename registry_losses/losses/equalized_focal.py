@@ -23,7 +23,7 @@ def equalized_focal_elements(
     """``(gamma_c / gamma) FL(x, v)``, the focal loss with a ``gamma_c`` for each class.
 
     ``gamma_c = gamma + scale (1 - g_c)``. B. Li et al., Equalized Focal Loss (2022),
-    equations 3 to 5.
+    the category-relevant modulating factor.
 
     Args:
         x: ``(..., C)`` logits.
@@ -102,8 +102,8 @@ class EqualizedFocalLoss(BalancedByGradients):
     See :func:`equalized_focal_loss` and :func:`equalized_focal_elements`. The ratio starts at 1:
     focal loss.
 
-    Source: B. Li et al., Equalized Focal Loss for Dense Long-Tailed Object Detection (2022),
-    equations 3 to 5. Deviation: what is added up are the gradients of the cross entropy,
+    Source: B. Li et al., Equalized Focal Loss for Dense Long-Tailed Object Detection (2022).
+    Deviation: what is added up are the gradients of the cross entropy,
     ``|p - v|``, as in :class:`EQLV2Loss`, not those of the loss itself.
 
     Plain formula: ``equalized_focal`` in ``testing/reference/losses/classes.py``.

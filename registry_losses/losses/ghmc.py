@@ -150,8 +150,8 @@ class GHMC(BaseLoss):
 
     See :func:`ghmc_loss`.
 
-    Source: B. Li et al., Gradient Harmonized Single-stage Detector (2019), equations 7 to
-    11; the division by the non-empty regions is the official code's.
+    Source: B. Li et al., Gradient Harmonized Single-stage Detector (2019), the GHM-C
+    loss; the division by the non-empty regions is the official code's.
 
     Plain formula: ``ghmc`` in ``testing/reference/losses/classes.py``.
 

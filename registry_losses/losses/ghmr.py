@@ -64,8 +64,8 @@ class GHMR(BaseLoss):
     ``sqrt(d^2 + mu^2) - mu``, whose gradient norm ``|d / sqrt(d^2 + mu^2)|`` is in [0, 1);
     weighted as in :class:`GHMC`. See :func:`ghmr_loss`.
 
-    Source: B. Li et al., Gradient Harmonized Single-stage Detector (2019), equations 12
-    to 15.
+    Source: B. Li et al., Gradient Harmonized Single-stage Detector (2019), the
+    GHM-R loss.
 
     Plain formula: ``ghmr`` in ``testing/reference/losses/differences.py``.
 

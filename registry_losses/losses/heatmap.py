@@ -66,7 +66,7 @@ def keypoint_ohkm_mse_loss(
     The mean over the map of each keypoint, then over the worst of an image: ``(B,)``. Rows
     of pixels ``(R, C)`` are one image.
 
-    Source: Y. Chen et al., Cascaded Pyramid Network (2018), section 3.2.2.
+    Source: Y. Chen et al., Cascaded Pyramid Network (2018).
 
     Args:
         pred: ``(B, K, H, W)`` or ``(R, C)``.

@@ -22,7 +22,7 @@ def inner_iou_loss(
     """The loss of ``mode``, its IoU replaced by that of inner boxes: ``L + IoU - IoU_inner``.
 
     The inner boxes have the centres of the boxes and ``ratio`` times their sides. H. Zhang
-    et al., Inner-IoU (2023), equations 1 to 13.
+    et al., Inner-IoU (2023).
 
     Args:
         pred: ``(K, 4)`` xyxy.

@@ -22,7 +22,7 @@ IOU_MODES = ('linear', 'square', 'log')
 def iou_loss(pred: Tensor, target: Tensor, *, mode: str = 'log', eps: float = 1e-6) -> Tensor:
     """``1 - IoU`` (linear), ``1 - IoU^2`` (square) or ``-ln IoU`` (log).
 
-    Source: J. Yu et al., UnitBox (2016), section 3.1 (log).
+    Source: J. Yu et al., UnitBox (2016), the IoU loss (log).
 
     Args:
         pred: ``(K, 4)`` xyxy.
@@ -48,14 +48,14 @@ def giou_loss(pred: Tensor, target: Tensor, *, eps: float = 1e-6) -> Tensor:
 
 @reducible
 def diou_loss(pred: Tensor, target: Tensor, *, eps: float = 1e-6) -> Tensor:
-    """``1 - DIoU``; Z. Zheng et al., Distance-IoU Loss (2020), equation 7."""
+    """``1 - DIoU``; Z. Zheng et al., Distance-IoU Loss (2020), the DIoU loss."""
     check_boxes('diou_loss', pred, eps=eps)
     return 1 - ops.diou(pred, target, eps=eps)
 
 
 @reducible
 def ciou_loss(pred: Tensor, target: Tensor, *, eps: float = 1e-6) -> Tensor:
-    """``1 - CIoU``, at most 2; Z. Zheng et al., Distance-IoU Loss (2020), equation 8.
+    """``1 - CIoU``, at most 2; Z. Zheng et al., Distance-IoU Loss (2020), the CIoU loss.
 
     A perfect prediction costs 0.
     """
@@ -67,7 +67,7 @@ def ciou_loss(pred: Tensor, target: Tensor, *, eps: float = 1e-6) -> Tensor:
 def siou_loss(
     pred: Tensor, target: Tensor, *, eps: float = 1e-6, neg_gamma: bool = False
 ) -> Tensor:
-    """``1 - SIoU``, in [0, 2]; Z. Gevorgyan, SIoU Loss (2022), equation 13.
+    """``1 - SIoU``, in [0, 2]; Z. Gevorgyan, SIoU Loss (2022).
 
     Args:
         pred: ``(K, 4)`` xyxy.

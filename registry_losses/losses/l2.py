@@ -28,8 +28,7 @@ def l2_loss(
     """``(min(max(pred - margin, 0), 1) - target)^2``, the margin that of positives or negatives.
 
     Positives have the target 1, negatives 0. OpenMMLab's L2Loss (MMDetection 3.3), after
-    J. Pang et al., Quasi-Dense Similarity Learning for Multiple Object Tracking (2021),
-    section 3.2.
+    J. Pang et al., Quasi-Dense Similarity Learning for Multiple Object Tracking (2021).
 
     Args:
         pred: Similarities, any shape.

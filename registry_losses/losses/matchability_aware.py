@@ -22,8 +22,8 @@ def matchability_aware_elements(
 ) -> Tensor:
     """``BCE(p, v^gamma)`` of positives, ``|p - v|^gamma BCE(p, v)`` elsewhere, single logits.
 
-    S. Huang et al., DEIM: DETR with Improved Matching for Fast Convergence (2024), equation 4,
-    which has negatives of value 0 alone: ``-p^gamma log(1 - p)``.
+    S. Huang et al., DEIM: DETR with Improved Matching for Fast Convergence (2024), the
+    matchability-aware loss, which has negatives of value 0 alone: ``-p^gamma log(1 - p)``.
 
     Args:
         x: Logits, any shape.
@@ -91,8 +91,8 @@ class MatchabilityAwareLoss(SigmoidLoss):
     Unlike :class:`VarifocalLoss`, poor matches keep their weight: v lowers what a positive
     aims at, not how much it counts. See :func:`matchability_aware_loss`.
 
-    Source: S. Huang et al., DEIM: DETR with Improved Matching for Fast Convergence (2024),
-    equation 4. Gaussian targets around a positive, of which the paper knows none, count as
+    Source: S. Huang et al., DEIM: DETR with Improved Matching for Fast Convergence (2024).
+    Gaussian targets around a positive, of which the paper knows none, count as
     negatives with a value.
 
     Plain formula: ``matchability_aware`` in ``testing/reference/losses/classes.py``.

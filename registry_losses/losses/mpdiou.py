@@ -26,7 +26,7 @@ def mpdiou_loss(
     """``1 - IoU + d1^2 / (w^2 + h^2) + d2^2 / (w^2 + h^2)``.
 
     d1 and d2 are the distances of the upper left and of the lower right corners, w and h the
-    sides of the image. S. Ma and Y. Xu, MPDIoU (2023), algorithm 1.
+    sides of the image. S. Ma and Y. Xu, MPDIoU (2023).
 
     Args:
         pred: ``(K, 4)`` xyxy.

@@ -22,7 +22,7 @@ def nwd_loss(
 ) -> Tensor:
     """``1 - NWD`` (linear) or ``-ln NWD`` (log), by the Wasserstein distance of Gaussians.
 
-    J. Wang et al., A Normalized Gaussian Wasserstein Distance (2021), equation 7.
+    J. Wang et al., A Normalized Gaussian Wasserstein Distance (2021), the NWD loss.
 
     Args:
         pred: ``(K, 4)`` xyxy.

@@ -35,7 +35,7 @@ def oks_loss(
 ) -> Tensor:
     """``1 - OKS`` with ``OKS = mean_v exp(-d^2 / (2 area (2 sigma_v)^2))``.
 
-    Source: D. Maji et al., YOLO-Pose (2022), equation 4; the similarity is that of COCO's
+    Source: D. Maji et al., YOLO-Pose (2022), the OKS loss; the similarity is that of COCO's
     evaluation.
 
     Args:

@@ -116,8 +116,9 @@ class PolyLoss(FocalLoss):
     the balance a of :class:`FocalLoss`, by :func:`poly_loss`: the logarithm is a series in m,
     of which the first coefficient alone is changed.
 
-    Source: Z. Leng et al., PolyLoss (2022), equations 6 (gamma 0) and 8. Deviation: alpha
-    balances both terms; the paper's equations leave it out.
+    Source: Z. Leng et al., PolyLoss (2022), the Poly-1 loss of cross entropy (gamma 0) and
+    of the focal loss. Deviation: alpha balances both terms; the paper's formulas leave it
+    out.
 
     Plain formula: ``poly`` and ``softmax_poly`` in ``testing/reference/losses/classes.py``.
 

@@ -28,7 +28,7 @@ def powerful_iou_loss(
 
     P is the mean distance of the four edges over the target's sides: unlike a penalty by the
     enclosing box it is not made smaller by a larger prediction. C. Liu et al., Powerful-IoU
-    (2024), equations 10 to 16.
+    (2024), PIoU v2.
 
     Deviation: the factor of version 2 takes no gradient. It falls as boxes move away, so that
     with a gradient those of low quality would be pushed further apart.

@@ -76,7 +76,7 @@ def seesaw_loss(
     """Softmax cross entropy of :func:`seesaw_logits`.
 
     Source: J. Wang et al., Seesaw Loss for Long-Tailed Instance Segmentation (2021),
-    equations 3 to 7.
+    the mitigation and the compensation factor.
 
     Args:
         logits: ``(R, C)``.
@@ -121,7 +121,7 @@ class SeesawLoss(BaseLoss):
     background) with a softmax of their own, as in OpenMMLab; or C + 1, the classes and
     the background in one softmax, where only classes seesaw against each other.
 
-    Source: J. Wang et al., Seesaw Loss (2021), equations 3 to 7; see
+    Source: J. Wang et al., Seesaw Loss (2021); see
     :func:`seesaw_logits`. The counts are a buffer, ``cum_samples``, and grow by the rows
     of each training batch. Deviation from OpenMMLab: the sum of both parts comes back,
     not a dict, unless ``return_dict`` says otherwise.

@@ -26,7 +26,7 @@ def shape_iou_loss(
     * shape ``= (1 - exp(-hh |w - w'| / max(w, w')))^theta
       + (1 - exp(-ww |h - h'| / max(h, h')))^theta``.
 
-    H. Zhang and S. Zhang, Shape-IoU (2023), equations 4 to 10.
+    H. Zhang and S. Zhang, Shape-IoU (2023).
 
     Args:
         pred: ``(K, 4)`` xyxy.

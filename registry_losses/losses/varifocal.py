@@ -27,7 +27,7 @@ def varifocal_elements(
 ) -> Tensor:
     """``v BCE(p, v)`` of positives, ``alpha |p - v|^gamma BCE(p, v)`` elsewhere, single logits.
 
-    H. Zhang et al., VarifocalNet (2021), equation 2.
+    H. Zhang et al., VarifocalNet (2021), the varifocal loss.
 
     Args:
         x: Logits, any shape.
@@ -101,8 +101,8 @@ class VarifocalLoss(SigmoidLoss):
     Positives are not damped: they are few, and the good ones matter most. See
     :func:`varifocal_loss`.
 
-    Source: H. Zhang et al., VarifocalNet (2021), equation 2. Gaussian targets around a
-    positive, of which the paper knows none, count as negatives with a value.
+    Source: H. Zhang et al., VarifocalNet (2021). Gaussian targets around a positive, of
+    which the paper knows none, count as negatives with a value.
 
     Plain formula: ``varifocal`` in ``testing/reference/losses/classes.py``.
 

@@ -36,7 +36,7 @@ def wise_iou_loss(
     * v2: ``r = b^gamma``, monotonic: the worst boxes count most;
     * v3: ``r = b / (delta alpha^(b - delta))``: neither the best nor the worst.
 
-    Z. Tong et al., Wise-IoU (2023), equations 4 to 10.
+    Z. Tong et al., Wise-IoU (2023), WIoU v1 to v3.
 
     Args:
         pred: ``(K, 4)`` xyxy.

@@ -117,7 +117,7 @@ class CSPPathAggregation(BaseModule):
 class YOLOXPAFPN(CSPPathAggregation):
     """YOLOX's neck: Darknet's bottlenecks after each merge, 1x1 convolutions to the outputs.
 
-    Ge et al., YOLOX, arXiv:2107.08430, section 2.1, after Liu et al., Path Aggregation
+    Ge et al., YOLOX, arXiv:2107.08430, section 2.2, after Liu et al., Path Aggregation
     Network, 2018. Parameter names are OpenMMLab's. Arguments: :class:`CSPPathAggregation`.
 
     Example:

@@ -31,8 +31,8 @@ def bilinear_kernel(size: int) -> Tensor:
 class CTResNetNeck(BaseModule):
     """Three pairs of a 3x3 convolution and a stride-2 deconvolution, with batch norm and ReLU.
 
-    Zhou et al., Objects as Points, 2019, section 5.1 (ResNet), after Xiao et al.,
-    Simple Baselines for Human Pose Estimation, 2018, section 2. Parameter names are
+    Zhou et al., Objects as Points, 2019, section 5 (ResNet), after Xiao et al.,
+    Simple Baselines for Human Pose Estimation, 2018. Parameter names are
     OpenMMLab's. Deconvolutions start as each channel's bilinear interpolation on top of
     PyTorch's default weights; the common implementations write that kernel into the
     first input channel only.

@@ -22,7 +22,7 @@ from registry_losses.registry import MODELS
 def l2_norm(x: Tensor, weight: Tensor, eps: float = 1e-10) -> Tensor:
     """``weight_c * x_c / max(|x|_2, eps)``, the norm over the channels of each cell.
 
-    Liu et al., ParseNet, 2015, section 3.3. Computed in float32: in half precision the
+    Liu et al., ParseNet, 2015. Computed in float32: in half precision the
     sum of 512 squares overflows. A cell of zeros has a finite gradient.
 
     Args:

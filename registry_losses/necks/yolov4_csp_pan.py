@@ -30,7 +30,7 @@ class YOLOv4CSPPAN(BaseModule):
     """SPP and a path aggregation network that merges levels by CSP layers, with Mish.
 
     Bochkovskiy et al., YOLOv4, 2020, section 3.4; Wang et al., Scaled-YOLOv4, 2021,
-    section 3.1. Inside, every level has half its input's width; a 3x3 convolution at
+    section 4.1. Inside, every level has half its input's width; a 3x3 convolution at
     the end of each level doubles it. The parameter names are this project's.
 
     Args:

@@ -30,8 +30,8 @@ from registry_losses.registry import MODELS
 class YOLOv5PAFPN(BaseModule):
     """A path aggregation network with a CSP layer after each merge of two levels.
 
-    Ultralytics YOLOv5 release 6.0, after Liu et al., Path Aggregation Network, 2018,
-    section 3.1. Parameter names are MMYOLO's.
+    Ultralytics YOLOv5 release 6.0, after Liu et al., Path Aggregation Network, 2018.
+    Parameter names are MMYOLO's.
 
     Args:
         in_channels: Widths of the backbone's outputs before ``widen_factor``.

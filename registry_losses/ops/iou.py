@@ -90,7 +90,7 @@ def diou(boxes1: Tensor, boxes2: Tensor, *, eps: float = 1e-6) -> Tensor:
     """Distance IoU, in [-1, 1]: ``iou - d^2 / c^2``.
 
     d is the distance of the centres, c the diagonal of the smallest enclosing box.
-    Zheng et al., Distance-IoU Loss, AAAI 2020, equation 7.
+    Zheng et al., Distance-IoU Loss, AAAI 2020, the DIoU loss.
     """
     pair = BoxPair(boxes1, boxes2)
     return pair.iou(eps) - pair.center_penalty(eps)
@@ -103,8 +103,8 @@ def ciou(
 
     ``v = 4 / pi^2 (atan(w2 / h2) - atan(w1 / h1))^2`` is the difference of the aspect
     ratios and ``alpha = v / (1 - iou + v)`` its weight, which takes no gradient.
-    Zheng et al., Distance-IoU Loss, AAAI 2020, equations 8 to 11; the threshold is from
-    their Enhancing Geometric Factors, IEEE Trans. Cybernetics 2022, equation 9.
+    Zheng et al., Distance-IoU Loss, AAAI 2020, the CIoU loss; the threshold is from
+    their Enhancing Geometric Factors, IEEE Trans. Cybernetics 2022.
 
     Args:
         boxes1: ``(..., 4)`` xyxy; the predictions, in a loss.
@@ -134,7 +134,7 @@ def extended_iou(boxes1: Tensor, boxes2: Tensor, *, eps: float = 1e-6) -> Tensor
     of the two, which is negative and grows with the gap.
 
     This is the measure behind OpenMMLab's ``EIoULoss``; Peng & Yu, A Systematic
-    IoU-Related Method, IEEE TIP 2021, section III. For the Efficient IoU of the same
+    IoU-Related Method, IEEE TIP 2021, EIoU. For the Efficient IoU of the same
     abbreviation see :func:`efficient_iou`.
     """
     pair = BoxPair(boxes1, boxes2)
@@ -158,7 +158,7 @@ def efficient_iou(boxes1: Tensor, boxes2: Tensor, *, eps: float = 1e-6) -> Tenso
 
     ``dw`` and ``dh`` are the differences of width and height, ``cw`` and ``ch`` the
     sides of the enclosing box. Zhang et al., Focal and Efficient IOU Loss,
-    Neurocomputing 2022, equation 4.
+    Neurocomputing 2022, EIoU.
     """
     pair = BoxPair(boxes1, boxes2)
     w1, h1, w2, h2 = pair.sizes
@@ -178,7 +178,7 @@ def siou(
       the side of the enclosing box;
     * shape ``= sum over w, h of (1 - exp(-|w1 - w2| / max(w1, w2)))^theta``.
 
-    Gevorgyan, SIoU Loss, arXiv:2205.12740, equations 1 to 12.
+    Gevorgyan, SIoU Loss, arXiv:2205.12740.
 
     Args:
         boxes1: ``(..., 4)`` xyxy; the predictions, in a loss.
@@ -210,7 +210,7 @@ def nwd(boxes1: Tensor, boxes2: Tensor, *, constant: float = 12.8, eps: float = 
     Boxes are taken as Gaussians: ``exp(-sqrt(W2) / constant)`` with
     ``W2 = dx^2 + dy^2 + (dw^2 + dh^2) / 4``. It does not need boxes that meet.
     Wang et al., A Normalized Gaussian Wasserstein Distance for Tiny Object Detection,
-    arXiv:2110.13389, equations 4 to 6.
+    arXiv:2110.13389, NWD.
 
     Args:
         boxes1: ``(..., 4)`` xyxy.

@@ -60,7 +60,7 @@ def sample_at_offsets(features: Tensor, offsets: Tensor, *, backend: Backend = '
     """``out[b, c, y, x] = features[b, c, y + dy, x + dx]``, between cells bilinear.
 
     What lies outside the map is 0. A deformable convolution (Dai et al., ICCV 2017,
-    equations 2 to 4) of one cell, whose weight is 1 and whose offsets each channel has for
+    equations 2 and 3) of one cell, whose weight is 1 and whose offsets each channel has for
     itself.
 
     Args:

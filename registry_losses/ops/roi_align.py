@@ -63,7 +63,7 @@ def roi_align(
 ) -> Tensor:
     """Mean of bilinear samples in each bin of each region.
 
-    He et al., Mask R-CNN, ICCV 2017, section 3. A sample more than one cell outside the
+    He et al., Mask R-CNN, ICCV 2017, RoIAlign. A sample more than one cell outside the
     map counts as 0, one less far outside takes the border's value.
 
     Args:

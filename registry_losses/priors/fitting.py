@@ -54,7 +54,7 @@ def fit_anchors(
     Raises:
         DataError: If there are fewer different boxes than anchors.
 
-    Source: Redmon and Farhadi, "YOLO9000", CVPR 2017, section 2, dimension clusters.
+    Source: Redmon and Farhadi, "YOLO9000", CVPR 2017, dimension clusters.
     """
     sizes = np.asarray(sizes, np.float64).reshape(-1, 2)
     different = np.unique(sizes, axis=0)

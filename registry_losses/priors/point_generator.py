@@ -19,7 +19,7 @@ class MlvlPointGenerator(BasePriorGenerator):
     A prior's box is a square of ``box_scale`` strides around the point, so that
     assigners that compare boxes work on heads of points as well.
     Tian et al., FCOS, ICCV 2019, section 3.1 (the points, ``offset`` 0.5); Zhang et al.,
-    ATSS, CVPR 2020, section 3.2 (the square of 8 strides that stands for a point).
+    ATSS, CVPR 2020, section 3.1 (the square of 8 strides that stands for a point).
 
     Args:
         strides: Of each level, one number or (x, y).

@@ -22,7 +22,7 @@ def power(values: Tensor, exponent: float) -> Tensor:
 
 
 def alignment(scores: Tensor, overlaps: Tensor, alpha: float, beta: float) -> Tensor:
-    """``t = s^alpha u^beta``, Feng et al., TOOD (2021), equation 2.
+    """``t = s^alpha u^beta``, Feng et al., TOOD (2021), equation 9.
 
     Args:
         scores: s, the probability of the gt's class, any shape.
@@ -38,7 +38,7 @@ def normalized_alignment(
 ) -> Tensor:
     """``(K,)`` class target: each gt's alignments scaled so that the largest is its best IoU.
 
-    Feng et al., TOOD (2021), section 3.3 (the normalised t).
+    Feng et al., TOOD (2021), section 3.2.2 (the normalised t).
 
     Args:
         alignments: ``(K,)`` t of each pair.

@@ -96,7 +96,7 @@ class ClassificationCost(MatchCost):
 class FocalLossCost(MatchCost):
     """What the focal loss of the gt's class changes when the prior becomes positive.
 
-    Zhu et al., Deformable DETR, ICLR 2021, appendix A.4; focal loss from Lin et al., ICCV
+    Zhu et al., Deformable DETR, ICLR 2021; focal loss from Lin et al., ICCV
     2017, equation 5.
 
     Args:

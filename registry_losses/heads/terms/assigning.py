@@ -83,7 +83,7 @@ def assign_and_sample(
 
 
 def pair_losses(terms: Sequence[LossTerm], inputs: LossInputs) -> Tensor:
-    """``(K,)`` detached classification plus box loss of every pair (PAA, section 3.2)."""
+    """``(K,)`` detached classification plus box loss of every pair (PAA)."""
     total = torch.zeros(inputs.assignment.num_pairs, device=inputs.gt.device)
     for term in terms:
         if term.kind in ('classification', 'heatmap') and not term.background:

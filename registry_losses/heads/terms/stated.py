@@ -12,7 +12,7 @@ def with_centerness(
 ) -> tuple[LossTerm, ...]:
     """A class and a box term, and centreness, which also weighs the boxes.
 
-    FCOS, Tian et al., ICCV 2019, section 3.2; ATSS.
+    FCOS, Tian et al., ICCV 2019, sections 3.1 and 3.3; ATSS.
 
     Args:
         terms: The class term, then the box term.

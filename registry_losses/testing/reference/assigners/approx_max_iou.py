@@ -19,7 +19,7 @@ def approx_max_iou(
 ) -> Answer:
     """``max_iou``, where a prior's IoU is the largest of its approximations'.
 
-    Wang et al., Guided Anchoring, CVPR 2019, section 3.4.
+    Wang et al., Guided Anchoring, CVPR 2019, the anchor shape targets.
     """
     tables = []
     for scale in approx_scales:

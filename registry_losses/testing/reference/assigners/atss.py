@@ -9,7 +9,7 @@ def atss(image: Image, topk: int = 9, alpha: float | None = None) -> Answer:
     """On each level the priors nearest to a gt, where the IoU exceeds mean + deviation.
 
     Zhang et al., arXiv:1912.02424, algorithm 1; with ``alpha`` DDOD's measure, Chen et al.,
-    arXiv:2107.02963, section 3.3.
+    arXiv:2107.02963.
     """
     claims = []
     for g in image.gts:

@@ -14,7 +14,7 @@ def center_region(
 ) -> Answer:
     """Priors in the core of a gt are positive, those in the region around it left out.
 
-    Zhu et al., FSAF, CVPR 2019, section 3.2.
+    Zhu et al., FSAF, CVPR 2019, the effective and the ignoring boxes.
     """
     owner: dict[int, int] = {}
     ignored: set[int] = set()

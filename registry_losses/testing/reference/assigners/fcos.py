@@ -14,7 +14,7 @@ def fcos(
 ) -> Answer:
     """A prior inside a box is positive on the level whose range holds its regression.
 
-    Tian et al., FCOS, ICCV 2019, section 3.2.
+    Tian et al., FCOS, ICCV 2019, sections 3.1 and 3.2.
     """
     ranges = regress_ranges or level_ranges(image)
     owner: dict[int, int] = {}

@@ -11,7 +11,7 @@ def gaussian(
 ) -> Answer:
     """The prior nearest to a point is positive; a Gaussian of fixed width around it is soft.
 
-    Tompson et al., NeurIPS 2014; Newell et al., NeurIPS 2017, section 3.2; unbiased: Huang
+    Tompson et al., NeurIPS 2014; Newell et al., NeurIPS 2017; unbiased: Huang
     et al., CVPR 2020.
     """
     targets = []

@@ -20,7 +20,7 @@ def ota(
 ) -> Answer:
     """Gts supply positive labels, the background negative ones; the cheapest plan decides.
 
-    Ge et al., OTA, CVPR 2021, section 3 and algorithm 1.
+    Ge et al., OTA, CVPR 2021, algorithm 1.
     """
     if not image.gts or not image.priors:
         return image.answer({}, set())

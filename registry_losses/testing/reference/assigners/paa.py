@@ -8,7 +8,7 @@ def paa(
 ) -> list[tuple[int, int]]:
     """Of each gt's candidates those whose loss belongs to the better of two groups.
 
-    Kim & Lee, ECCV 2020, section 3.2, algorithm 1. The first step, which proposes the
+    Kim & Lee, ECCV 2020, algorithm 1. The first step, which proposes the
     candidates, is ``max_iou(image, 0.1, 0.1)``.
 
     Args:

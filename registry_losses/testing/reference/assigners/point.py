@@ -10,7 +10,7 @@ from .image import Answer, F, Image, distances, lowest, strongest
 def point(image: Image, scale: float = 4, pos_num: int = 3) -> Answer:
     """The nearest points on the level that the gt's size asks for.
 
-    Yang et al., RepPoints, arXiv:1904.11490, section 4.2.
+    Yang et al., RepPoints, arXiv:1904.11490.
     """
     level = [math.trunc(math.log2(stride)) for stride in image.strides[:, 0]]
     claims = []

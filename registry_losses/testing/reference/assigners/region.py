@@ -12,7 +12,7 @@ def region(
 ) -> Answer:
     """On the level of a gt's size its middle is positive, and what is around it ignored.
 
-    Wang et al., Guided Anchoring, CVPR 2019, section 3.4.
+    Wang et al., Guided Anchoring, CVPR 2019, the anchor location targets.
     """
     owner: dict[int, int] = {}
     ignored: set[int] = set()

@@ -19,7 +19,7 @@ def simota(
 ) -> Answer:
     """Each gt takes its k cheapest priors, k from its current IoUs.
 
-    Ge et al., YOLOX, arXiv:2107.08430, section 2.3.
+    Ge et al., YOLOX, arXiv:2107.08430, section 2.1.
     """
 
     def inside(n: int, g: int) -> bool:

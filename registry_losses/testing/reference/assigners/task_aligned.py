@@ -14,7 +14,7 @@ def task_aligned(
 ) -> Answer:
     """Each gt takes the priors whose score and box agree best.
 
-    Feng et al., TOOD, ICCV 2021, section 3.3; ``inside_first`` is YOLOv6's and YOLOv8's
+    Feng et al., TOOD, ICCV 2021, section 3.2; ``inside_first`` is YOLOv6's and YOLOv8's
     order.
     """
     t, inside = {}, {}

@@ -10,7 +10,7 @@ from .image import Answer, Image
 def topk_hungarian(image: Image, cost: np.ndarray, topk: int) -> Answer:
     """K priors for each gt, such that the sum of the costs is least.
 
-    Zhang et al., DDQ, CVPR 2023, section 3.3. For a handful of priors.
+    Zhang et al., DDQ, CVPR 2023. For a handful of priors.
 
     Args:
         image: The image, with no more gts than priors.

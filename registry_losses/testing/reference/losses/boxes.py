@@ -48,7 +48,7 @@ def intersection_over_union(p: Tensor, t: Tensor) -> Tensor:
 
 
 def iou(p: Tensor, t: Tensor, mode: str = 'log') -> Tensor:
-    """J. Yu et al. (2016), section 3.1 (log)."""
+    """J. Yu et al., UnitBox (2016) (log)."""
     value = intersection_over_union(p, t)
     return {'log': -torch.log(value), 'linear': 1 - value, 'square': 1 - value**2}[mode]
 
@@ -61,12 +61,12 @@ def giou(p: Tensor, t: Tensor) -> Tensor:
 
 
 def diou(p: Tensor, t: Tensor) -> Tensor:
-    """Z. Zheng et al. (2020), equation 7."""
+    """Z. Zheng et al., Distance-IoU Loss (2020)."""
     return 1 - intersection_over_union(p, t) + _centre_share(p, t)
 
 
 def ciou(p: Tensor, t: Tensor, threshold: float | None = 0.5) -> Tensor:
-    """Z. Zheng et al. (2020), equations 8 to 11; alpha is a constant to gradients."""
+    """Z. Zheng et al. (2020), the CIoU loss; alpha is a constant to gradients."""
     (_, _, pw, ph), (_, _, tw, th) = _sides(p), _sides(t)
     value = intersection_over_union(p, t)
     v = 4 / math.pi**2 * (torch.atan(tw / th) - torch.atan(pw / ph)) ** 2
@@ -77,7 +77,7 @@ def ciou(p: Tensor, t: Tensor, threshold: float | None = 0.5) -> Tensor:
 
 
 def extended_iou(p: Tensor, t: Tensor, smooth_point: float = 0.1) -> Tensor:
-    """H. Peng and S. Yu (2021), section III: the intersection goes on below 0."""
+    """H. Peng and S. Yu (2021): the intersection goes on below 0."""
     left, top = torch.minimum(p[:, 0], t[:, 0]), torch.minimum(p[:, 1], t[:, 1])
     x1, y1 = torch.maximum(p[:, 0], t[:, 0]) - left, torch.maximum(p[:, 1], t[:, 1]) - top
     x2, y2 = torch.minimum(p[:, 2], t[:, 2]) - left, torch.minimum(p[:, 3], t[:, 3]) - top
@@ -91,14 +91,14 @@ def extended_iou(p: Tensor, t: Tensor, smooth_point: float = 0.1) -> Tensor:
 
 
 def efficient_iou(p: Tensor, t: Tensor) -> Tensor:
-    """Y.-F. Zhang et al. (2022), equation 4."""
+    """Y.-F. Zhang et al. (2022), the EIoU loss."""
     (_, _, pw, ph), (_, _, tw, th) = _sides(p), _sides(t)
     width, height = _hull(p, t)
     return diou(p, t) + (pw - tw) ** 2 / width**2 + (ph - th) ** 2 / height**2
 
 
 def siou(p: Tensor, t: Tensor, sign: float = -1.0, theta: float = 4.0) -> Tensor:
-    """Z. Gevorgyan (2022), equations 1 to 13; the paper's sign is -1."""
+    """Z. Gevorgyan, SIoU Loss (2022); the paper's sign is -1."""
     (px, py, pw, ph), (tx, ty, tw, th) = _sides(p), _sides(t)
     dx, dy = torch.abs(tx - px), torch.abs(ty - py)
     width, height = _hull(p, t)
@@ -116,7 +116,7 @@ def siou(p: Tensor, t: Tensor, sign: float = -1.0, theta: float = 4.0) -> Tensor
 
 
 def nwd(p: Tensor, t: Tensor, constant: float = 12.8, mode: str = 'linear') -> Tensor:
-    """J. Wang et al. (2021), equation 7."""
+    """J. Wang et al., Normalized Gaussian Wasserstein Distance (2021)."""
     (px, py, pw, ph), (tx, ty, tw, th) = _sides(p), _sides(t)
     squared = (px - tx) ** 2 + (py - ty) ** 2 + ((pw - tw) ** 2 + (ph - th) ** 2) / 4
     distance = torch.sqrt(squared) / constant
@@ -124,7 +124,7 @@ def nwd(p: Tensor, t: Tensor, constant: float = 12.8, mode: str = 'linear') -> T
 
 
 def bounded_iou(p: Tensor, t: Tensor, beta: float = 0.2) -> Tensor:
-    """``(K, 4)`` of x, y, w, h; L. Tychsen-Smith and L. Petersson (2018), equations 10 to 13."""
+    """``(K, 4)`` of x, y, w, h; L. Tychsen-Smith and L. Petersson, bounded IoU (2018)."""
     (px, py, pw, ph), (tx, ty, tw, th) = _sides(p), _sides(t)
     bounds = [
         torch.clamp((side - 2 * torch.abs(d)) / (side + 2 * torch.abs(d)), min=0)
@@ -136,7 +136,7 @@ def bounded_iou(p: Tensor, t: Tensor, beta: float = 0.2) -> Tensor:
 
 
 def alpha_iou(p: Tensor, t: Tensor, alpha: float = 3.0) -> Tensor:
-    """alpha-CIoU: J. He et al. (2021), equation 5; the weight of v is a constant to gradients."""
+    """alpha-CIoU: J. He et al. (2021); the weight of v is a constant to gradients."""
     (_, _, pw, ph), (_, _, tw, th) = _sides(p), _sides(t)
     value = intersection_over_union(p, t)
     v = 4 / math.pi**2 * (torch.atan(tw / th) - torch.atan(pw / ph)) ** 2
@@ -145,7 +145,7 @@ def alpha_iou(p: Tensor, t: Tensor, alpha: float = 3.0) -> Tensor:
 
 
 def mpdiou(p: Tensor, t: Tensor, image_size: tuple[float, float] = (640, 640)) -> Tensor:
-    """S. Ma and Y. Xu (2023), algorithm 1."""
+    """S. Ma and Y. Xu, MPDIoU (2023)."""
     diagonal = image_size[0] ** 2 + image_size[1] ** 2
     upper_left = (p[:, 0] - t[:, 0]) ** 2 + (p[:, 1] - t[:, 1]) ** 2
     lower_right = (p[:, 2] - t[:, 2]) ** 2 + (p[:, 3] - t[:, 3]) ** 2
@@ -153,7 +153,7 @@ def mpdiou(p: Tensor, t: Tensor, image_size: tuple[float, float] = (640, 640)) -
 
 
 def inner_iou(p: Tensor, t: Tensor, ratio: float = 0.7) -> Tensor:
-    """Inner-CIoU: H. Zhang et al. (2023), equations 1 to 13."""
+    """Inner-CIoU: H. Zhang et al. (2023)."""
     inner = []
     for box in (p, t):
         x, y, w, h = _sides(box)
@@ -163,7 +163,7 @@ def inner_iou(p: Tensor, t: Tensor, ratio: float = 0.7) -> Tensor:
 
 
 def shape_iou(p: Tensor, t: Tensor, scale: float = 0.0, theta: float = 4.0) -> Tensor:
-    """H. Zhang and S. Zhang (2023), equations 4 to 10."""
+    """H. Zhang and S. Zhang, Shape-IoU (2023)."""
     (px, py, pw, ph), (tx, ty, tw, th) = _sides(p), _sides(t)
     width, height = _hull(p, t)
     diagonal = width**2 + height**2
@@ -177,12 +177,12 @@ def shape_iou(p: Tensor, t: Tensor, scale: float = 0.0, theta: float = 4.0) -> T
 
 
 def focal_eiou(p: Tensor, t: Tensor, gamma: float = 0.5) -> Tensor:
-    """Y.-F. Zhang et al. (2022), section 4.3; the factor is a constant to gradients."""
+    """Y.-F. Zhang et al. (2022), focal EIoU; the factor is a constant to gradients."""
     return intersection_over_union(p, t).detach() ** gamma * efficient_iou(p, t)
 
 
 def powerful_iou(p: Tensor, t: Tensor, focus: float = 1.3) -> Tensor:
-    """PIoU v2: C. Liu et al. (2024), equations 10 to 16, its factor without a gradient."""
+    """PIoU v2: C. Liu et al. (2024), its factor without a gradient."""
     _, _, tw, th = _sides(t)
     dx = torch.abs(p[:, 0] - t[:, 0]) + torch.abs(p[:, 2] - t[:, 2])
     dy = torch.abs(p[:, 1] - t[:, 1]) + torch.abs(p[:, 3] - t[:, 3])
@@ -195,7 +195,7 @@ def powerful_iou(p: Tensor, t: Tensor, focus: float = 1.3) -> Tensor:
 def wise_iou(
     p: Tensor, t: Tensor, mean: float = 1.0, alpha: float = 1.9, delta: float = 3.0
 ) -> Tensor:
-    """Version 3: Z. Tong et al. (2023), equations 4 to 10, with its constants to gradients."""
+    """Version 3: Z. Tong et al., Wise-IoU (2023), with its constants to gradients."""
     (px, py, _, _), (tx, ty, _, _) = _sides(p), _sides(t)
     width, height = (side.detach() for side in _hull(p, t))
     attention = torch.exp(((px - tx) ** 2 + (py - ty) ** 2) / (width**2 + height**2))

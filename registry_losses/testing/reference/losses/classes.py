@@ -37,14 +37,14 @@ def softmax_focal(x: Tensor, y: Tensor, gamma: float = 2.0, alpha: float = 0.25)
 
 
 def poly(x: Tensor, v: Tensor, epsilon: float = 1.0, gamma: float = 0.0) -> Tensor:
-    """``(R, C)`` for v of 0 or 1; Z. Leng et al. (2022), equation 8, without a balance."""
+    """``(R, C)`` for v of 0 or 1; Z. Leng et al. (2022), Poly-1 focal, without a balance."""
     p = torch.sigmoid(x)
     p_t = torch.where(v == 1, p, 1 - p)
     return -((1 - p_t) ** gamma) * torch.log(p_t) + epsilon * (1 - p_t) ** (gamma + 1)
 
 
 def softmax_poly(x: Tensor, y: Tensor, epsilon: float = 1.0, gamma: float = 0.0) -> Tensor:
-    """``(R,)``; Z. Leng et al. (2022), equation 8, at the probability of the true class."""
+    """``(R,)``; Z. Leng et al. (2022), Poly-1 focal, at the probability of the true class."""
     p_y = torch.exp(-cross_entropy(x, y))
     return -((1 - p_y) ** gamma) * torch.log(p_y) + epsilon * (1 - p_y) ** (gamma + 1)
 
@@ -52,7 +52,7 @@ def softmax_poly(x: Tensor, y: Tensor, epsilon: float = 1.0, gamma: float = 0.0)
 def asymmetric(
     x: Tensor, v: Tensor, gamma_pos: float = 0.0, gamma_neg: float = 4.0, clip: float = 0.05
 ) -> Tensor:
-    """``(R, C)``; T. Ridnik et al. (2021), equations 4 to 7."""
+    """``(R, C)``; T. Ridnik et al., Asymmetric Loss (2021)."""
     p = torch.sigmoid(x)
     p_m = torch.clamp(p - clip, min=0)
     on_positives = -((1 - p) ** gamma_pos) * torch.log(p)
@@ -67,7 +67,7 @@ def quality_focal(x: Tensor, v: Tensor, beta: float = 2.0) -> Tensor:
 
 
 def varifocal(x: Tensor, v: Tensor, alpha: float = 0.75, gamma: float = 2.0) -> Tensor:
-    """``(R, C)``, positive where v is above 0; H. Zhang et al. (2021), equation 2."""
+    """``(R, C)``, positive where v is above 0; H. Zhang et al., VarifocalNet (2021)."""
     p = torch.sigmoid(x)
     on_positives = v * binary_cross_entropy(x, v)
     on_negatives = -alpha * p**gamma * torch.log(1 - p)
@@ -75,7 +75,7 @@ def varifocal(x: Tensor, v: Tensor, alpha: float = 0.75, gamma: float = 2.0) -> 
 
 
 def matchability_aware(x: Tensor, v: Tensor, gamma: float = 1.5) -> Tensor:
-    """``(R, C)``, positive where v is above 0; S. Huang et al. (2024), equation 4."""
+    """``(R, C)``, positive where v is above 0; S. Huang et al., DEIM (2024)."""
     p, q = torch.sigmoid(x), v**gamma
     on_positives = -q * torch.log(p) - (1 - q) * torch.log(1 - p)
     on_negatives = -(p**gamma) * torch.log(1 - p)
@@ -85,7 +85,7 @@ def matchability_aware(x: Tensor, v: Tensor, gamma: float = 1.5) -> Tensor:
 def equalization_v2(
     x: Tensor, v: Tensor, g: Tensor, mu: float = 0.8, alpha: float = 4.0, gamma: float = 12.0
 ) -> Tensor:
-    """``(R,)``, summed over the classes; J. Tan et al. (2021), equations 6 to 8.
+    """``(R,)``, summed over the classes; J. Tan et al., Equalization Loss v2 (2021).
 
     ``g``: ``(C,)`` gradients of positives over those of negatives so far.
     """
@@ -98,7 +98,7 @@ def equalization_v2(
 def equalized_focal(
     x: Tensor, v: Tensor, g: Tensor, gamma: float = 2.0, scale: float = 8.0, alpha: float = 0.25
 ) -> Tensor:
-    """``(R, C)`` for v of 0 or 1; B. Li et al., Equalized Focal Loss (2022), equation 5."""
+    """``(R, C)`` for v of 0 or 1; B. Li et al., Equalized Focal Loss (2022)."""
     focus = gamma + scale * (1 - g)
     return focus / gamma * focal(x, v, focus, alpha)
 
@@ -112,7 +112,7 @@ def gaussian_focal(x: Tensor, v: Tensor, alpha: float = 2.0, gamma: float = 4.0)
 
 
 def ghmc(x: Tensor, v: Tensor, bins: int = 10) -> Tensor:
-    """``(R, C)``; B. Li et al. (2019), equations 7 to 11, over the regions that hold any."""
+    """``(R, C)``; B. Li et al., GHM-C (2019), over the regions that hold any."""
     gradient = torch.abs(torch.sigmoid(x.detach()) - v)
     region = torch.clamp((gradient * bins).long(), max=bins - 1)
     weight = torch.zeros_like(x)
@@ -130,7 +130,7 @@ def dice(p: Tensor, v: Tensor, eps: float = 1e-3) -> Tensor:
 
 
 def seesaw(x: Tensor, y: Tensor, seen: Tensor, p: float = 0.8, q: float = 2.0) -> Tensor:
-    """``(R,)`` of logits ``(R, C)``; J. Wang et al. (2021), equations 3 to 7.
+    """``(R,)`` of logits ``(R, C)``; J. Wang et al., Seesaw Loss (2021).
 
     ``seen``: ``(C,)`` rows of each class so far, at least 1.
     """

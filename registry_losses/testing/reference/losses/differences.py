@@ -36,7 +36,7 @@ def balanced_l1(d: Tensor, beta: float = 1.0, alpha: float = 0.5, gamma: float =
 
 
 def ghmr(d: Tensor, mu: float = 0.02, bins: int = 10) -> Tensor:
-    """B. Li et al. (2019), equations 12 to 15, over the regions that hold any."""
+    """B. Li et al., GHM-R (2019), over the regions that hold any."""
     root = torch.sqrt(d * d + mu * mu)
     gradient = torch.abs(d.detach() / root.detach())
     region = torch.clamp((gradient * bins).long(), max=bins - 1)
@@ -56,7 +56,7 @@ def adaptive_wing(
     epsilon: float = 1.0,
     theta: float = 0.5,
 ) -> Tensor:
-    """X. Wang et al., Adaptive Wing Loss (2019), equation 3."""
+    """X. Wang et al., Adaptive Wing Loss (2019)."""
     d, power = torch.abs(target - pred), alpha - target
     at_theta = (theta / epsilon) ** power
     slope = omega / (1 + at_theta) * power * (theta / epsilon) ** (power - 1) / epsilon

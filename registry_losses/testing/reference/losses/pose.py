@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def oks(pred: Tensor, target: Tensor, area: Tensor, sigmas: Sequence[float]) -> Tensor:
-    """``(K,)`` of keypoints ``(K, V, 2)``; D. Maji et al. (2022), equation 4."""
+    """``(K,)`` of keypoints ``(K, V, 2)``; D. Maji et al., YOLO-Pose (2022)."""
     squared = ((pred - target) ** 2).sum(dim=2)
     variance = (2 * torch.tensor(sigmas, dtype=pred.dtype)) ** 2
     return 1 - torch.exp(-squared / (2 * area[:, None] * variance)).mean(dim=1)
@@ -17,7 +17,7 @@ def oks(pred: Tensor, target: Tensor, area: Tensor, sigmas: Sequence[float]) -> 
 def associative_embedding(persons: Sequence[Sequence[float]]) -> tuple[float, float]:
     """Pull and push of one image, a list of tags for each person.
 
-    A. Newell et al. (2017), equation 1, as OpenMMLab averages it.
+    A. Newell et al., Associative Embedding (2017), as OpenMMLab averages it.
     """
     means = [sum(tags) / len(tags) for tags in persons]
     pull = sum(
