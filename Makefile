@@ -8,7 +8,7 @@
 #   ARGS='...'               more arguments for the command itself, e.g. make train ARGS=--resume
 #   JOBS=4                   test processes side by side (default: 2)
 
-CONFIG   ?= configs/retinanet/retinanet_tiny_digits.py
+CONFIG   ?= configs/ppyoloe/ppyoloe_short_digits.py
 WORK_DIR ?= work_dirs/$(basename $(notdir $(CONFIG)))
 VENV     ?= .venv
 JOBS     ?= 2

@@ -1,4 +1,4 @@
-# PP-YOLOE's head on COCO with the recipe of its paper (section 3.1): 300 epochs, batch 64 (8
+# PP-YOLOE's head on COCO with the recipe of its paper: 300 epochs, batch 64 (8
 # processes of 8), SGD 0.01 with momentum 0.9, five epochs of warm-up, a cosine that would end
 # at epoch 360, ATSS for 100 epochs, 320 to 768 pixels, averaged weights.
 # Different here:

@@ -1,4 +1,4 @@
-# RTMDet-tiny on COCO with the recipe of its paper (section 3.4, table 10), in mmdet's form
+# RTMDet-tiny on COCO with the recipe of its paper (section 3.3), in mmdet's form
 # (rtmdet_tiny_8xb32-300e_coco): 300 epochs, batch 256 (8 processes of 32), AdamW 0.004, 1,000
 # steps of warm-up, cosine from the middle, mosaic and mixup with images seen before
 # until the last 20 epochs, averaged weights.

@@ -46,7 +46,7 @@ class CPUSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         affine: Whether there are weight and bias.
         track_running_stats: Whether there are running values.
 
-    Source: Peng et al., MegDet (2018), section 3.2; Ioffe and Szegedy, Batch Normalization
+    Source: Peng et al., MegDet (2018); Ioffe and Szegedy, Batch Normalization
     (2015), algorithm 1.
     """
 

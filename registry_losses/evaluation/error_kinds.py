@@ -3,7 +3,7 @@
 Shapes: k predictions of all images, n gts, C classes.
 
 Source: Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors", ECCV
-2020, section 2. Deviations: AP is the area under the curve (theirs interpolates at 101
+2020. Deviations: AP is the area under the curve (theirs interpolates at 101
 recalls), and predictions on ignore regions are left out before.
 """
 

@@ -35,8 +35,7 @@ class VOCMetric(BaseMetric):
     Deviation from the devkit: sides are ``x2 - x1``, without its + 1, since boxes here
     are continuous.
 
-    Source: Everingham et al., "The PASCAL Visual Object Classes Challenge", IJCV 2010,
-    section 4.2.
+    Source: Everingham et al., "The PASCAL Visual Object Classes Challenge", IJCV 2010.
     """
 
     default_prefix = 'pascal_voc'

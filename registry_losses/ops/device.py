@@ -1,5 +1,7 @@
 """What depends on the device: whether a host sync is free, how large a block may be."""
 
+from pathlib import Path
+
 import torch
 
 # Elements of one block of a streamed (B, n, M) computation: about a megabyte of float32
@@ -25,3 +27,23 @@ def block_elements(device: torch.device) -> int:
     launches, and often a wait.
     """
     return CHUNK_ELEMENTS if host_sync_is_free(device) else CHUNK_ELEMENTS * 16
+
+
+def has_bfloat16_units(cpuinfo: Path = Path('/proc/cpuinfo')) -> bool | None:
+    """Whether the CPU multiplies bfloat16 by itself; None where the system does not say.
+
+    Without such units a convolution in bfloat16 takes many times as long as in float32.
+
+    Args:
+        cpuinfo: Where Linux lists what the CPU can do, on x86 as ``flags``, on ARM as
+            ``Features``.
+    """
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        name, _, words = line.partition(':')
+        if name.strip() in ('flags', 'Features'):
+            return not {'avx512_bf16', 'amx_bf16', 'bf16', 'svebf16'}.isdisjoint(words.split())
+    return None

@@ -1,7 +1,7 @@
 """OpenPose's grouping: joints are joined where the field between them points their way.
 
 Cao et al., Realtime Multi-Person 2D Pose Estimation using Part Affinity Fields, CVPR 2017,
-sections 2.4 (the integral, equation 11) and 2.5 (the assignment, limb by limb).
+sections 2.3 (the integral, equation 10) and 2.4 (the assignment, limb by limb).
 
 Shapes: Q peaks of an image, V joints, L limbs, H x W cells, T pairs, S samples of a pair.
 """

@@ -131,10 +131,10 @@ def refine(
 
     ``log_parabola`` puts a parabola through the logarithms of three cells, exact for a
     Gaussian, at most half a cell. ``quarter`` moves a quarter cell to the larger
-    neighbour (Newell et al., Stacked Hourglass Networks, ECCV 2016, section 3.1).
+    neighbour (Newell et al., Stacked Hourglass Networks, ECCV 2016).
     Across a border there is no neighbour, and nothing moves along that axis. ``dark`` takes
     one Newton step on the logarithm of the smoothed map (Zhang et al.,
-    Distribution-Aware Coordinate Representation, CVPR 2020, equation 7; as in Huang et
+    Distribution-Aware Coordinate Representation, CVPR 2020; as in Huang et
     al., The Devil is in the Details, CVPR 2020).
 
     Args:

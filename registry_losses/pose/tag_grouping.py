@@ -1,6 +1,6 @@
 """Associative embedding's grouping: joints of like tags are one person.
 
-Newell et al., Associative Embedding, NeurIPS 2017, section 3.3.
+Newell et al., Associative Embedding, NeurIPS 2017.
 
 Shapes: Q peaks of an image, V joints, D tag dimensions, H x W cells, n persons.
 """

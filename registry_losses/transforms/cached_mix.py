@@ -1,7 +1,7 @@
 """Mosaic and mixup whose partners come from a cache of images seen before.
 
 No partner is loaded, which is what mosaics cost most: RTMDet's recipe (Lyu et al.,
-arXiv:2212.07784, section 3.4, cached mosaic and mixup).
+arXiv:2212.07784, section 3.3, cached mosaic and mixup).
 
 The cache is the one thing here that is no function of (seed, epoch, sample index): it holds
 what the same worker process has seen before, so that a resumed run or another number of
@@ -88,7 +88,7 @@ class CachedMosaic(_FromCache, Mosaic):
         max_cached_images: Images kept, at least 5.
         random_pop: Whether any of them makes room for a new one, or the oldest.
 
-    Source: Lyu et al., "RTMDet", 2022, section 3.4.
+    Source: Lyu et al., "RTMDet", 2022, section 3.3.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class CachedMixUp(_FromCache, MixUp):
         max_cached_images: Images kept, at least 2.
         random_pop: Whether any of them makes room for a new one, or the oldest.
 
-    Source: Lyu et al., "RTMDet", 2022, section 3.4.
+    Source: Lyu et al., "RTMDet", 2022, section 3.3.
     """
 
     def __init__(
