@@ -16,7 +16,7 @@ read -r -a tests <<<"${TESTS:-tests/test_structures tests/test_losses tests/test
 tests/test_samplers tests/test_coders tests/test_priors tests/test_ops tests/test_config \
 tests/test_plugins tests/test_detectors tests/test_transforms tests/test_engine}"
 
-# What stands before the package's own requirements, which are met already where it fits.
+# What stands beside the package's own requirements.
 packages() {
   case $1 in
     oldest) echo 'torch==2.1.* numpy<2 mmengine==0.10.5 mmcv-lite==2.1.0' ;;
@@ -34,15 +34,16 @@ for name in "$@"; do
   [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
   pip=("$venv/bin/python" -m pip install -q "${pip_args[@]}")
   "${pip[@]}" 'setuptools<82' wheel
-  "${pip[@]}" "${wanted[@]}"
   if [ "$name" = forks ]; then
     # They bear the import names of MMEngine and MMCV, so that those must not be there. From
     # source, and without compiled operators.
+    "${pip[@]}" "${wanted[@]}"
     MMCV_WITH_OPS=0 "${pip[@]}" onedl-mmcv
     "${pip[@]}" scipy rich matplotlib faster-coco-eval scikit-learn pycocotools pytest hypothesis
     "${pip[@]}" --no-deps --no-build-isolation -e .
   else
-    "${pip[@]}" --no-build-isolation -e '.[digits,dev]'
+    # In one command: a second one would take other versions of what the first was asked for.
+    "${pip[@]}" --no-build-isolation "${wanted[@]}" -e '.[digits,dev]'
   fi
   echo "== $name"
   "$venv/bin/python" - <<'PY'

@@ -21,6 +21,7 @@ from .reading import (
     declared_keys,
     find_type,
     not_numbers,
+    not_whole_numbers,
     part_keys,
     required_keys,
 )
@@ -31,17 +32,10 @@ _LOADER_KEYS = frozenset(inspect.signature(DataLoader.__init__).parameters) - {'
     'disable_subprocess_warning',
     'num_batch_per_epoch',
 }
+_LOADER_COUNTS = {'batch_size': 1, 'num_workers': 0}  # and the least that each may be
 _PARAMWISE_KEYS = frozenset(
-    {
-        'bias_decay_mult',
-        'bias_lr_mult',
-        'bypass_duplicate',
-        'custom_keys',
-        'dcn_offset_lr_mult',
-        'dwconv_decay_mult',
-        'flat_decay_mult',
-        'norm_decay_mult',
-    }
+    {'bias_decay_mult', 'bias_lr_mult', 'bypass_duplicate', 'custom_keys', 'dcn_offset_lr_mult'}
+    | {'dwconv_decay_mult', 'flat_decay_mult', 'norm_decay_mult'}
 )
 _CLIP_KEYS = frozenset(
     {'type', 'max_norm', 'norm_type', 'error_if_nonfinite', 'foreach', 'clip_value'}
@@ -180,6 +174,7 @@ class _Checker:
         self._known(path, value, _LOADER_KEYS)
         if not isinstance(value, Mapping):
             return
+        self.problems += not_whole_numbers(path, value, _LOADER_COUNTS)
         for key, item in value.items():
             registries = _REGISTRY_OF_KEY.get(key, ())
             if key == 'sampler':

@@ -162,3 +162,21 @@ def not_numbers(path: str, node: Mapping, names: Iterable[str]) -> list[str]:
         except (TypeError, ValueError):
             found.append(f'{path}.{key}: expected a number, got {node[key]!r}')
     return found
+
+
+def not_whole_numbers(path: str, node: Mapping, least: Mapping[str, int]) -> list[str]:
+    """What is wrong with the counts of ``node``; one that is None is left to its default.
+
+    Args:
+        path: Where the node stands.
+        node: A node of a config.
+        least: The counts, and the least that each may be.
+    """
+    found = []
+    for key, low in least.items():
+        value = node.get(key)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and (not whole or value < low):
+            expected = f'a whole number of at least {low}'
+            found.append(f'{path}.{key}: expected {expected}, got {value!r}')
+    return found

@@ -61,6 +61,20 @@ def test_a_sound_config_passes(check):
         ),
         ("optim_wraper = dict(type='X')", r'optim_wraper: no part reads.*Nearest: optim_wrapper'),
         ('train_dataloader = dict(batchsize=2)', r'train_dataloader\.batchsize.*batch_size'),
+        *(
+            (
+                f'{name}_dataloader = dict({key}={value})',
+                rf'^{name}_dataloader\.{key}: expected a whole .* of at least {low}, got {got}$',
+            )
+            for name, key, value, low, got in (
+                ('train', 'batch_size', '0', 1, '0'),
+                ('val', 'batch_size', '-2', 1, '-2'),
+                ('test', 'batch_size', '1.5', 1, r'1\.5'),
+                ('train', 'batch_size', "'4'", 1, "'4'"),
+                ('train', 'batch_size', 'True', 1, 'True'),
+                ('val', 'num_workers', '-1', 0, '-1'),
+            )
+        ),
         (
             "optim_wrapper = dict(optimizer=dict(type='SGD', learning_rate=1))",
             r'optim_wrapper\.optimizer\.learning_rate: SGD',
