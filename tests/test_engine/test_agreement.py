@@ -54,6 +54,16 @@ def end_of(folder, line, **options):
         pytest.param(
             'train_cfg = dict(max_epochs=3 + rank)', 'train_cfg is not', marks=pytest.mark.slow
         ),
+        pytest.param(
+            'optim_wrapper = dict(optimizer=dict(lr=0.01 * (1 + rank)))',
+            r"optim_wrapper is not the same on all ranks: .*'lr': 0.01.* on rank 0, .*'lr': 0.02",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "param_scheduler = [dict(type='MultiStepLR', by_epoch=True, milestones=[1 + rank])]",
+            r'param_scheduler is not the same on all ranks: .*\[1\].* on rank 0, .*\[2\]',
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_ranks_that_would_take_other_steps_are_refused(tmp_path, line, said):

@@ -56,6 +56,28 @@ def test_auto_scale_lr():
         config('--auto-scale-lr', '--cfg-options', 'auto_scale_lr=None')
 
 
+@pytest.mark.parametrize(
+    ('launcher', 'env'),
+    [
+        ('pytorch', dict(TORCHELASTIC_RUN_ID='x', WORLD_SIZE='2')),
+        ('slurm', dict(SLURM_STEP_NUM_TASKS='2')),
+        ('mpi', dict(OMPI_COMM_WORLD_SIZE='2')),
+    ],
+)
+def test_several_processes_without_launcher_end_at_once(
+    launcher, env, tmp_path, monkeypatch, capsys
+):
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    for main, more in ((train.train_main, []), (evaluate.test_main, ['a.pth'])):
+        with pytest.raises(SystemExit) as end:
+            main([str(TOY), *more, '--work-dir', str(tmp_path / 'run')])
+        assert end.value.code == 1
+        error = capsys.readouterr().err
+        assert f'add --launcher {launcher}' in error and 'Traceback' not in error
+        assert not (tmp_path / 'run').exists()
+
+
 @pytest.mark.parametrize('argument', [['--resume'], ['--resume', 'auto']])
 def test_resume_auto(argument):
     cfg = config(*argument)
