@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sized
 from typing import Any
 
@@ -77,6 +78,8 @@ def training_settings(runner: Any) -> dict[str, Any]:
         # Where pretrained weights lie may differ; rank 0 sends them to all.
         'model': without_pretrained(runner.cfg.get('model')),
         **{key: runner.cfg.get(key) for key in nodes},
+        # As torchrun of each host was told; it takes the word of the first for the number of ranks.
+        'NNODES': os.environ.get('GROUP_WORLD_SIZE'),
         'train_dataloader.batch_size': loader.batch_size,
         'the number of training images': (
             len(loader.dataset) if isinstance(loader.dataset, Sized) else None

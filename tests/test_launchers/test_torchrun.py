@@ -173,6 +173,38 @@ def test_a_host_that_never_comes(restarts, tmp_path, small_digits):
 
 
 @pytest.mark.parametrize(
+    ('differs', 'said'),
+    [
+        ([{}, dict(NNODES='3')], 'NNODES is not the same on all ranks: 2 on rank 0, 3 on rank 1'),
+        ([dict(NNODES='3'), {}], 'waiting for clients|wait timeout'),
+        ([{}, dict(PORT=None)], 'waiting for clients|wait timeout'),
+    ],
+)
+def test_hosts_that_were_told_something_else_end_in_time(differs, said, tmp_path, small_digits):
+    _, *words = train_words(tmp_path / 'run', small_digits, processes=2)
+    told = dict(NNODES='2', MASTER_ADDR='127.0.0.1', PORT=str(free_port()), RDZV_TIMEOUT='10')
+    begin = time.monotonic()
+    logs = [tmp_path / f'agent{number}.log' for number in (0, 1)]
+    agents = []
+    for number, other in enumerate(differs):
+        env = {**told, **{k: v or str(free_port()) for k, v in other.items()}}
+        agents.append(
+            start([*DIST_TRAIN, '1', *words], env | dict(NODE_RANK=str(number)), logs[number])
+        )
+    try:
+        codes = [agent.wait(200) for agent in agents]
+    finally:
+        for agent in agents:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(agent.pid, signal.SIGKILL)
+    text = ''.join(log.read_text() for log in logs)
+    assert 0 not in codes, text[-3000:]
+    assert re.search(said, text), text[-3000:]
+    assert time.monotonic() - begin < 120, 'ten seconds, and starting Python on a loaded machine'
+    assert not list(tmp_path.glob('run/*.pth')), 'neither has trained'
+
+
+@pytest.mark.parametrize(
     ('processes', 'env', 'said'),
     [
         ('0', {}, "expected the number of processes, got '0'"),
