@@ -4,6 +4,7 @@ The state dicts are equal name by name, so published checkpoints load strictly; 
 and inputs are rebuilt from names and seeds; losses, gradients and predictions agree.
 """
 
+import copy
 import json
 from pathlib import Path
 
@@ -33,6 +34,11 @@ CONFIGS = {
 }
 
 
+# Of norms of gradients, elsewhere 1e-4. RTMDet's batch norms over maps of a few cells enlarge
+# rounding: noise of 1e-6 on the input moves these norms by up to 1.9e-4, of other systems 5e-5.
+GRADIENT_LIMITS = {'rtmdet_tiny': 3e-4}
+
+
 def model_config(system: str) -> dict:
     cfg = Config.fromfile(ROOT / 'configs' / CONFIGS[system])
     return dict(without_pretrained(cfg.model), data_preprocessor=None)
@@ -58,28 +64,51 @@ def test_state_dict_equals_the_published_one(system):
 
 @pytest.mark.parametrize('index', [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_losses_and_gradients_equal_the_reference(system, index):
-    _, model, reference = system
+    name, model, reference = system
     case = reference['cases'][index]
-    model.zero_grad()
     variant = case.get('variant', '')
     if variant.startswith('use_l1'):  # YOLOX with or without the L1 of its last epochs
         model.bbox_head.use_l1 = variant == 'use_l1 on'
     if variant.startswith('epoch'):  # TOOD, whose assigner and loss change
         model.bbox_head.epoch = int(variant.split()[1])
-    losses = losses_of_case(model, case, reference['size'])
+    limit = GRADIENT_LIMITS.get(name, 1e-4)
+    found = disagreements(model, case, reference['size'], limit)
+    if found:
+        # A choice on its edge (which cells a learned offset reads between, say) may fall the other
+        # way by the rounding of another CPU: TOOD's offset gradients changed by 1.8e-4 on one
+        # without AVX-512, and agreed within 5e-5 there with noise of 1e-6 on the input, or in
+        # double precision. A fault of ours stays one in double precision.
+        found = disagreements(in_double_precision(model), case, reference['size'], limit)
+    assert not found
+
+
+def disagreements(model, case, size: int, limit: float) -> list[str]:
+    """Losses and norms of gradients that differ from the reference's by more than rounding."""
+    model.zero_grad()
+    losses = losses_of_case(model, case, size)
     assert set(losses) == set(case['losses'])
-    for key, value in case['losses'].items():
-        # Objectness: of two gts on one prior the larger overlap wins here, the last there.
-        assert losses[key].item() == pytest.approx(value, rel=1e-4), key
     sum(losses.values()).backward()
+    # Objectness: of two gts on one prior the larger overlap wins here, the last there.
+    pairs = [(k, losses[k].item(), v, dict(rel=1e-4)) for k, v in case['losses'].items()]
     gradients = {k: p.grad for k, p in model.named_parameters() if p.grad is not None}
     for key, value in case.get('head_grad_norms', {}).items():
         # The gradients themselves agree within 1e-5. The reference added up their squares in
         # single precision, which for millions of them is off by as much as 1.7e-4 (measured
         # against double precision: YOLOv3's 1024 x 512 x 3 x 3 weights, seed 11).
-        rel = 3e-4 if gradients[key].numel() > 1e6 else 1e-4
-        norm = float(gradients[key].double().norm())
-        assert norm == pytest.approx(value, rel=rel, abs=1e-5), key
+        rel = 3e-4 if gradients[key].numel() > 1e6 else limit
+        pairs.append((key, float(gradients[key].double().norm()), value, dict(rel=rel, abs=1e-5)))
+    return [
+        f'{key}: {got} is not {want}'
+        for key, got, want, limits in pairs
+        if got != pytest.approx(want, **limits)
+    ]
+
+
+def in_double_precision(model):
+    """A copy of the model that computes in float64."""
+    model = copy.deepcopy(model).double()
+    model.backbone.register_forward_pre_hook(lambda _, inputs: (inputs[0].double(),))
+    return model
 
 
 @pytest.mark.parametrize('name', sorted(p.stem for p in (DATA / 'predictions').glob('*.npz')))
