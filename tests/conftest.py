@@ -2,9 +2,15 @@
 
 import gc
 import logging
+import os
 
 import mmengine.config.config
 import pytest
+import torch
+
+# Triton reads this once, as it is imported, and PyTorch may import it in any test.
+if not torch.cuda.is_available():
+    os.environ.setdefault('TRITON_INTERPRET', '1')
 
 # Every run writes its config out, which yapf lays out for up to half a second. That the text is
 # whole is what matters; tests/test_config has the layout back.

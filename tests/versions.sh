@@ -14,7 +14,7 @@ folder=${VERSIONS_DIR:-.versions}
 read -r -a pip_args <<<"${PIP_ARGS:-}"
 read -r -a tests <<<"${TESTS:-tests/test_structures tests/test_losses tests/test_assigners \
 tests/test_samplers tests/test_coders tests/test_priors tests/test_ops tests/test_config \
-tests/test_plugins tests/test_detectors tests/test_transforms tests/test_engine}"
+tests/test_plugins tests/test_pose tests/test_heads tests/test_detectors tests/test_transforms tests/test_engine}"
 
 # What stands beside the package's own requirements.
 packages() {

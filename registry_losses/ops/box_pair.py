@@ -50,10 +50,10 @@ class BoxPair:
         """Widths and heights: w1, h1, w2, h2."""
         (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = self.corners
         return (
-            (ax2 - ax1).clamp(min=0),
-            (ay2 - ay1).clamp(min=0),
-            (bx2 - bx1).clamp(min=0),
-            (by2 - by1).clamp(min=0),
+            non_negative(ax2 - ax1),
+            non_negative(ay2 - ay1),
+            non_negative(bx2 - bx1),
+            non_negative(by2 - by1),
         )
 
     @lazy
@@ -68,7 +68,7 @@ class BoxPair:
         (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = self.corners
         width = torch.min(ax2, bx2) - torch.max(ax1, bx1)
         height = torch.min(ay2, by2) - torch.max(ay1, by1)
-        return width.clamp(min=0) * height.clamp(min=0)
+        return non_negative(width) * non_negative(height)
 
     @lazy
     def union(self) -> Tensor:
@@ -82,7 +82,7 @@ class BoxPair:
         (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = self.corners
         width = torch.max(ax2, bx2) - torch.min(ax1, bx1)
         height = torch.max(ay2, by2) - torch.min(ay1, by1)
-        return width.clamp(min=0), height.clamp(min=0)
+        return non_negative(width), non_negative(height)
 
     @lazy
     def center_offset(self) -> tuple[Tensor, Tensor]:
@@ -100,6 +100,14 @@ class BoxPair:
         width, height = self.enclosing_size
         distance = dx * dx + dy * dy
         return distance / (at_least(width * width + height * height, distance) + eps)
+
+
+def non_negative(side: Tensor) -> Tensor:
+    """The larger of a side and 0; boxes that touch have a gradient, which draws them together.
+
+    So has ``clamp`` up to PyTorch 2.13; from 2.14 on its gradient at its bound is 0.
+    """
+    return torch.where(side < 0, 0, side) if side.requires_grad else side.clamp(min=0)
 
 
 def at_least(whole: Tensor, part: Tensor) -> Tensor:

@@ -130,6 +130,13 @@ def test_gradients_agree_with_differences(mode):
     )
 
 
+def test_boxes_that_touch_are_drawn_together():
+    """On an edge in common the overlap is 0; any PyTorch gives its gradient from the inside."""
+    first = torch.tensor([4.0, 0.0, 8.0, 2.0], requires_grad=True)
+    (grad,) = torch.autograd.grad(BoxPair(first, torch.tensor([0.0, 0.0, 4.0, 2.0])).overlap, first)
+    assert grad.tolist() == [-2.0, 0.0, 0.0, 0.0]
+
+
 def test_ciou_gradient_leaves_alpha_out():
     a = torch.tensor([[0.0, 0, 10, 8]], dtype=torch.double, requires_grad=True)
     b = torch.tensor([[1.0, 0, 10, 10]], dtype=torch.double)
